@@ -1,0 +1,221 @@
+"""The stored form of everything that rows keep as bytes: one format byte, then compact JSON.
+
+Stored form is never wire form: a new generation of the protocol needs no migration. Member names are single letters,
+given once, here. Raw bytes of small files are base64 inside; large ones are references to the artifact store.
+Source: core.md sections 6 and 11.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Any, Final
+
+import orjson
+
+from a2a_server.model.objects import (
+    Artifact,
+    ArtifactEvent,
+    Data,
+    Event,
+    File,
+    JsonObject,
+    Message,
+    Part,
+    Progress,
+    Role,
+    State,
+    Status,
+    StatusEvent,
+    TaskSpec,
+    Text,
+)
+from a2a_server.model.rows import EventKind, EventRow
+
+FORMAT: Final = 1
+_HEAD: Final = bytes([FORMAT])
+
+
+class UnknownFormatError(Exception):
+    """Bytes of a format that this version does not know: written by a newer one."""
+
+
+def encode(value: object) -> bytes:
+    """JSON with the format byte in front. Raises TypeError for values that are not JSON."""
+    return _HEAD + orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+
+
+def decode(body: bytes) -> Any:  # noqa: ANN401 - JSON
+    """What `encode` was given. Raises UnknownFormatError."""
+    if body[:1] != _HEAD:
+        raise UnknownFormatError(body[:1].hex())
+    return orjson.loads(memoryview(body)[1:])
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted members: equal values give equal bytes."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def pack_part(part: Part) -> JsonObject:
+    """A part as compact JSON; absent members are left out."""
+    packed: JsonObject
+    match part:
+        case Text():
+            packed = {"t": part.text}
+        case Data():
+            packed = {"d": part.data}
+        case File(raw=None):
+            packed = {"o": part.stored} if part.stored else {"u": part.url}
+        case File(raw=raw):
+            packed = {"r": b64encode(raw or b"").decode()}
+    if isinstance(part, File) and part.size:
+        packed |= {"z": part.size, "h": part.sha256}
+    if part.media_type:
+        packed["m"] = part.media_type
+    if part.filename:
+        packed["f"] = part.filename
+    if part.metadata is not None:
+        packed["x"] = part.metadata
+    return packed
+
+
+def unpack_part(packed: dict[str, Any]) -> Part:
+    """The part that `pack_part` packed."""
+    media_type, filename, metadata = packed.get("m", ""), packed.get("f", ""), packed.get("x")
+    if "t" in packed:
+        return Text(packed["t"], media_type, filename, metadata)
+    if "d" in packed:
+        return Data(packed["d"], media_type, filename, metadata)
+    return File(
+        filename,
+        media_type,
+        raw=b64decode(packed["r"]) if "r" in packed else None,
+        url=packed.get("u", ""),
+        stored=packed.get("o", ""),
+        size=packed.get("z", 0),
+        sha256=packed.get("h", ""),
+        metadata=metadata,
+    )
+
+
+def pack_message(message: Message) -> JsonObject:
+    """A message as compact JSON."""
+    packed: JsonObject = {"p": [pack_part(part) for part in message.parts]}
+    if message.role is Role.AGENT:
+        packed["a"] = True
+    if message.id:
+        packed["i"] = message.id
+    if message.context_id:
+        packed["c"] = message.context_id
+    if message.task_id:
+        packed["k"] = message.task_id
+    if message.reference_task_ids:
+        packed["f"] = list(message.reference_task_ids)
+    if message.extensions:
+        packed["e"] = list(message.extensions)
+    if message.metadata is not None:
+        packed["x"] = message.metadata
+    return packed
+
+
+def unpack_message(packed: dict[str, Any]) -> Message:
+    """The message that `pack_message` packed."""
+    return Message(
+        Role.AGENT if "a" in packed else Role.USER,
+        tuple(unpack_part(part) for part in packed["p"]),
+        packed.get("i", ""),
+        packed.get("c", ""),
+        packed.get("k", ""),
+        tuple(packed.get("f", ())),
+        tuple(packed.get("e", ())),
+        packed.get("x"),
+    )
+
+
+def encode_parts(parts: tuple[Part, ...]) -> bytes:
+    """Parts of an artifact row."""
+    return encode([pack_part(part) for part in parts])
+
+
+def decode_parts(body: bytes) -> tuple[Part, ...]:
+    """What `encode_parts` was given."""
+    return tuple(unpack_part(part) for part in decode(body))
+
+
+def encode_status(
+    state: State, message: Message | None = None, progress: Progress | None = None, metadata: JsonObject | None = None
+) -> bytes:
+    """The body of a status event, also kept on the task's row while it is the latest."""
+    packed: JsonObject = {"s": state.value}
+    if message is not None:
+        packed["m"] = pack_message(message)
+    if progress is not None:
+        packed["p"] = [progress.fraction, progress.done, progress.total, progress.note]
+    if metadata is not None:
+        packed["x"] = metadata
+    return encode(packed)
+
+
+def encode_chunk(artifact: Artifact, *, append: bool, last: bool) -> bytes:
+    """The body of an artifact event."""
+    packed: JsonObject = {"a": artifact.ordinal, "p": [pack_part(part) for part in artifact.parts]}
+    if artifact.name:
+        packed["n"] = artifact.name
+    if append:
+        packed["c"] = True
+    if last:
+        packed["l"] = True
+    if artifact.description:
+        packed["d"] = artifact.description
+    if artifact.metadata is not None:
+        packed["x"] = artifact.metadata
+    if artifact.extensions:
+        packed["e"] = list(artifact.extensions)
+    return encode(packed)
+
+
+def decode_event(row: EventRow) -> Event:
+    """The event that a row of the log holds."""
+    packed = decode(row.body)
+    if row.kind is EventKind.STATUS:
+        status, progress = _unpack_status(packed, row.at)
+        return StatusEvent(row.n, status, progress)
+    artifact = Artifact(
+        name=packed.get("n", ""),
+        parts=tuple(unpack_part(part) for part in packed["p"]),
+        description=packed.get("d", ""),
+        metadata=packed.get("x"),
+        extensions=tuple(packed.get("e", ())),
+        ordinal=packed["a"],
+        closed="l" in packed,
+    )
+    return ArtifactEvent(row.n, row.at, artifact, append="c" in packed, last="l" in packed)
+
+
+def decode_status(body: bytes, at: int) -> tuple[Status, Progress | None]:
+    """The status that a task's row holds, with the progress that came with it."""
+    return _unpack_status(decode(body), at)
+
+
+def encode_spec(spec: TaskSpec) -> bytes:
+    """What a task was asked to be."""
+    packed: JsonObject = {"o": spec.timeout_seconds}
+    if spec.title:
+        packed["t"] = spec.title
+    if spec.parameters:
+        packed["p"] = dict(spec.parameters)
+    if spec.metadata is not None:
+        packed["x"] = spec.metadata
+    return encode(packed)
+
+
+def decode_spec(body: bytes) -> TaskSpec:
+    """What `encode_spec` was given."""
+    packed = decode(body)
+    return TaskSpec(packed["o"], packed.get("t", ""), packed.get("p", {}), packed.get("x"))
+
+
+def _unpack_status(packed: dict[str, Any], at: int) -> tuple[Status, Progress | None]:
+    message = unpack_message(packed["m"]) if "m" in packed else None
+    progress = Progress(*packed["p"]) if "p" in packed else None
+    return Status(State(packed["s"]), at, message, packed.get("x")), progress

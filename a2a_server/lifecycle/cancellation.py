@@ -1,0 +1,43 @@
+"""Canceling: at once where nobody runs the task, else asked of its worker. Source: core.md section 5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from a2a_server.errors import TaskNotCancelable, TaskNotFound
+from a2a_server.lifecycle.states import TERMINAL
+from a2a_server.lifecycle.turn import Turn
+from a2a_server.model.objects import Phase, State
+from a2a_server.model.rows import JournalKind, TaskName, TaskRow
+from a2a_server.model.turns import Needs
+from a2a_server.policy import SWEEP_SLACK
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel the task that its owner calls `name`. grace: how long its run may take to stop, microseconds."""
+
+    name: TaskName
+    grace: int
+    urgent: bool = False
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The task, and whom its gates take next."""
+        needs.names.add(self.name)
+        needs.held += 1
+
+    def decide(self, turn: Turn) -> TaskRow:
+        """The task: CANCELED, or still at work with `cancel_at` set. Raises TaskNotFound, TaskNotCancelable."""
+        row = turn.named(self.name)
+        if row is None:
+            raise TaskNotFound
+        if row.state in TERMINAL:
+            raise TaskNotCancelable(f"Task cannot be canceled: it has ended ({row.state.name.lower()}).")
+        if row.phase is not Phase.LEASED:
+            return turn.status(row._replace(cancel_at=turn.now), State.CANCELED, Phase.FINAL)
+        if row.cancel_at:
+            return row
+        due_at = min(row.due_at, turn.now + self.grace + SWEEP_SLACK)
+        row = turn.put(row._replace(cancel_at=turn.now, due_at=due_at))
+        return turn.journal(row, JournalKind.CANCEL_ASKED)

@@ -1,0 +1,60 @@
+"""What an artifact's chunks add up to. Pure; the engine closes takes with it and the service shows open ones.
+
+A client that obeys `append` ends with the same content, in as many parts as there were chunks; stored artifacts join
+neighbours of one kind, so that a text streamed word by word is one text part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from a2a_server.model.objects import File, Part, Text
+
+
+def joined(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """The parts with neighbours joined where both are plain text, or bytes of one file."""
+    runs: list[list[Part]] = []
+    for part in parts:
+        if runs and continues(runs[-1][-1], part) and not (_refers(part) or _refers(runs[-1][-1])):
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+    return tuple(_join(run) for run in runs)
+
+
+def continues(before: Part, part: Part) -> bool:
+    """Whether two neighbours are one text, or bytes of one file."""
+    if isinstance(before, Text) and isinstance(part, Text):
+        return _label(before) == _label(part)
+    if isinstance(before, File) and isinstance(part, File):
+        return not (before.url or part.url) and _label(before) == _label(part)
+    return False
+
+
+def _refers(part: Part) -> bool:
+    return isinstance(part, File) and part.raw is None
+
+
+def _label(part: Part) -> tuple[object, ...]:
+    return (part.media_type, part.filename, part.metadata)
+
+
+def _join(run: list[Part]) -> Part:
+    first = run[0]
+    if len(run) == 1:
+        return first
+    if isinstance(first, Text):
+        return replace(first, text="".join(part.text for part in run if isinstance(part, Text)))
+    if isinstance(first, File):
+        return replace(first, raw=b"".join(part.raw or b"" for part in run if isinstance(part, File)))
+    return first
+
+
+def content(part: Part) -> bytes | None:
+    """The bytes that a part contributes to its artifact as one object: text as UTF-8, raw bytes; None = others."""
+    if isinstance(part, Text):
+        return part.text.encode()
+    if isinstance(part, File) and part.raw is not None:
+        return part.raw
+    return None

@@ -1,0 +1,270 @@
+"""Runs of a task: claimed, reported on, ended.
+
+Theory of operation
+-------------------
+Three counters: `fence` grows with every claim and is what every later write of the run must name; `attempt` grows when
+a run ends in a retryable failure or a crash and is what `max_attempts` bounds; `crashes` grows when a run's worker
+died. A run that is handed back costs nothing. While `cancel_at` is set every end but a returned result is CANCELED.
+`alarm` of a leased task lies a little behind the moment at which its worker ends the run itself, so the sweeper acts
+only for workers that could not.
+
+Source: core.md section 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from a2a_server.codec import decode_spec
+from a2a_server.errors import LeaseLost
+from a2a_server.lifecycle.states import moved
+from a2a_server.lifecycle.turn import Turn, speech
+from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, State, rfc3339
+from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
+from a2a_server.model.turns import ClaimNeed, Needs
+from a2a_server.policy import (
+    POISON_CRASHES,
+    SECOND,
+    SUSPECT_CRASHES,
+    SWEEP_SLACK,
+    RetryPolicy,
+    alarm,
+    first_closed,
+)
+
+
+def lease(turn: Turn, row: TaskRow, worker: Key) -> TaskRow:
+    """Give a READY task to a worker; the first claim makes it WORKING."""
+    timeout = round(decode_spec(row.spec).timeout_seconds * SECOND)
+    due_at = alarm(turn.now + timeout, row.deadline_at) + SWEEP_SLACK
+    row = row._replace(worker=worker, fence=row.fence + 1)
+    if row.state is State.WORKING:
+        row = turn.put(moved(row, State.WORKING, Phase.LEASED)._replace(due_at=due_at))
+        return turn.journal(row, JournalKind.LEASED, fence=row.fence)
+    return turn.status(row, State.WORKING, Phase.LEASED, due_at=due_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The tasks that the worker now runs. more: others may be claimable at once."""
+
+    rows: tuple[TaskRow, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Lease up to `limit` tasks of `queues` to `worker`.
+
+    hinted: where to look first. suspects: whether it may take one task that has crashed its workers before.
+    """
+
+    worker: Key
+    queues: tuple[str, ...]
+    limit: int
+    hinted: tuple[Key, ...] = ()
+    suspects: bool = True
+    urgent: bool = True
+    weight: int = 512
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """Candidates, and whom a gate that they leave unused could take instead."""
+        needs.claims.append(self._need)
+        needs.held = max(needs.held, self.limit)
+
+    @property
+    def _need(self) -> ClaimNeed:
+        crashes = SUSPECT_CRASHES if self.suspects else SUSPECT_CRASHES - 1
+        return ClaimNeed(self.queues, self.limit, self.hinted, crashes)
+
+    def decide(self, turn: Turn) -> Claimed:
+        """Never raises: an empty claim means "ask again later"."""
+        taken: list[TaskRow] = []
+        suspects = self.suspects
+        blocked = False
+        for key in turn.candidates(self._need):
+            row = turn.rows[key]
+            suspect = row.crashes >= SUSPECT_CRASHES
+            if row.phase is not Phase.READY or (suspect and not suspects):
+                continue
+            if closed := first_closed(row.gates, turn.gates, turn.now):
+                turn.put(moved(row, row.state, Phase.HELD)._replace(held_by=closed, due_at=row.deadline_at))
+                blocked = True
+                continue
+            suspects = suspects and not suspect
+            taken.append(lease(turn, row, self.worker))
+            if len(taken) == self.limit:
+                break
+        return Claimed(tuple(taken), more=blocked or len(taken) == self.limit)
+
+
+class EndKind(Enum):
+    """How a run ended."""
+
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    TRANSIENT = "transient"
+    CANCELED = "canceled"
+    HANDED_BACK = "handed_back"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a run.
+
+    text: what clients read (of a transient failure: its reason). after: delay before the next attempt in microseconds
+    (None = the back-off's). jitter: uniform in 0.0-1.0, for the back-off.
+    """
+
+    kind: EndKind
+    text: str = ""
+    message: Message | None = None
+    partial: str = ""
+    after: int | None = None
+    jitter: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event (or, with `journal`, an entry of the journal) that has no number yet."""
+
+    kind: EventKind | None
+    body: bytes = b""
+    artifact: int | None = None
+    journal: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDraft:
+    """A take to write: `row` without the numbers that only the turn knows.
+
+    opened, closed: the position of the draft that opened or closed it in this report (None = an earlier one did, or
+    none has).
+    """
+
+    row: ArtifactRow
+    opened: int | None = None
+    closed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """The task after the report, and the takes as they were written."""
+
+    row: TaskRow
+    takes: tuple[ArtifactRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run said since its last report, and how it ended (None = it goes on).
+
+    `max_events` bounds the task's log; beyond it the task fails.
+    """
+
+    key: Key
+    fence: int
+    drafts: tuple[Draft, ...] = ()
+    takes: tuple[TakeDraft, ...] = ()
+    states: tuple[StateRow, ...] = ()
+    end: End | None = None
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    max_events: int = 1_000_000
+    weight: int = 512
+    urgent: bool = True
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The task; when it ends, whom its gates take next."""
+        needs.tasks.add(self.key)
+        if self.end is not None:
+            needs.held += 1
+
+    def decide(self, turn: Turn) -> Reported:
+        """Raises LeaseLost when the run no longer holds the task."""
+        row = turn.rows.get(self.key)
+        if row is None or row.phase is not Phase.LEASED or row.fence != self.fence:
+            raise LeaseLost
+        if row.last_n + len(self.drafts) >= self.max_events:
+            text = f"The task wrote more events than the server keeps for one task ({self.max_events})."
+            return Reported(finish(turn, row, End(EndKind.FAILED, text), self.retries))
+        numbers: list[int] = []
+        for draft in self.drafts:
+            if draft.kind is None:
+                row = turn.journal(row, JournalKind.LOG, **(draft.journal or {}))
+            else:
+                row = turn.append(row, draft.kind, draft.body, draft.artifact)
+            numbers.append(row.last_n)
+        takes = tuple(_numbered(draft, numbers, row.last_n) for draft in self.takes)
+        for take in takes:
+            turn.artifact(take)
+        for state in self.states:
+            turn.remember(state)
+        if self.end is not None:
+            row = finish(turn, row, self.end, self.retries)
+        return Reported(row, takes)
+
+
+_FAILURES = {EndKind.REJECTED: State.REJECTED, EndKind.FAILED: State.FAILED}
+
+
+def _numbered(draft: TakeDraft, numbers: list[int], last_n: int) -> ArtifactRow:
+    row = draft.row
+    if draft.opened is not None:
+        row = row._replace(first_n=numbers[draft.opened])
+    if row.closed:
+        row = row._replace(last_n=last_n if draft.closed is None else numbers[draft.closed])
+    return row
+
+
+def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
+    """Take a leased task from its run, by how the run ended."""
+    if end.kind is EndKind.COMPLETED:
+        metadata: JsonObject | None = {TASK_URI: {"partial": end.partial}} if end.partial else None
+        return turn.status(row, State.COMPLETED, Phase.FINAL, end.message, metadata=metadata)
+    if row.cancel_at or end.kind is EndKind.CANCELED:
+        return turn.status(row, State.CANCELED, Phase.FINAL)
+    if end.kind in _FAILURES:
+        return turn.status(row, _FAILURES[end.kind], Phase.FINAL, speech(row, end.text))
+    if end.kind is EndKind.HANDED_BACK:
+        row = turn.put(moved(row, row.state, Phase.READY)._replace(worker=Key(b""), due_at=row.deadline_at))
+        return turn.journal(row, JournalKind.HANDED_BACK, fence=row.fence)
+    return _retry(turn, row, end, retries)
+
+
+def _retry(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
+    row = turn.journal(row._replace(attempt=row.attempt + 1), JournalKind.RETRY, fence=row.fence, reason=end.text)
+    if row.attempt >= row.max_attempts:
+        times = "once" if row.attempt == 1 else f"{row.attempt} times"
+        text = f"{end.text} Tried {times}; the task allows no more attempts (maxAttempts {row.max_attempts})."
+        return turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
+    delay = retries.delay(row.attempt, end.jitter) if end.after is None else end.after
+    return _again(turn, row, end.text, delay)
+
+
+def crashed(turn: Turn, row: TaskRow) -> TaskRow:
+    """Take a leased task from a worker that died. Its next run starts at once, unless too many ended so."""
+    row = row._replace(attempt=row.attempt + 1, crashes=row.crashes + 1)
+    row = turn.journal(row, JournalKind.CRASH, fence=row.fence, worker=row.worker.hex())
+    if row.cancel_at:
+        return turn.status(row, State.CANCELED, Phase.FINAL)
+    text = "The worker that ran the task stopped."
+    if row.crashes >= POISON_CRASHES:
+        text = f"Workers stopped {row.crashes} times while they ran this task; it is not tried again."
+    elif row.attempt >= row.max_attempts:
+        text += f" The task allows no more attempts (maxAttempts {row.max_attempts})."
+    else:
+        return _again(turn, row, text, 0)
+    return turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
+
+
+def _again(turn: Turn, row: TaskRow, reason: str, delay: int) -> TaskRow:
+    at, number = turn.now + delay, row.attempt + 1
+    metadata: JsonObject = {
+        TASK_URI: {"attempt": number, "maxAttempts": row.max_attempts, "retryAt": rfc3339(at)},
+    }
+    message = speech(row, f"{reason} Next: attempt {number} of {row.max_attempts} at {rfc3339(at)}.")
+    due_at = alarm(at if delay else 0, row.deadline_at)
+    phase = Phase.SCHEDULED if delay else Phase.READY
+    return turn.status(row, row.state, phase, message, metadata=metadata, due_at=due_at)

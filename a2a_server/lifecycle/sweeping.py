@@ -1,0 +1,176 @@
+"""What happens to tasks because time passed or a worker died, and to gates.
+
+Each operation decides again what its caller saw outside the turn, so any number of sweepers may run at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from a2a_server.lifecycle.runs import crashed
+from a2a_server.lifecycle.states import moved
+from a2a_server.lifecycle.turn import Turn, ended, speech
+from a2a_server.model.objects import Phase, State
+from a2a_server.model.rows import GateRow, JournalKind, Key, TaskRow, WorkerRow
+from a2a_server.model.turns import Needs
+from a2a_server.policy import room
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """Act on the alarms (`due_at`) of these tasks: start, end or give up, by phase."""
+
+    keys: tuple[Key, ...]
+    urgent: bool = True
+    weight: int = 512
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The tasks, their open takes, and whom their gates take next."""
+        needs.tasks.update(self.keys)
+        needs.takes.update(self.keys)
+        needs.held += len(self.keys)
+
+    def decide(self, turn: Turn) -> int:
+        """How many alarms rang."""
+        due = [row for key in self.keys if (row := turn.rows.get(key)) and 0 < row.due_at <= turn.now]
+        for row in due:
+            _ring(turn, row)
+        return len(due)
+
+
+def _ring(turn: Turn, row: TaskRow) -> None:
+    late = 0 < row.deadline_at <= turn.now
+    if row.phase is Phase.LEASED and row.cancel_at:
+        row = turn.status(row, State.CANCELED, Phase.FINAL)
+    elif late:
+        row = _fail(turn, row, "The task did not end before its deadline.")
+    elif row.phase is Phase.LEASED:
+        row = _fail(turn, row, "The run took longer than the task's timeoutSeconds and was ended.")
+    elif row.phase is Phase.PAUSED:
+        row = _fail(turn, row, "Nobody answered in time.")
+    elif row.phase is Phase.SCHEDULED:
+        row = turn.put(moved(row, row.state, Phase.READY)._replace(due_at=row.deadline_at))
+        row = turn.journal(row, JournalKind.PROMOTED)
+    if ended(row):
+        close_takes(turn, row)
+
+
+def _fail(turn: Turn, row: TaskRow, text: str) -> TaskRow:
+    return turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
+
+
+def close_takes(turn: Turn, row: TaskRow) -> None:
+    """Close what an ended task left open, as it stands; the content stays in its chunk events."""
+    for take in turn.open_takes(row.key):
+        turn.artifact(take._replace(closed=True, last_n=row.last_n))
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Declare workers dead that have not been seen for their ttl; `certain` ones without asking the clock."""
+
+    workers: tuple[Key, ...]
+    certain: bool = False
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The workers."""
+        needs.workers.update(self.workers)
+
+    def decide(self, turn: Turn) -> int:
+        """How many were declared dead. Dead is for ever."""
+        rows = [row for key in self.workers if (row := turn.worker(key)) and not row.dead]
+        gone = [row for row in rows if self.certain or row.seen_at + row.ttl < turn.now]
+        for row in gone:
+            turn.bury(row._replace(dead=True))
+        return len(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """Take tasks from runs whose worker is dead or gone. orphans: key -> the fence of the run that was seen orphaned.
+
+    workers: every worker that was registered after the fences were read.
+    """
+
+    orphans: Mapping[Key, int]
+    workers: tuple[Key, ...]
+    urgent: bool = True
+    weight: int = 512
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The tasks, their workers, their open takes, and whom their gates take next."""
+        needs.tasks.update(self.orphans)
+        needs.takes.update(self.orphans)
+        needs.workers.update(self.workers)
+        needs.held += len(self.orphans)
+
+    def decide(self, turn: Turn) -> int:
+        """How many were rescued; each runs again at once or fails as poison."""
+        count = 0
+        for key, fence in self.orphans.items():
+            row = turn.rows.get(key)
+            if row is None or row.phase is not Phase.LEASED or row.fence != fence or not _gone(turn, row.worker):
+                continue
+            row = crashed(turn, row)
+            if ended(row):
+                close_takes(turn, row)
+            count += 1
+        return count
+
+
+def _gone(turn: Turn, worker: Key) -> bool:
+    row: WorkerRow | None = turn.worker(worker)
+    return row is None or row.dead or row.seen_at + row.ttl < turn.now
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Let held tasks go on whose gate has room; a wake-up can be lost, so every sweep asks."""
+
+    keys: tuple[Key, ...]
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The tasks."""
+        needs.tasks.update(self.keys)
+
+    def decide(self, turn: Turn) -> int:
+        """How many were woken."""
+        woken: Counter[str] = Counter()
+        for key in self.keys:
+            row = turn.rows.get(key)
+            if row is None or row.phase is not Phase.HELD:
+                continue
+            gate = turn.gates.get(row.held_by)
+            if gate is None or room(gate, turn.now, len(self.keys)) > woken[gate.key]:
+                woken[row.held_by] += 1
+                turn.put(moved(row, row.state, Phase.READY)._replace(held_by=""))
+        return woken.total()
+
+
+@dataclass(frozen=True, slots=True)
+class SetGate:
+    """Set a limit: at most `capacity` leased tasks name the gate (None = any number). What is used is counted anew."""
+
+    key: str
+    capacity: int | None
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The gate, what it holds and what uses it."""
+        needs.gates.add(self.key)
+        needs.recount.add(self.key)
+        needs.held = max(needs.held, self.capacity or 0)
+
+    def decide(self, turn: Turn) -> GateRow:
+        """The gate as it is now."""
+        gate = turn.gates.get(self.key) or GateRow(self.key, None, 0, 0, 0, 0, "", 0)
+        gate = gate._replace(capacity=self.capacity, used=turn.leased(self.key))
+        turn.set_gate(gate)
+        return gate

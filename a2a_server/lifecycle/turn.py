@@ -1,0 +1,301 @@
+"""The rows of one turn while its operations are decided, one after the other.
+
+A `Turn` starts from what the store loaded, takes every change through `put`, `create` and the other verbs here, and in
+the end knows the row writes (`changes`) and what to tell the world after the commit (`bells`, `hints`, `alarm`).
+Operations of one task see each other's changes and make one row write. What follows from a change whoever makes it is
+done here, once: event numbers, gates' use, waking tasks that a gate held, the tally, revisions.
+
+An operation raises before its first change; so one that fails leaves the others of its turn alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
+
+from a2a_server.codec import encode, encode_status
+from a2a_server.lifecycle.states import TERMINAL, moved
+from a2a_server.model.objects import JsonObject, Message, Phase, Role, State, Text
+from a2a_server.model.rows import (
+    ArtifactRow,
+    EventKind,
+    EventRow,
+    FairKey,
+    GateRow,
+    JournalKind,
+    JournalRow,
+    Key,
+    MessageRow,
+    SentKey,
+    SentRow,
+    StateRow,
+    TallyKey,
+    TaskName,
+    TaskRow,
+    WorkerRow,
+)
+from a2a_server.model.turns import Bell, Changes, ClaimNeed, Hint, Loaded, Needs
+from a2a_server.policy import rank, room
+
+ResultT = TypeVar("ResultT", covariant=True)  # noqa: PLC0105 - one letter of variance helps nobody
+
+
+class Operation(Protocol[ResultT]):
+    """One wish of one caller, decided atomically.
+
+    urgent: it comes from the engine itself and is never refused. weight: about how many bytes it carries.
+    """
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it waits instead of being refused when the writer is full."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it holds in memory while it waits."""
+        ...
+
+    def needs(self, needs: Needs, shard: str) -> None:
+        """Name the rows to load; `shard` is this writer's."""
+        ...
+
+    def decide(self, turn: Turn) -> ResultT:
+        """Change rows and say what came of it. Pure: may run again on fresh rows."""
+        ...
+
+
+PLAIN_STATUS: Final = {state: encode_status(state) for state in State}
+"""Bodies of status events that carry nothing but the state."""
+
+
+class Turn:
+    """What `loaded` becomes.
+
+    shard: this writer's share of the counters that every process adds to. claims: the needs that `loaded.claims`
+    answers, in order.
+    """
+
+    __slots__ = (
+        "_changes",
+        "_claims",
+        "_events",
+        "_loaded",
+        "_names",
+        "_sent",
+        "_touched",
+        "_workers",
+        "fair",
+        "gates",
+        "heads",
+        "now",
+        "rows",
+        "shard",
+    )
+
+    def __init__(self, loaded: Loaded, shard: str, claims: Sequence[ClaimNeed] = ()) -> None:
+        self.now = loaded.now
+        self.shard = shard
+        self.rows = dict(loaded.tasks)
+        self.gates = dict(loaded.gates)
+        self.heads = dict(loaded.heads)
+        self.fair = dict(loaded.fair)
+        self._sent = dict(loaded.sent)
+        self._names = dict(loaded.names)
+        self._workers = dict(loaded.workers)
+        self._claims = dict(zip(claims, loaded.claims, strict=True))
+        self._loaded = loaded
+        self._changes = Changes()
+        self._touched: dict[Key, None] = {}
+        self._events: dict[Key, list[EventRow]] = {}
+
+    def named(self, name: TaskName) -> TaskRow | None:
+        """The task that clients call so."""
+        key = self._names.get(name)
+        return None if key is None else self.rows[key]
+
+    def worker(self, key: Key) -> WorkerRow | None:
+        """A worker's row."""
+        return self._workers.get(key)
+
+    def open_takes(self, key: Key) -> tuple[ArtifactRow, ...]:
+        """The task's artifacts that no chunk has closed."""
+        return self._loaded.takes.get(key, ())
+
+    def candidates(self, need: ClaimNeed) -> tuple[Key, ...]:
+        """What the claim that named `need` may look at, best first."""
+        return self._claims[need]
+
+    def leased(self, gate: str) -> int:
+        """How many leased tasks name the gate, counted from the rows."""
+        return self._loaded.leased.get(gate, 0)
+
+    def sent_task(self, key: SentKey) -> tuple[SentRow, TaskRow] | None:
+        """An earlier send with this key and its task, where both still exist."""
+        sent = self._sent.get(key)
+        row = None if sent is None else self.rows.get(sent.task)
+        return None if sent is None or row is None else (sent, row)
+
+    def create(self, row: TaskRow, *, queued: bool = True) -> TaskRow:
+        """Add a new task; it gets its first event and its rank. queued: it takes its owner's turn in the queue."""
+        key = FairKey(self.shard, row.queue, row.lane, row.tenant, row.owner)
+        place = rank(self.heads.get((row.queue, row.lane)), self.fair.get(key), self.now)
+        if queued:
+            self.fair[key] = self._changes.fair[key] = place + 1
+            if row.phase is Phase.READY:
+                self.heads.setdefault((row.queue, row.lane), place)
+        row = row._replace(rank=place)
+        self.rows[row.key] = row
+        self._names[row.name] = row.key
+        return self._append(row, EventKind.STATUS, row.status, None)
+
+    def put(self, row: TaskRow) -> TaskRow:
+        """Take the row as it is now, whatever moved; gates follow its phase."""
+        before = self.rows[row.key]
+        self.rows[row.key] = row
+        self._touched[row.key] = None
+        if (step := (row.phase is Phase.LEASED) - (before.phase is Phase.LEASED)) and row.gates:
+            for name in row.gates:
+                if gate := self.gates.get(name):
+                    self.gates[name] = gate._replace(used=max(0, gate.used + step))
+        return row
+
+    def status(
+        self,
+        row: TaskRow,
+        state: State,
+        phase: Phase,
+        message: Message | None = None,
+        *,
+        metadata: JsonObject | None = None,
+        due_at: int = 0,
+    ) -> TaskRow:
+        """Move the task and say so in its log. In phase FINAL it gives up worker, alarm and hold."""
+        plain = message is None and metadata is None
+        body = PLAIN_STATUS[state] if plain else encode_status(state, message, None, metadata)
+        row = moved(row, state, phase)._replace(
+            status=body,
+            status_at=max(self.now, row.status_at),
+            due_at=due_at,
+            worker=row.worker if phase is Phase.LEASED else Key(b""),
+            held_by="",
+        )
+        return self._append(self.put(row), EventKind.STATUS, body, None)
+
+    def append(self, row: TaskRow, kind: EventKind, body: bytes, artifact: int | None) -> TaskRow:
+        """Add an event that moves nothing; a status body (a progress note) becomes the task's latest status."""
+        if kind is EventKind.STATUS:
+            row = self.put(row._replace(status=body, status_at=max(self.now, row.status_at)))
+        return self._append(row, kind, body, artifact)
+
+    def journal(self, row: TaskRow, kind: JournalKind, **entry: object) -> TaskRow:
+        """Add to the audit trail."""
+        row = self.put(row._replace(journal_n=row.journal_n + 1))
+        self._changes.journal.append(JournalRow(row.key, row.journal_n, kind, self.now, encode(entry)))
+        return row
+
+    def message(self, row: MessageRow) -> None:
+        """Add to the task's history."""
+        self._changes.messages.append(row)
+
+    def artifact(self, row: ArtifactRow) -> None:
+        """Write an artifact's take."""
+        self._changes.artifacts.append(row)
+
+    def remember(self, row: StateRow) -> None:
+        """Write a remembered value."""
+        self._changes.states.append(row)
+
+    def remember_sent(self, row: SentRow) -> None:
+        """Write what a repeated send will be answered with."""
+        self._sent[row.key] = row
+        self._changes.sent.append(row)
+
+    def bury(self, row: WorkerRow) -> None:
+        """Declare a worker dead."""
+        self._workers[row.id] = row
+        self._changes.workers.append(row)
+
+    def set_gate(self, gate: GateRow) -> None:
+        """Create or change a gate; `rev` is taken care of."""
+        self.gates[gate.key] = gate
+
+    def changes(self) -> Changes:
+        """All row writes. Call once, when every operation is decided."""
+        self._wake_held()
+        changes, loaded = self._changes, self._loaded
+        for key in self._touched:
+            row, before = self.rows[key], loaded.tasks.get(key)
+            if before is None:
+                changes.new_tasks.append(row)
+            else:
+                row = self.rows[key] = row._replace(rev=before.rev + 1)
+                changes.tasks.append(row)
+            self._count(before, row)
+        for name, gate in self.gates.items():
+            before_gate = loaded.gates.get(name)
+            if gate != before_gate:
+                changes.gates.append(gate._replace(rev=before_gate.rev + 1 if before_gate else 1))
+        return changes
+
+    @property
+    def bells(self) -> list[Bell]:
+        """Every task that changed, as it is now, with its new events."""
+        return [Bell(key, self.rows[key], tuple(self._events.get(key, ()))) for key in self._touched]
+
+    @property
+    def hints(self) -> list[Hint]:
+        """Every task that became claimable."""
+        before = self._loaded.tasks
+        return [
+            Hint(row.queue, row.lane, row.rank, key)
+            for key in self._touched
+            if (row := self.rows[key]).phase is Phase.READY
+            and (key not in before or before[key].phase is not Phase.READY)
+        ]
+
+    @property
+    def alarm(self) -> int:
+        """The earliest alarm that was set (0 = none)."""
+        return min((due for key in self._touched if (due := self.rows[key].due_at)), default=0)
+
+    def _append(self, row: TaskRow, kind: EventKind, body: bytes, artifact: int | None) -> TaskRow:
+        row = row._replace(last_n=row.last_n + 1)
+        self.rows[row.key] = row
+        self._touched[row.key] = None
+        event = EventRow(row.key, row.last_n, kind, max(self.now, row.status_at), row.fence, artifact, body)
+        self._changes.events.append(event)
+        self._events.setdefault(row.key, []).append(event)
+        return row
+
+    def _wake_held(self) -> None:
+        for name, keys in self._loaded.held.items():
+            waiting = [row for key in keys if (row := self.rows[key]).phase is Phase.HELD and row.held_by == name]
+            if waiting:
+                for row in waiting[: room(self.gates[name], self.now, len(waiting))]:
+                    self.put(moved(row, row.state, Phase.READY)._replace(held_by=""))
+
+    def _count(self, before: TaskRow | None, row: TaskRow) -> None:
+        old = _tally_key(before) if before is not None and before.visible else None
+        new = _tally_key(row) if row.visible else None
+        if old == new:
+            return
+        tally = self._changes.tally
+        for key, step in ((old, -1), (new, 1)):
+            if key is not None:
+                tally[self.shard, key] = tally.get((self.shard, key), 0) + step
+
+
+def _tally_key(row: TaskRow) -> TallyKey:
+    return TallyKey(row.tenant, row.owner, row.agent, row.queue, row.state, row.phase)
+
+
+def speech(row: TaskRow, text: str, serial: str = "") -> Message:
+    """A status message of the agent, with an id of its own: by default the number of the event it comes with."""
+    number = serial or str(row.last_n + 1)
+    return Message(Role.AGENT, (Text(text),), f"{row.key.hex()}-{number}", row.context, row.id)
+
+
+def ended(row: TaskRow) -> bool:
+    """Whether the task is in a terminal state."""
+    return row.state in TERMINAL

@@ -1,0 +1,53 @@
+"""Task options: what a client may ask of the task manager with a send, in every generation.
+
+They travel as `metadata["urn:a2a-task-server:task-options:v1"]`; this model is their one definition, and its JSON
+Schema is what the card links to. An option that is unknown or not supported yet is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from a2a_server.model.objects import Lane
+
+_LANES = {lane.name.lower(): lane.value for lane in Lane} | {"medium": Lane.NORMAL.value}
+
+
+def _lane(value: object) -> object:
+    return _LANES.get(value.lower(), value) if isinstance(value, str) else value
+
+
+class TaskOptions(BaseModel):
+    """Options of one send. Durations in seconds, moments in RFC 3339 with a time zone."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, title="A2A task options")
+
+    skill: Annotated[str, Field(max_length=256)] = ""
+    """Id of the skill to run; empty = the server chooses."""
+    title: Annotated[str, Field(max_length=255)] = ""
+    """A name for people."""
+    priority: Annotated[Lane | None, BeforeValidator(_lane)] = None
+    """critical, high, normal (medium), low, backlog, or 1 to 5; absent = the skill's."""
+    run_at: AwareDatetime | None = None
+    """Do not start before this moment."""
+    delay_seconds: Annotated[float, Field(ge=0, le=366 * 86400)] = 0.0
+    """Do not start before this much time has passed."""
+    timeout_seconds: Annotated[float | None, Field(gt=0, le=366 * 86400)] = None
+    """Longest time of one run; absent = the skill's."""
+    deadline: AwareDatetime | None = None
+    """The task fails if it has not ended by then."""
+    max_attempts: Annotated[int | None, Field(ge=1, le=1000)] = None
+    """How often the task may be tried; 1 = at most once. Absent = the skill's."""
+    return_immediately: bool | None = None
+    """Answer as soon as the task is stored, in every generation; absent = as the request itself says."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the skill by name; the message's data part wins over them."""
+
+
+def microseconds(moment: datetime) -> int:
+    """A moment as integer microseconds since the epoch."""
+    return round(moment.timestamp() * 1e6)

@@ -1,0 +1,133 @@
+"""What stores are asked outside of turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, NamedTuple, TypeVar
+
+from a2a_server.model.objects import Phase, State
+from a2a_server.model.rows import ArtifactRow, EventRow, Key, MessageRow, TaskRow
+
+RowT = TypeVar("RowT")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCapabilities:
+    """What a store can do: be written by many processes, hand out work, ring doorbells, keep blobs."""
+
+    many_writers: bool = False
+    dispatches: bool = True
+    notifies: bool = False
+    blobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A task as of its row's `last_n`.
+
+    messages: oldest first, the newest `history` of them. artifacts: of each ordinal its newest take. chunks: the chunk
+    events of every such artifact that has neither body nor location, by n.
+    """
+
+    task: TaskRow
+    messages: Sequence[MessageRow] = ()
+    artifacts: Sequence[ArtifactRow] = ()
+    chunks: Sequence[EventRow] = ()
+
+
+class DueKind(Enum):
+    """What a sweep asks for.
+
+    ALARM: `due_at` is past. ORPHAN: leased by a worker that is dead, missing or unseen for longer than its ttl. HELD:
+    held by a gate that has room.
+    """
+
+    ALARM = "alarm"
+    ORPHAN = "orphan"
+    HELD = "held"
+
+
+class TaskCursor(NamedTuple):
+    """Where a list goes on: after this row, newest status first."""
+
+    status_at: int
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Visible tasks of one scope and agent, newest status first (ties: newest key first). None = any."""
+
+    tenant: str
+    owner: str
+    agent: str
+    context: str | None = None
+    state: State | None = None
+    status_from: int | None = None
+    after: TaskCursor | None = None
+    limit: int = 50
+
+
+class Table(Enum):
+    """Tables that are read by primary-key prefix."""
+
+    ARTIFACT = "artifact"
+    EDGE = "edge"
+    GATE = "gate"
+    JOURNAL = "journal"
+    MESSAGE = "message"
+    PUSH = "push"
+    RECORD = "record"
+    STATE = "state"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class RowQuery:
+    """Rows of `table` whose primary key begins with `prefix`, in key order, after the whole key `after`."""
+
+    table: Table
+    prefix: tuple[str | int | bytes, ...] = ()
+    after: tuple[str | int | bytes, ...] | None = None
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[RowT]):
+    """Some rows in order; `more` says that others follow the last one."""
+
+    rows: Sequence[RowT]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TallyQuery:
+    """Which counts to add up; None = any."""
+
+    tenant: str | None = None
+    owner: str | None = None
+    agent: str | None = None
+    queue: str | None = None
+    state: State | None = None
+    phase: Phase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that the artifact store holds: `size` in bytes, `sha256` in hexadecimal."""
+
+    name: str
+    size: int
+    sha256: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredName:
+    """An object's name with its age: `stored_at` in microseconds since the epoch."""
+
+    name: str
+    size: int
+    stored_at: int

@@ -1,0 +1,245 @@
+"""Rows as every store keeps them: field order is column order, and `bytes` fields are opaque to stores.
+
+Rows are named tuples because a turn builds and copies thousands of them a second. Keys are 16 bytes (UUIDv7); times
+are integer microseconds. Schema and reasons: docs/decisions and the first migration.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple, NewType
+
+from a2a_server.model.objects import Generation, Lane, Phase, State
+
+Key = NewType("Key", bytes)
+NO_KEY = Key(b"")
+
+
+class TaskName(NamedTuple):
+    """A task as clients name it; `id` is unique in the other three."""
+
+    tenant: str
+    owner: str
+    agent: str
+    id: str
+
+
+class TaskRow(NamedTuple):
+    """One task. Alarms (`due_at`) and counters mean what lifecycle.states says of each phase.
+
+    `gates` are the names of every limit that may ever apply; `held_by` the one that holds the task in phase HELD.
+    `cancel_at` is when cancellation was asked for (0 = never), `deadline_at` and `due_at` likewise 0 = none.
+    `last_n` is the number of the last event, `journal_n` of the last journal entry; `rev` grows with every change.
+    """
+
+    key: Key
+    format: int
+    tenant: str
+    owner: str
+    agent: str
+    id: str
+    context: str
+    generation: Generation
+    visible: bool
+    skill: str
+    queue: str
+    lane: Lane
+    rank: int
+    gates: tuple[str, ...]
+    held_by: str
+    state: State
+    phase: Phase
+    last_n: int
+    journal_n: int
+    rev: int
+    status_at: int
+    created_at: int
+    due_at: int
+    deadline_at: int
+    cancel_at: int
+    worker: Key
+    fence: int
+    attempt: int
+    max_attempts: int
+    crashes: int
+    unmet: int
+    parent: Key
+    pushes: int
+    status: bytes
+    spec: bytes
+
+    @property
+    def name(self) -> TaskName:
+        """What clients call it, with its scope."""
+        return TaskName(self.tenant, self.owner, self.agent, self.id)
+
+
+class EventKind(IntEnum):
+    """What an event's body holds."""
+
+    STATUS = 1
+    CHUNK = 2
+
+
+class EventRow(NamedTuple):
+    """Event `n` of a task. `artifact` is the ordinal for chunks, else None; `fence` tells which run wrote it."""
+
+    task: Key
+    n: int
+    kind: EventKind
+    at: int
+    fence: int
+    artifact: int | None
+    body: bytes
+
+
+class JournalKind(IntEnum):
+    """What a journal entry tells."""
+
+    LEASED = 1
+    RETRY = 2
+    CRASH = 3
+    HANDED_BACK = 4
+    CANCEL_ASKED = 5
+    HELD = 6
+    LOG = 7
+    CHECKPOINT = 8
+    PROMOTED = 9
+
+
+class JournalRow(NamedTuple):
+    """An entry of the audit trail that is not part of the stream; ordered by `n`, gaps allowed."""
+
+    task: Key
+    n: int
+    kind: JournalKind
+    at: int
+    body: bytes
+
+
+class MessageRow(NamedTuple):
+    """Message `seq` (from 1) of a task's history; it appeared with event `at_n`. `role`: 1 user, 2 agent."""
+
+    task: Key
+    seq: int
+    at_n: int
+    role: int
+    id: str
+    body: bytes
+
+
+class ArtifactRow(NamedTuple):
+    """One take of an artifact: `id` is its ordinal in the task, `take` the fence of the run that opened it.
+
+    Content lives once: in the chunk events while neither `body` nor `location` is set; in `body` (encoded parts) when
+    small; else at `location` in the artifact store. `size` in bytes, `sha256` of the content when closed.
+    """
+
+    task: Key
+    id: int
+    take: int
+    first_n: int
+    last_n: int
+    closed: bool
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    created_at: int
+    location: str
+    body: bytes
+
+
+class StateRow(NamedTuple):
+    """A remembered value. `scope` is a task's key or an encoded (tenant, owner, context)."""
+
+    scope: bytes
+    space: str
+    name: str
+    seq: int
+    fence: int
+    body: bytes
+
+
+class SentKey(NamedTuple):
+    """What makes two sends the same: `task_id` as the client gave it ('' = none)."""
+
+    tenant: str
+    owner: str
+    agent: str
+    task_id: str
+    message_id: str
+
+
+class SentRow(NamedTuple):
+    """The answer to a send that was accepted: `hash` of its content, `task`, and the event it wrote."""
+
+    tenant: str
+    owner: str
+    agent: str
+    task_id: str
+    message_id: str
+    hash: bytes
+    task: Key
+    at_n: int
+    expires_at: int
+
+    @property
+    def key(self) -> SentKey:
+        """Its primary key."""
+        return SentKey(*self[:5])
+
+
+class GateRow(NamedTuple):
+    """A limit: at most `capacity` leased tasks name it (None = any number), none before `closed_until`."""
+
+    key: str
+    capacity: int | None
+    used: int
+    tokens: int
+    refilled_at: int
+    closed_until: int
+    reason: str
+    rev: int
+
+
+class FairKey(NamedTuple):
+    """Whose turn is counted where; `shard` is the writer process."""
+
+    shard: str
+    queue: str
+    lane: Lane
+    tenant: str
+    owner: str
+
+
+class TallyKey(NamedTuple):
+    """What visible tasks are counted by (the shard is added by the writer)."""
+
+    tenant: str
+    owner: str
+    agent: str
+    queue: str
+    state: State
+    phase: Phase
+
+
+class WorkerRow(NamedTuple):
+    """A worker process. It is alive while `seen_at + ttl` is not past and it is not `dead`; dead is for ever."""
+
+    id: Key
+    seen_at: int
+    ttl: int
+    dead: bool
+    format: int
+    body: bytes
+
+
+class Head(NamedTuple):
+    """How far a task is, for whoever watches it."""
+
+    last_n: int
+    state: State
+    phase: Phase
+    cancel_at: int
+    fence: int

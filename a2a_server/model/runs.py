@@ -1,0 +1,104 @@
+"""What a run says while it goes on, and how it ends well. Ends that are errors are in `errors`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from a2a_server.model.objects import Json, JsonObject, Message, Part, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """More of the artifact `name`. The engine knows whether it begins a take or continues one.
+
+    last: no chunk of it follows. resume: if an earlier run left this artifact unfinished, continue it instead of
+    replacing it (counts on the run's first chunk of that name).
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    last: bool = False
+    resume: bool = False
+    description: str = ""
+    media_type: str = ""
+    metadata: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line for the task's journal; `level` is debug, info, warning or error."""
+
+    level: str
+    text: str
+
+
+Output: TypeAlias = Chunk | Progress | LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The run returned. `message` becomes the final status message; `partial` says why the result is not whole."""
+
+    message: Message | None = None
+    partial: str = ""
+
+
+class Stopping(StrEnum):
+    """Why a run is being stopped."""
+
+    CANCELED = "canceled"
+    DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
+    LEASE_LOST = "lease_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeView:
+    """What earlier runs committed of an artifact: `size` in bytes (text as UTF-8), `chunks` yielded."""
+
+    size: int = 0
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """The task as its handler sees it. `deadline` is in seconds since the epoch (None = none)."""
+
+    id: str
+    context_id: str
+    tenant: str
+    owner: str
+    skill: str
+    message: Message
+    history: tuple[Message, ...]
+    parameters: dict[str, Json] = field(default_factory=dict)
+    metadata: JsonObject | None = None
+    title: str = ""
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SkillSpec:
+    """A skill as the engine and the card know it. Durations in seconds; None = the server's default.
+
+    threaded: runs in a worker's thread (a plain function), so it needs a thread slot. retry_on: exception classes that
+    are transient for this skill, beside the general ones. max_concurrency: capacity of its gate (None = no limit).
+    """
+
+    id: str
+    name: str
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    input_modes: tuple[str, ...] = ()
+    output_modes: tuple[str, ...] = ()
+    default: bool = False
+    threaded: bool = False
+    timeout_seconds: float | None = None
+    max_attempts: int | None = None
+    max_concurrency: int | None = None
+    priority: int = 3
+    retry_on: tuple[type[Exception], ...] = ()
+    schema: JsonObject = field(default_factory=dict)

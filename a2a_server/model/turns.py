@@ -1,0 +1,124 @@
+"""What a turn loads (`Needs` -> `Loaded`) and what it writes (`Changes`). Stores know these rows and no rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from a2a_server.model.rows import (
+    ArtifactRow,
+    EventRow,
+    FairKey,
+    GateRow,
+    JournalRow,
+    Key,
+    MessageRow,
+    SentKey,
+    SentRow,
+    StateRow,
+    TallyKey,
+    TaskName,
+    TaskRow,
+    WorkerRow,
+)
+
+
+class ClaimNeed(NamedTuple):
+    """Candidates for one claim: READY tasks of `queues`, the best `limit` by (lane, rank, key).
+
+    `hinted` keys are looked at too (only those that are READY and in `queues`); the result is the union, ordered.
+    `max_crashes` leaves out tasks that crashed more often than that.
+    """
+
+    queues: tuple[str, ...]
+    limit: int
+    hinted: tuple[Key, ...] = ()
+    max_crashes: int = 2
+
+
+@dataclass(slots=True)
+class Needs:
+    """The rows that a batch of operations names. Gates of every loaded task are loaded without being named.
+
+    tasks: by key; locked. names: by client id; locked. sent: idempotency rows, and the tasks they point to, locked.
+    queues: the rank of the first READY task of each lane. fair: virtual times. gates: by key, beside those of tasks.
+    claims: candidates, skipping rows that another turn has locked. held: for each loaded gate that has a row, this many
+    of its HELD tasks, best first. recount: gates whose LEASED tasks are to be counted. workers: by id.
+    takes: tasks whose open artifact takes are wanted.
+    """
+
+    tasks: set[Key] = field(default_factory=set)
+    names: set[TaskName] = field(default_factory=set)
+    sent: set[SentKey] = field(default_factory=set)
+    queues: set[str] = field(default_factory=set)
+    fair: set[FairKey] = field(default_factory=set)
+    gates: set[str] = field(default_factory=set)
+    claims: list[ClaimNeed] = field(default_factory=list)
+    held: int = 0
+    recount: set[str] = field(default_factory=set)
+    workers: set[Key] = field(default_factory=set)
+    takes: set[Key] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What a store found for `Needs`; absent entries do not exist. Never changed by who reads it.
+
+    now: the store's clock, microseconds. heads: (queue, lane) -> rank of its first READY task. claims: for each
+    `ClaimNeed` in order, the candidates' keys by (lane, rank, key). held: gate -> keys by (lane, rank, key).
+    Every key that appears anywhere here has its row in `tasks`, every gate that one of these rows names and that has
+    a row is in `gates`.
+    """
+
+    now: int
+    tasks: dict[Key, TaskRow] = field(default_factory=dict)
+    names: dict[TaskName, Key] = field(default_factory=dict)
+    sent: dict[SentKey, SentRow] = field(default_factory=dict)
+    heads: dict[tuple[str, int], int] = field(default_factory=dict)
+    fair: dict[FairKey, int] = field(default_factory=dict)
+    gates: dict[str, GateRow] = field(default_factory=dict)
+    claims: list[tuple[Key, ...]] = field(default_factory=list)
+    held: dict[str, tuple[Key, ...]] = field(default_factory=dict)
+    leased: dict[str, int] = field(default_factory=dict)
+    workers: dict[Key, WorkerRow] = field(default_factory=dict)
+    takes: dict[Key, tuple[ArtifactRow, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Changes:
+    """Row writes of one turn, all or none.
+
+    new_tasks are inserted; tasks replace the row of the same key whose `rev` is one lower (else `Conflict`: the turn is
+    loaded and decided again). events, journal and messages are inserted; artifacts, states, sent, gates, workers and
+    fair are upserted by primary key; gates guard on `rev` like tasks. tally: (shard, key) -> what to add to the count.
+    """
+
+    new_tasks: list[TaskRow] = field(default_factory=list)
+    tasks: list[TaskRow] = field(default_factory=list)
+    events: list[EventRow] = field(default_factory=list)
+    journal: list[JournalRow] = field(default_factory=list)
+    messages: list[MessageRow] = field(default_factory=list)
+    artifacts: list[ArtifactRow] = field(default_factory=list)
+    states: list[StateRow] = field(default_factory=list)
+    sent: list[SentRow] = field(default_factory=list)
+    gates: list[GateRow] = field(default_factory=list)
+    fair: dict[FairKey, int] = field(default_factory=dict)
+    tally: dict[tuple[str, TallyKey], int] = field(default_factory=dict)
+    workers: list[WorkerRow] = field(default_factory=list)
+
+
+class Bell(NamedTuple):
+    """A doorbell: the task `key` now stands as the row says. `events` travel only inside one process."""
+
+    key: Key
+    row: TaskRow | None
+    events: tuple[EventRow, ...] = ()
+
+
+class Hint(NamedTuple):
+    """A task of `queue` may be claimable; `rank` orders hints inside a lane."""
+
+    queue: str
+    lane: int
+    rank: int
+    key: Key

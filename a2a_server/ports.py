@@ -1,0 +1,238 @@
+"""The ports on one page: what the engine needs from the world. Backends implement them and see nothing above.
+
+Errors that may come out of any port: `StoreUnavailable` (not reachable now). Everything else is named at its method.
+A backend is written against its port's contract suite in tests/contracts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from a2a_server.model.objects import Scope
+from a2a_server.model.queries import (
+    DueKind,
+    Page,
+    RowQuery,
+    Snapshot,
+    StoreCapabilities,
+    Stored,
+    StoredName,
+    TallyQuery,
+    TaskQuery,
+)
+from a2a_server.model.rows import EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
+from a2a_server.model.runs import Completed, Output, SkillSpec, Stopping, TakeView, TaskView
+from a2a_server.model.turns import Bell, Changes, Hint, Loaded, Needs
+
+
+class TaskStore(Protocol):
+    """The only truth. Reads never wait for turns; all methods may be called from any number of coroutines at once."""
+
+    @property
+    def capabilities(self) -> StoreCapabilities:
+        """What this store can do; the engine asks these, never its name."""
+        ...
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date. Raises SchemaMismatch when it is newer than this code."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back; may be called twice."""
+        ...
+
+    async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
+        """Lock and load `needs`, `decide`, write, commit: after return the changes are durable.
+
+        `decide` is synchronous and pure and may run again on fresh rows (Conflict is retried up to 5 times inside, then
+        raised). What it raises rolls the turn back and comes out unchanged. Raises DataRejected for a value that the
+        store cannot keep. Concurrency: turns that name a common row happen one after the other.
+        """
+        ...
+
+    async def find(self, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
+        """The visible task that clients of `scope` call `task_id`."""
+        ...
+
+    async def snapshot(self, key: Key, history: int | None) -> Snapshot | None:
+        """The task with its newest `history` messages (None = all, 0 = none) and its artifacts, all as of one event."""
+        ...
+
+    async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
+        """Events after number `after`, in order: at most `limit` and about `limit_bytes`, but one if there is one."""
+        ...
+
+    async def heads(self, keys: Collection[Key]) -> Mapping[Key, Head]:
+        """How far these tasks are; unknown keys are left out."""
+        ...
+
+    async def page(self, query: TaskQuery) -> Page[TaskRow]:
+        """One page of a list, by keyset."""
+        ...
+
+    async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
+        """Candidates for a sweep; they are decided again in a turn."""
+        ...
+
+    async def next_alarm(self) -> int | None:
+        """The earliest `due_at` of any task, microseconds; None when nothing waits."""
+        ...
+
+    async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
+        """Rows of any other table by primary-key prefix, as the row tuples of model.rows where they exist."""
+        ...
+
+    async def totals(self, query: TallyQuery) -> Mapping[TallyKey, int]:
+        """Counts of visible tasks, shards added up, zero counts left out."""
+        ...
+
+    async def register(self, worker: WorkerRow) -> None:
+        """Insert a worker with `seen_at` = the store's now. Idempotent while the worker is not dead."""
+        ...
+
+    def beat(self, worker: Key) -> bool:
+        """Say that the worker lives. Blocking, own connection, for a thread of its own. False: it was declared dead."""
+        ...
+
+    async def erase(self, keys: Collection[Key]) -> int:
+        """Delete FINAL tasks with all their rows and lower the tally. Returns how many. Idempotent."""
+        ...
+
+    def blobs(self) -> ArtifactStore | None:
+        """An artifact store inside this store, where it has one."""
+        ...
+
+
+class WorkQueue(Protocol):
+    """Hints where work is. May lose, repeat and reorder them; the store is asked anyway."""
+
+    async def offer(self, hints: Sequence[Hint]) -> None:
+        """Pass hints on. Never raises for a dead broker."""
+        ...
+
+    async def take(self, queues: Collection[str], limit: int, timeout_seconds: float) -> Sequence[Key] | None:
+        """Up to `limit` hinted keys of these queues, best (lane, rank) first, waiting at most `timeout_seconds`.
+
+        Already acknowledged: nobody else gets them. None = nothing known, ask the store.
+        """
+        ...
+
+    async def depth(self) -> Mapping[tuple[str, int], int] | None:
+        """Hints waiting by (queue, lane); None where the broker cannot tell."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back; waiting takers return None. May be called twice."""
+        ...
+
+
+class Notifier(Protocol):
+    """Doorbells between whoever changes tasks and whoever watches them. May lose, repeat and reorder them."""
+
+    async def ring(self, bells: Sequence[Bell]) -> None:
+        """Tell every listener in every process. Never raises for a dead broker."""
+        ...
+
+    def listen(self) -> AsyncIterator[Sequence[Bell]]:
+        """Every batch rung after this call, endlessly; an empty batch = "poll, some may have been missed".
+
+        A listener that does not keep up loses batches (and then gets an empty one), never memory.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End every listener. May be called twice."""
+        ...
+
+
+class ArtifactStore(Protocol):
+    """Large content. Names are `{key}/{artifact}/{fence}` or one level more: made by us, never reused or user text."""
+
+    async def put(self, name: str, chunks: AsyncIterable[bytes], *, limit_bytes: int, media_type: str) -> Stored:
+        """Store an object; durable on return, invisible before. Raises TooLarge beyond `limit_bytes` (nothing is kept).
+
+        Idempotent: the same name with the same content again is fine.
+        """
+        ...
+
+    def read(self, name: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes `start` to before `end`. Raises ObjectMissing at the first step."""
+        ...
+
+    async def link(self, name: str, filename: str, media_type: str, expires_seconds: int) -> str | None:
+        """An address where clients may fetch the object themselves; None = serve it yourself."""
+        ...
+
+    async def delete(self, names: Collection[str]) -> None:
+        """Forget objects; unknown names are fine."""
+        ...
+
+    async def list(self, after: str, limit: int) -> Sequence[StoredName]:
+        """Names in order after `after` ('' = from the first), for the collector of unused objects."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back; may be called twice."""
+        ...
+
+
+class Attempt(Protocol):
+    """One run of a task as its handler reaches the engine. Thread-safe except where a method is `async`."""
+
+    @property
+    def task(self) -> TaskView:
+        """The task."""
+        ...
+
+    @property
+    def run(self) -> int:
+        """Which run this is: the fence, 1 for the first."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Which attempt this is, 1 for the first; only failures and crashes count."""
+        ...
+
+    @property
+    def stopping(self) -> Stopping | None:
+        """Why the run should end, None while it may go on."""
+        ...
+
+    def emit(self, output: Output) -> None:
+        """Queue an output for the next turn. Raises LeaseLost once the run lost its task."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until few enough outputs are uncommitted (256 events, 256 KiB). Raises LeaseLost."""
+        ...
+
+    async def flush(self) -> int:
+        """Wait until all that was emitted is committed; returns the last event's number. Raises LeaseLost."""
+        ...
+
+    def taken(self, name: str) -> TakeView:
+        """What earlier runs committed of the artifact `name`."""
+        ...
+
+    async def recall(self, space: str, name: str) -> bytes | None:
+        """A value remembered for this task."""
+        ...
+
+    async def remember(self, space: str, name: str, value: bytes) -> None:
+        """Keep a value for this task, replacing the one before; durable on return. Raises LeaseLost."""
+        ...
+
+
+class AgentRunner(Protocol):
+    """An agent that can run its skills, in whatever framework it is written."""
+
+    @property
+    def skills(self) -> Sequence[SkillSpec]:
+        """Its skills, in the order of registration; exactly one is marked default."""
+        ...
+
+    async def run(self, attempt: Attempt) -> Completed:
+        """Run `attempt.task.skill`. Raises Reject, Fail, Retry, CancelledError or anything else (engine.outcomes)."""
+        ...
