@@ -1,0 +1,1 @@
+"""Artifact stores: large content, under names made by this server. One file a medium."""

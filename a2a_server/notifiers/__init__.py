@@ -1,0 +1,1 @@
+"""Notifiers: doorbells between whoever changes tasks and whoever watches them. One file a carrier."""

@@ -1,0 +1,254 @@
+"""Everything that is asked outside of turns, each a function of one connection.
+
+Reads run on a reader's thread and see what was committed when they began; those of several statements open a
+transaction, so that all of them see the same.
+"""
+
+# ruff: noqa: S608 - nothing but our own tables and columns is put into SQL
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Final, NamedTuple
+
+from a2a_server.model.objects import Scope
+from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, Table, TallyQuery, TaskQuery
+from a2a_server.model.rows import (
+    ArtifactRow,
+    EventRow,
+    GateRow,
+    Head,
+    JournalRow,
+    Key,
+    MessageRow,
+    StateRow,
+    TallyKey,
+    TaskRow,
+    WorkerRow,
+)
+from a2a_server.stores.sqlite_rows import (
+    ARTIFACT_COLUMNS,
+    EVENT_COLUMNS,
+    MESSAGE_COLUMNS,
+    PHASES,
+    STATES,
+    TASK_COLUMNS,
+    Record,
+    artifact_row,
+    event_row,
+    gate_row,
+    journal_row,
+    select_in,
+    sized,
+    task_row,
+    worker_row,
+)
+
+_FIND: Final = (
+    f"SELECT {TASK_COLUMNS} FROM task INDEXED BY task_name "
+    "WHERE tenant = ? AND owner = ? AND agent = ? AND id = ? AND visible = 1"
+)
+_TASK: Final = f"SELECT {TASK_COLUMNS} FROM task WHERE key = ?"
+_NEWEST_MESSAGES: Final = f"SELECT {MESSAGE_COLUMNS} FROM message WHERE task = ? ORDER BY seq DESC LIMIT ?"
+_NEWEST_TAKES: Final = (
+    f"SELECT {ARTIFACT_COLUMNS} FROM artifact AS a WHERE task = ? AND NOT EXISTS "
+    "(SELECT 1 FROM artifact AS b WHERE b.task = a.task AND b.id = a.id AND b.take > a.take) ORDER BY id"
+)
+_CHUNKS: Final = (
+    f"SELECT {EVENT_COLUMNS} FROM event INDEXED BY event_artifact "
+    "WHERE task = ? AND artifact = ? AND n >= ? AND n <= ? AND kind = 2 ORDER BY n"
+)
+_EVENTS: Final = f"SELECT {EVENT_COLUMNS} FROM event WHERE task = ? AND n > ? ORDER BY n LIMIT ?"
+_HEADS: Final = sized("SELECT key, last_n, state, phase, cancel_at, fence FROM task WHERE key IN ({list})")
+
+_PAGE: Final = f"SELECT {TASK_COLUMNS} FROM task INDEXED BY {{index}} WHERE {{filters}} "
+_PAGE_ORDER: Final = "ORDER BY status_at DESC, key DESC LIMIT ?"
+
+_DUE_ALARMS: Final = (
+    "SELECT key FROM task INDEXED BY task_due WHERE due_at > 0 AND due_at <= ? ORDER BY due_at, key LIMIT ?"
+)
+_DUE_ORPHANS: Final = (
+    "SELECT key FROM task INDEXED BY task_leased WHERE phase = 5 "
+    "AND worker NOT IN (SELECT id FROM worker WHERE dead = 0 AND seen_at + ttl >= ?) ORDER BY worker, key LIMIT ?"
+)
+# The names of gates that hold tasks, each found by one step in the index however many it holds, and their room.
+_GATES_WITH_ROOM: Final = """
+WITH RECURSIVE holding (name) AS (
+  SELECT min(held_by) FROM task INDEXED BY task_held WHERE phase = 4
+  UNION ALL
+  SELECT (SELECT min(held_by) FROM task INDEXED BY task_held WHERE phase = 4 AND held_by > holding.name)
+  FROM holding WHERE holding.name IS NOT NULL
+)
+SELECT holding.name, gate.capacity - gate.used
+FROM holding LEFT JOIN gate ON gate.key = holding.name
+WHERE holding.name IS NOT NULL
+  AND (gate.key IS NULL OR (gate.closed_until <= ? AND (gate.capacity IS NULL OR gate.used < gate.capacity)))
+"""
+_DUE_HELD: Final = (
+    "SELECT key FROM task INDEXED BY task_held WHERE phase = 4 AND held_by = ? ORDER BY lane, rank, key LIMIT ?"
+)
+_NEXT_ALARM: Final = "SELECT min(due_at) FROM task INDEXED BY task_due WHERE due_at > 0"
+_TOTALS: Final = "SELECT tenant, owner, agent, queue, state, phase, sum(count) FROM tally "
+_TOTALS_GROUP: Final = "GROUP BY tenant, owner, agent, queue, state, phase HAVING sum(count) <> 0"
+
+
+class _Source(NamedTuple):
+    """How rows of a table are read: its columns, how many of the first ones are the primary key, and its row type."""
+
+    columns: tuple[str, ...]
+    key: int
+    make: Callable[[Record], tuple[object, ...]]
+
+
+_SOURCES: Final = {
+    Table.ARTIFACT: _Source(ArtifactRow._fields, 3, artifact_row),
+    Table.EDGE: _Source(("upstream", "downstream", "on_failure", "done"), 2, tuple),
+    Table.GATE: _Source(GateRow._fields, 1, gate_row),
+    Table.JOURNAL: _Source(JournalRow._fields, 2, journal_row),
+    Table.MESSAGE: _Source(MessageRow._fields, 2, MessageRow._make),
+    Table.PUSH: _Source(("task", "id", "generation", "cursor_n", "due_at", "tries", "dead", "body"), 2, tuple),
+    Table.RECORD: _Source(("kind", "tenant", "owner", "id", "rev", "due_at", "body"), 4, tuple),
+    Table.STATE: _Source(StateRow._fields, 3, StateRow._make),
+    Table.WORKER: _Source(WorkerRow._fields, 1, worker_row),
+}
+
+
+@contextmanager
+def _one_view(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+
+
+def find(db: sqlite3.Connection, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
+    """See `TaskStore.find`."""
+    record = db.execute(_FIND, (scope.tenant, scope.owner, agent, task_id)).fetchone()
+    return task_row(record) if record else None
+
+
+def snapshot(db: sqlite3.Connection, key: Key, history: int | None) -> Snapshot | None:
+    """See `TaskStore.snapshot`."""
+    with _one_view(db):
+        record = db.execute(_TASK, (key,)).fetchone()
+        if record is None:
+            return None
+        task = task_row(record)
+        limit = -1 if history is None else history
+        messages = db.execute(_NEWEST_MESSAGES, (key, limit)).fetchall() if limit else []
+        takes = [artifact_row(record) for record in db.execute(_NEWEST_TAKES, (key,))]
+        chunks: list[EventRow] = []
+        for take in takes:
+            if not take.body and not take.location:
+                last_n = take.last_n if take.closed else task.last_n
+                chunks.extend(map(event_row, db.execute(_CHUNKS, (key, take.id, take.first_n, last_n))))
+    chunks.sort(key=lambda event: event.n)
+    return Snapshot(task, tuple(map(MessageRow._make, reversed(messages))), tuple(takes), tuple(chunks))
+
+
+def events(db: sqlite3.Connection, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
+    """See `TaskStore.events`."""
+    found: list[EventRow] = []
+    size = 0
+    with closing(db.execute(_EVENTS, (key, after, limit))) as records:
+        for record in records:
+            event = event_row(record)
+            size += len(event.body)
+            if found and size > limit_bytes:
+                break
+            found.append(event)
+    return found
+
+
+def heads(db: sqlite3.Connection, keys: Collection[Key]) -> Mapping[Key, Head]:
+    """See `TaskStore.heads`."""
+    return {
+        key: Head(last_n, STATES[state], PHASES[phase], cancel_at, fence)
+        for key, last_n, state, phase, cancel_at, fence in select_in(db, _HEADS, list(keys))
+    }
+
+
+def page(db: sqlite3.Connection, query: TaskQuery) -> Page[TaskRow]:
+    """See `TaskStore.page`."""
+    filters = ["tenant = ? AND owner = ? AND agent = ? AND visible = 1"]
+    values: list[str | int | bytes] = [query.tenant, query.owner, query.agent]
+    if query.context is not None:
+        filters.append("context = ?")
+        values.append(query.context)
+    if query.state is not None:
+        filters.append("state = ?")
+        values.append(int(query.state))
+    if query.status_from is not None:
+        filters.append("status_at >= ?")
+        values.append(query.status_from)
+    if query.after is not None:
+        filters.append("(status_at, key) < (?, ?)")
+        values.extend(query.after)
+    index = "task_list" if query.context is None else "task_context"
+    sql = _PAGE.format(index=index, filters=" AND ".join(filters)) + _PAGE_ORDER
+    records = db.execute(sql, (*values, query.limit + 1)).fetchall()
+    return Page([task_row(record) for record in records[: query.limit]], more=len(records) > query.limit)
+
+
+def due(db: sqlite3.Connection, kind: DueKind, limit: int, now: int) -> Sequence[Key]:
+    """See `TaskStore.due`."""
+    if kind is DueKind.HELD:
+        return _due_held(db, limit, now)
+    sql = _DUE_ALARMS if kind is DueKind.ALARM else _DUE_ORPHANS
+    return [key for (key,) in db.execute(sql, (now, limit))]
+
+
+def _due_held(db: sqlite3.Connection, limit: int, now: int) -> Sequence[Key]:
+    keys: list[Key] = []
+    with _one_view(db):
+        for gate, room in db.execute(_GATES_WITH_ROOM, (now,)).fetchall():
+            left = limit - len(keys)
+            if left <= 0:
+                break
+            most = left if room is None else min(left, room)
+            keys.extend(key for (key,) in db.execute(_DUE_HELD, (gate, most)))
+    return keys
+
+
+def next_alarm(db: sqlite3.Connection) -> int | None:
+    """See `TaskStore.next_alarm`."""
+    alarm: int | None = db.execute(_NEXT_ALARM).fetchone()[0]
+    return alarm
+
+
+def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:
+    """See `TaskStore.rows`. Raises ValueError for a prefix longer than the key, or an `after` that is not a key."""
+    source = _SOURCES[query.table]
+    keys = source.columns[: source.key]
+    if len(query.prefix) > len(keys) or (query.after is not None and len(query.after) != len(keys)):
+        raise ValueError(f"the primary key of {query.table.value} is {', '.join(keys)}")
+    filters = [f"{name} = ?" for name in keys[: len(query.prefix)]]
+    if query.after is not None:
+        filters.append(f"({', '.join(keys)}) > ({', '.join('?' * len(keys))})")
+    where = f"WHERE {' AND '.join(filters)} " if filters else ""
+    sql = f"SELECT {', '.join(source.columns)} FROM {query.table.value} {where}ORDER BY {', '.join(keys)} LIMIT ?"
+    records = db.execute(sql, (*query.prefix, *(query.after or ()), query.limit + 1)).fetchall()
+    return Page([source.make(record) for record in records[: query.limit]], more=len(records) > query.limit)
+
+
+def totals(db: sqlite3.Connection, query: TallyQuery) -> Mapping[TallyKey, int]:
+    """See `TaskStore.totals`."""
+    wanted = {
+        "tenant": query.tenant,
+        "owner": query.owner,
+        "agent": query.agent,
+        "queue": query.queue,
+        "state": None if query.state is None else int(query.state),
+        "phase": None if query.phase is None else int(query.phase),
+    }
+    given = {name: value for name, value in wanted.items() if value is not None}
+    where = f"WHERE {' AND '.join(f'{name} = ?' for name in given)} " if given else ""
+    return {
+        TallyKey(tenant, owner, agent, queue, STATES[state], PHASES[phase]): count
+        for tenant, owner, agent, queue, state, phase, count in db.execute(
+            f"{_TOTALS}{where}{_TOTALS_GROUP}", tuple(given.values())
+        )
+    }

@@ -1,0 +1,171 @@
+"""Rows of `model.rows` as SQLite keeps them, both ways, and the pieces of SQL that follow from their columns.
+
+Field order is column order, so a row is its own parameter list, except that SQLite has no enums, flags and lists:
+enums are bound as plain integers (an `IntEnum` would pay for sqlite3's adapter look-up) and gates as one text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from a2a_server.errors import DataRejected
+from a2a_server.model.objects import Generation, Lane, Phase, State
+from a2a_server.model.rows import (
+    ArtifactRow,
+    EventKind,
+    EventRow,
+    GateRow,
+    JournalKind,
+    JournalRow,
+    MessageRow,
+    TallyKey,
+    TaskRow,
+    WorkerRow,
+)
+
+Record = tuple[Any, ...]
+T = TypeVar("T")
+
+TASK_COLUMNS: Final = ", ".join(TaskRow._fields)
+ARTIFACT_COLUMNS: Final = ", ".join(ArtifactRow._fields)
+EVENT_COLUMNS: Final = ", ".join(EventRow._fields)
+MESSAGE_COLUMNS: Final = ", ".join(MessageRow._fields)
+
+_GENERATIONS: Final = {int(each): each for each in Generation}
+_LANES: Final = {int(each): each for each in Lane}
+STATES: Final = {int(each): each for each in State}
+PHASES: Final = {int(each): each for each in Phase}
+_EVENT_KINDS: Final = {int(each): each for each in EventKind}
+_JOURNAL_KINDS: Final = {int(each): each for each in JournalKind}
+_PLAIN: Final = {number: number for number in range(32)}  # an enum's member finds its number: faster than int()
+
+# Few sizes, so that few statements are compiled; a list is filled up with its last item.
+_SIZES: Final = (1, 4, 16, 64, 256)
+
+
+def task_row(record: Record) -> TaskRow:
+    """The task of a record of TASK_COLUMNS."""
+    gates = record[13]
+    return TaskRow._make(
+        (
+            *record[:7],
+            _GENERATIONS[record[7]],
+            record[8] == 1,
+            record[9],
+            record[10],
+            _LANES[record[11]],
+            record[12],
+            tuple(gates.split("\n")) if gates else (),
+            record[14],
+            STATES[record[15]],
+            PHASES[record[16]],
+            *record[17:],
+        )
+    )
+
+
+def task_record(row: TaskRow) -> Record:
+    """The parameters of a task, in the order of TASK_COLUMNS. Raises DataRejected for gates that cannot be joined."""
+    gates = "\n".join(row.gates)
+    if (row.gates and gates.count("\n") != len(row.gates) - 1) or "" in row.gates:
+        raise DataRejected("the name of a gate is empty or has a line break")
+    return (
+        *row[:7],
+        _PLAIN[row[7]],
+        _PLAIN[row[8]],
+        row[9],
+        row[10],
+        _PLAIN[row[11]],
+        row[12],
+        gates,
+        row[14],
+        _PLAIN[row[15]],
+        _PLAIN[row[16]],
+        *row[17:],
+    )
+
+
+def event_row(record: Record) -> EventRow:
+    """The event of a record of EVENT_COLUMNS."""
+    task, n, kind, at, fence, artifact, body = record
+    return EventRow(task, n, _EVENT_KINDS[kind], at, fence, artifact, body)
+
+
+def event_record(row: EventRow) -> Record:
+    """The parameters of an event."""
+    task, n, kind, at, fence, artifact, body = row
+    return (task, n, _PLAIN[kind], at, fence, artifact, body)
+
+
+def journal_row(record: Record) -> JournalRow:
+    """The journal entry of a record of its columns."""
+    task, n, kind, at, body = record
+    return JournalRow(task, n, _JOURNAL_KINDS[kind], at, body)
+
+
+def journal_record(row: JournalRow) -> Record:
+    """The parameters of a journal entry."""
+    task, n, kind, at, body = row
+    return (task, n, _PLAIN[kind], at, body)
+
+
+def artifact_row(record: Record) -> ArtifactRow:
+    """The take of a record of ARTIFACT_COLUMNS."""
+    return ArtifactRow._make((*record[:5], record[5] == 1, *record[6:]))
+
+
+def artifact_record(row: ArtifactRow) -> Record:
+    """The parameters of a take."""
+    return (*row[:5], _PLAIN[row[5]], *row[6:])
+
+
+def worker_row(record: Record) -> WorkerRow:
+    """The worker of a record of its columns."""
+    id, seen_at, ttl, dead, format_, body = record
+    return WorkerRow(id, seen_at, ttl, dead == 1, format_, body)
+
+
+def worker_record(row: WorkerRow) -> Record:
+    """The parameters of a worker."""
+    return (*row[:3], _PLAIN[row.dead], *row[4:])
+
+
+def tally_record(shard: str, key: TallyKey, count: int) -> Record:
+    """The parameters that add `count` to a count."""
+    return (shard, *key[:4], _PLAIN[key.state], _PLAIN[key.phase], count)
+
+
+def gate_row(record: Record) -> GateRow:
+    """The gate of a record of its columns."""
+    return GateRow._make(record)
+
+
+def sized(sql: str, width: int = 1) -> Mapping[int, str]:
+    """`sql` for each size of list: its `{list}` becomes so many places, or rows of `width` places."""
+    place = "?" if width == 1 else f"({', '.join('?' * width)})"
+    return {size: sql.format(list=", ".join([place] * size)) for size in _SIZES}
+
+
+def lists(items: Sequence[T]) -> Iterator[list[T]]:
+    """`items` in lists that have a size of `sized`."""
+    for start in range(0, len(items), _SIZES[-1]):
+        part = list(items[start : start + _SIZES[-1]])
+        for size in _SIZES:
+            if size >= len(part):
+                part.extend([part[-1]] * (size - len(part)))
+                break
+        yield part
+
+
+def select_in(db: sqlite3.Connection, sql: Mapping[int, str], items: Sequence[object]) -> Iterator[Record]:
+    """The records of a `sized` statement of width 1 for `items`."""
+    for part in lists(items):
+        yield from db.execute(sql[len(part)], part).fetchall()
+
+
+def select_wide(db: sqlite3.Connection, sql: Mapping[int, str], items: Sequence[Record]) -> Iterator[Record]:
+    """The records of a wider `sized` statement; those of a repeated item are repeated."""
+    for part in lists(items):
+        yield from db.execute(sql[len(part)], [value for item in part for value in item]).fetchall()

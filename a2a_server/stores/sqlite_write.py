@@ -1,0 +1,172 @@
+"""Writing of a turn, on the writer's thread, inside its transaction: rows by kind, with one `executemany` each.
+
+An UPDATE rewrites every index that has one of its columns, changed or not. Tasks are therefore compared with the rows
+that the turn loaded, and written by the smallest of three statements that covers the difference.
+"""
+
+# ruff: noqa: S608 - nothing but our own columns is put into SQL
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Final
+
+from a2a_server.errors import Conflict
+from a2a_server.model.rows import ArtifactRow, GateRow, TaskRow
+from a2a_server.model.turns import Changes, Loaded
+from a2a_server.stores.sqlite_rows import (
+    ARTIFACT_COLUMNS,
+    EVENT_COLUMNS,
+    MESSAGE_COLUMNS,
+    TASK_COLUMNS,
+    Record,
+    artifact_record,
+    event_record,
+    journal_record,
+    tally_record,
+    task_record,
+    worker_record,
+)
+
+_POSITION = {name: index for index, name in enumerate(TaskRow._fields)}
+_PLACES = ", ".join(f"?{index + 1}" for index in range(len(_POSITION)))
+_INSERT_TASK: Final = f"INSERT INTO task ({TASK_COLUMNS}) VALUES ({_PLACES})"
+
+# In no index.
+_NOTED = (
+    *("state", "last_n", "journal_n", "deadline_at", "cancel_at", "fence", "attempt", "max_attempts"),
+    *("unmet", "pushes", "status"),
+)
+# What changes when a task moves, too.
+_MOVED = (*_NOTED, "visible", "lane", "rank", "held_by", "phase", "status_at", "due_at", "worker", "crashes")
+
+
+def _update(names: Iterable[str]) -> str:
+    """Places: the columns, then rev, then key."""
+    columns = tuple(names)
+    sets = ", ".join(f"{name} = ?{index}" for index, name in enumerate((*columns, "rev"), 1))
+    rev = len(columns) + 1
+    return f"UPDATE task SET {sets} WHERE key = ?{rev + 1} AND rev = ?{rev} - 1"
+
+
+def _others(names: Iterable[str]) -> itemgetter[tuple[object, ...]]:
+    return itemgetter(*sorted(_POSITION[name] for name in set(_POSITION) - set(names) - {"rev"}))
+
+
+def _parameters(names: Iterable[str]) -> itemgetter[Record]:
+    return itemgetter(*(_POSITION[name] for name in (*names, "rev", "key")))
+
+
+_ALL = tuple(name for name in TaskRow._fields if name not in {"key", "rev"})
+# From the smallest: statement, its parameters out of a record, and the fields that must not have changed.
+_NOTE: Final = (_update(_NOTED), _parameters(_NOTED))
+_MOVE: Final = (_update(_MOVED), _parameters(_MOVED))
+_REPLACE: Final = (_update(_ALL), _parameters(_ALL))
+_BEYOND_NOTE: Final = _others(_NOTED)
+_BEYOND_MOVE: Final = _others(_MOVED)
+
+_INSERT_EVENT: Final = f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_JOURNAL: Final = "INSERT INTO journal (task, n, kind, at, body) VALUES (?, ?, ?, ?, ?)"
+_INSERT_MESSAGE: Final = f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+_UPSERT_ARTIFACT: Final = (
+    f"INSERT INTO artifact ({ARTIFACT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (task, id, take) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in ArtifactRow._fields[3:])
+)
+_UPSERT_STATE: Final = (
+    "INSERT INTO state (scope, space, name, seq, fence, body) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (scope, space, name) DO UPDATE SET seq = excluded.seq, fence = excluded.fence, body = excluded.body"
+)
+_UPSERT_SENT: Final = (
+    "INSERT INTO sent (tenant, owner, agent, task_id, message_id, hash, task, at_n, expires_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, owner, agent, task_id, message_id) DO UPDATE SET "
+    "hash = excluded.hash, task = excluded.task, at_n = excluded.at_n, expires_at = excluded.expires_at"
+)
+_INSERT_GATE: Final = (
+    "INSERT INTO gate (key, capacity, used, tokens, refilled_at, closed_until, reason, rev) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+_UPDATE_GATE: Final = (
+    "UPDATE gate SET capacity = ?2, used = ?3, tokens = ?4, refilled_at = ?5, closed_until = ?6, reason = ?7, rev = ?8 "
+    "WHERE key = ?1 AND rev = ?8 - 1"
+)
+_UPSERT_FAIR: Final = (
+    "INSERT INTO fair (shard, queue, lane, tenant, owner, vt) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (shard, queue, lane, tenant, owner) DO UPDATE SET vt = excluded.vt"
+)
+ADD_TALLY: Final = (
+    "INSERT INTO tally (shard, tenant, owner, agent, queue, state, phase, count) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (tenant, owner, agent, queue, state, phase, shard) DO UPDATE SET count = count + excluded.count"
+)
+# Dead is for ever, and the last beat stays the worker's own word.
+_UPSERT_WORKER: Final = (
+    "INSERT INTO worker (id, seen_at, ttl, dead, format, body) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (id) DO UPDATE SET dead = max(dead, excluded.dead)"
+)
+
+
+def write(db: sqlite3.Connection, loaded: Loaded, changes: Changes) -> None:
+    """Write into the open transaction.
+
+    Raises:
+        Conflict: A row is not as the changes expect it; the transaction has to be rolled back.
+        DataRejected: The names of a task's gates cannot be kept.
+        sqlite3.Error, OverflowError, UnicodeEncodeError: The same.
+    """
+    if changes.new_tasks:
+        _insert_tasks(db, changes.new_tasks)
+    if changes.tasks:
+        _update_tasks(db, loaded, changes.tasks)
+    _put(db, _INSERT_EVENT, [event_record(row) for row in changes.events])
+    _put(db, _INSERT_JOURNAL, [journal_record(row) for row in changes.journal])
+    _put(db, _INSERT_MESSAGE, changes.messages)
+    _put(db, _UPSERT_ARTIFACT, [artifact_record(row) for row in changes.artifacts])
+    _put(db, _UPSERT_STATE, changes.states)
+    _put(db, _UPSERT_SENT, changes.sent)
+    if changes.gates:
+        _write_gates(db, changes.gates)
+    _put(db, _UPSERT_FAIR, [(*key[:2], int(key.lane), *key[3:], vt) for key, vt in changes.fair.items()])
+    _put(db, ADD_TALLY, [tally_record(*item, count) for item, count in changes.tally.items() if count])
+    _put(db, _UPSERT_WORKER, [worker_record(row) for row in changes.workers])
+
+
+def _put(db: sqlite3.Connection, statement: str, records: Sequence[Record]) -> None:
+    if records:
+        db.executemany(statement, records)
+
+
+def _insert_tasks(db: sqlite3.Connection, rows: Sequence[TaskRow]) -> None:
+    try:
+        db.executemany(_INSERT_TASK, map(task_record, rows))
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode in {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}:
+            raise Conflict("a new task has the name of another one") from error
+        raise
+
+
+def _update_tasks(db: sqlite3.Connection, loaded: Loaded, rows: Sequence[TaskRow]) -> None:
+    notes: list[Record] = []
+    moves: list[Record] = []
+    whole: list[Record] = []
+    for row in rows:
+        old = loaded.tasks.get(row.key)
+        if old is None or old.rev != row.rev - 1 or _BEYOND_MOVE(old) != _BEYOND_MOVE(row):
+            whole.append(_REPLACE[1](task_record(row)))
+        elif _BEYOND_NOTE(old) != _BEYOND_NOTE(row):
+            moves.append(_MOVE[1](task_record(row)))
+        else:
+            notes.append(_NOTE[1](task_record(row)))
+    for (statement, _), records in ((_NOTE, notes), (_MOVE, moves), (_REPLACE, whole)):
+        if records and db.executemany(statement, records).rowcount != len(records):
+            raise Conflict("another writer changed a task")
+
+
+def _write_gates(db: sqlite3.Connection, rows: Sequence[GateRow]) -> None:
+    for statement, records in (
+        (_INSERT_GATE, [row for row in rows if row.rev == 1]),
+        (_UPDATE_GATE, [row for row in rows if row.rev != 1]),
+    ):
+        if records and db.executemany(statement, records).rowcount != len(records):
+            raise Conflict("another writer changed a gate")
