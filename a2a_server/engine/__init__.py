@@ -1,0 +1,1 @@
+"""The engine: everything that happens to tasks over time. I/O only through ports."""

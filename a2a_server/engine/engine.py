@@ -1,0 +1,178 @@
+"""The engine put together: writer, hub, worker, sweeper around the ports, with one start and one stop.
+
+Start: the store is opened, what earlier processes left is rescued, then work begins. Stop: streams and waits end, the
+worker finishes or hands back, the writer commits what is left, the store is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import uuid_utils
+
+from a2a_server.engine.limits import Limits
+from a2a_server.engine.stream import Hub
+from a2a_server.engine.sweeper import Sweeper
+from a2a_server.engine.worker import Worker
+from a2a_server.engine.writer import Writer
+from a2a_server.lifecycle.sweeping import SetGate
+from a2a_server.lifecycle.turn import Operation
+from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.rows import GateRow, Key
+from a2a_server.model.turns import Bell, Hint
+from a2a_server.policy import skill_gate
+from a2a_server.ports import AgentRunner, ArtifactStore, Notifier, TaskStore, WorkQueue
+
+_log = logging.getLogger("a2a_server.engine")
+
+
+def new_key() -> Key:
+    """A new time-ordered key (UUIDv7, 16 bytes). Source: RFC 9562 section 5.7."""
+    return Key(uuid_utils.uuid7().bytes)
+
+
+def wall_clock() -> int:
+    """The host's time in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """What the engine runs on."""
+
+    store: TaskStore
+    queue: WorkQueue
+    notifier: Notifier
+    artifacts: ArtifactStore
+
+
+class Engine:
+    """One process's engine for one agent. alone: it is the only process on its store."""
+
+    def __init__(
+        self,
+        backends: Backends,
+        runner: AgentRunner,
+        limits: Limits,
+        *,
+        agent: str = "",
+        alone: bool = True,
+        shard: str = "0",
+        clock: Callable[[], int] = wall_clock,
+        random: Random | None = None,
+    ) -> None:
+        self.agent = agent
+        self.limits = limits
+        self.backends = backends
+        self.runner = runner
+        self._alone = alone
+        self._clock = clock
+        self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
+        self.writer = Writer(
+            backends.store,
+            self._tell,
+            shard=shard,
+            max_operations=limits.writer_operations,
+            max_bytes=limits.writer_bytes,
+            patience_seconds=limits.lease_seconds,
+        )
+        self.hub = Hub(backends.store, limits)
+        self.worker = self._new_worker()
+        self.sweeper = Sweeper(
+            backends.store,
+            self.writer,
+            poll_seconds=limits.poll_seconds,
+            clock=clock,
+            random=self._random,
+            checks=(self.hub.check, self._check_worker),
+        )
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the store, recover, and begin to work. Raises what the store's `open` raises."""
+        await self.backends.store.open()
+        loop = asyncio.get_running_loop()
+        self._writing = loop.create_task(self.writer.run())
+        bells = self.backends.notifier.listen()
+        self._tasks = [loop.create_task(self._listen(bells))]
+        await self.sweeper.recover(alone=self._alone, but=self.worker.id)
+        await self._set_gates()
+        await self.worker.start()
+        self._tasks.append(loop.create_task(self.sweeper.run()))
+
+    async def stop(self) -> None:
+        """Drain and close everything. Call once, after `start`."""
+        self.hub.close()
+        await self.worker.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.writer.close()
+        if self._writing is not None:
+            await self._writing
+        await self.backends.queue.close()
+        await self.backends.notifier.close()
+        await self.backends.artifacts.close()
+        await self.backends.store.close()
+
+    async def submit(self, operation: Operation[Any]) -> Any:  # noqa: ANN401 - the operation's result
+        """Have an operation decided and committed."""
+        return await self.writer.submit(operation)
+
+    async def replace_worker(self) -> None:
+        """Crash the worker and start another, as after a killed process. For tests."""
+        dead = self.worker
+        worker = dead.id
+        dead.crash()
+        self.worker = self._new_worker()
+        await self.worker.start()
+        await self.sweeper.recover(alone=True, but=self.worker.id)
+        _log.info("Worker %s was replaced.", worker.hex())
+
+    def _new_worker(self) -> Worker:
+        return Worker(
+            self.agent,
+            self.runner,
+            store=self.backends.store,
+            queue=self.backends.queue,
+            writer=self.writer,
+            artifacts=self.backends.artifacts,
+            limits=self.limits,
+            new_key=new_key,
+            clock=self._clock,
+            random=self._random,
+        )
+
+    async def _check_worker(self) -> None:
+        await self.worker.check()
+
+    async def _set_gates(self) -> None:
+        wanted = {skill_gate(skill.id): skill.max_concurrency for skill in self.runner.skills}
+        page = await self.backends.store.rows(RowQuery(Table.GATE, limit=10_000))
+        known = {row.key for row in page.rows if isinstance(row, GateRow)}
+        for gate, capacity in wanted.items():
+            if capacity is not None or gate in known:
+                await self.writer.submit(SetGate(gate, capacity))
+
+    async def _tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+        await self.backends.notifier.ring(bells)
+        if hints:
+            await self.backends.queue.offer(hints)
+        if alarm:
+            self.sweeper.expect(alarm)
+
+    async def _listen(self, bells: Any) -> None:  # noqa: ANN401 - the notifier's iterator
+        async for batch in bells:
+            if batch:
+                self.hub.on_bells(batch)
+                self.worker.on_bells(batch)
+            else:
+                await self.hub.check()
+                await self.worker.check()

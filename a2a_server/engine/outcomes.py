@@ -1,0 +1,60 @@
+"""How a run ended: from what its handler returned or raised to an `End`. The one place that judges exceptions.
+
+What clients read is either the agent's own text (`Reject`, `Fail`, `Retry`) or names the rule; causes go to the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from a2a_server.errors import Fail, Reject, Retry
+from a2a_server.lifecycle.runs import End, EndKind
+from a2a_server.model.runs import Completed, SkillSpec, Stopping
+from a2a_server.policy import SECOND
+
+TRANSIENT = (OSError, TimeoutError)
+"""Exceptions after which trying again may help, for every skill. Source: core.md section 13."""
+
+
+def completed(result: Completed) -> End:
+    """The end of a run that returned."""
+    return End(EndKind.COMPLETED, message=result.message, partial=result.partial)
+
+
+def stopped(reason: Stopping | None) -> End | None:
+    """The end of a run that was stopped; None when the task is no longer this run's to end."""
+    match reason:
+        case Stopping.CANCELED:
+            return End(EndKind.CANCELED)
+        case Stopping.DEADLINE:
+            return End(
+                EndKind.FAILED,
+                "The run was ended: it took longer than the task allows (timeoutSeconds, or its deadline).",
+            )
+        case Stopping.SHUTDOWN:
+            return End(EndKind.HANDED_BACK)
+        case Stopping.LEASE_LOST:
+            return None
+        case None:
+            return End(EndKind.FAILED, "The agent canceled its own run.")
+
+
+def raised(error: BaseException, skill: SkillSpec, *, error_id: str, jitter: float) -> End:
+    """The end of a run that raised; `error_id` finds the cause in the log, `jitter` (0.0-1.0) spreads the retries."""
+    match error:
+        case Reject():
+            return End(EndKind.REJECTED, error.text)
+        case Fail():
+            return End(EndKind.FAILED, error.text)
+        case Retry():
+            after = None if error.after_seconds is None else round(error.after_seconds * SECOND)
+            return End(EndKind.TRANSIENT, error.text, after=after, jitter=jitter)
+    name = f"The skill '{skill.id}'"
+    if isinstance(error, (*TRANSIENT, *skill.retry_on)):
+        return End(EndKind.TRANSIENT, f"{name} met a transient failure (error {error_id}).", jitter=jitter)
+    return End(EndKind.FAILED, f"{name} failed with an unexpected error (error {error_id}).")
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether the agent raised this on purpose, so that its log needs no traceback."""
+    return isinstance(error, (Reject, Fail, Retry, asyncio.CancelledError))

@@ -1,0 +1,128 @@
+"""What nobody else would do: alarms, orphans, gates whose wake-up was lost.
+
+Every process sweeps; each duty asks the store for candidates and decides them again in a turn, so any number of
+sweepers is as good as one. Alarms ring on time because the sweeper sleeps only until the next one; the rest is done at
+every poll. Methods are named by duty: `ring_alarms`, `rescue_orphans`, `wake_held`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Final
+
+from a2a_server.engine.writer import Writer
+from a2a_server.errors import ClientError, EngineError
+from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, Wake
+from a2a_server.model.queries import DueKind, RowQuery, Table
+from a2a_server.model.rows import Key, WorkerRow
+from a2a_server.policy import SECOND
+from a2a_server.ports import TaskStore
+
+SWEEP_LIMIT: Final = 500
+"""Tasks per sweep of one duty; more are left for the next round, which follows at once."""
+
+_log = logging.getLogger("a2a_server.engine.sweeper")
+
+
+class Sweeper:
+    """Sweeps until it is canceled. checks: what else has to look at the store at every poll."""
+
+    def __init__(
+        self,
+        store: TaskStore,
+        writer: Writer,
+        *,
+        poll_seconds: float,
+        clock: Callable[[], int],
+        random: Random,
+        checks: tuple[Callable[[], Awaitable[None]], ...],
+    ) -> None:
+        self._store = store
+        self._writer = writer
+        self._poll = poll_seconds
+        self._clock = clock
+        self._random = random
+        self._checks = checks
+        self._alarm_at = 0
+        self._sooner = asyncio.Event()
+
+    def expect(self, at: int) -> None:
+        """An alarm was set for `at` (microseconds): do not sleep longer."""
+        if at and (not self._alarm_at or at < self._alarm_at):
+            self._alarm_at = at
+            self._sooner.set()
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        loop = asyncio.get_running_loop()
+        next_poll = loop.time()
+        while True:
+            await self._duty(self.ring_alarms)
+            if loop.time() >= next_poll:
+                next_poll = loop.time() + self._poll * self._random.uniform(0.8, 1.2)
+                for duty in (self.rescue_orphans, self.wake_held, *self._checks):
+                    await self._duty(duty)
+            self._sooner.clear()
+            wait = next_poll - loop.time()
+            if self._alarm_at:
+                wait = min(wait, (self._alarm_at - self._clock()) / SECOND)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._sooner.wait(), max(0.001, wait))
+
+    async def recover(self, *, alone: bool, but: Key) -> int:
+        """At start: rescue what earlier processes left. Returns how many tasks that were.
+
+        alone: no other process serves this store, so every worker but `but` is dead.
+        """
+        if alone:
+            workers = await self._workers()
+            await self._writer.submit(Bury(tuple(row.id for row in workers if row.id != but), certain=True))
+        rescued = 0
+        while count := await self.rescue_orphans():
+            rescued += count
+        return rescued
+
+    async def ring_alarms(self) -> int:
+        """Act on every alarm that is past."""
+        keys = await self._store.due(DueKind.ALARM, SWEEP_LIMIT)
+        rung = await self._writer.submit(Alarms(tuple(keys))) if keys else 0
+        self._alarm_at = await self._store.next_alarm() or 0
+        return rung
+
+    async def rescue_orphans(self) -> int:
+        """Take tasks from workers that are dead, gone or silent. Returns how many."""
+        keys = await self._store.due(DueKind.ORPHAN, SWEEP_LIMIT)
+        if not keys:
+            return 0
+        heads = await self._store.heads(keys)
+        workers = await self._workers()
+        silent = tuple(row.id for row in workers if not row.dead)
+        await self._writer.submit(Bury(silent))
+        orphans = {key: head.fence for key, head in heads.items()}
+        count = await self._writer.submit(Rescue(orphans, tuple(row.id for row in workers)))
+        if count:
+            _log.warning("Rescued %d tasks of workers that died.", count)
+        return count
+
+    async def wake_held(self) -> int:
+        """Let held tasks go on whose gate has room."""
+        keys = await self._store.due(DueKind.HELD, SWEEP_LIMIT)
+        return await self._writer.submit(Wake(tuple(keys))) if keys else 0
+
+    async def _workers(self) -> list[WorkerRow]:
+        page = await self._store.rows(RowQuery(Table.WORKER, limit=10_000))
+        return [row for row in page.rows if isinstance(row, WorkerRow)]
+
+    async def _duty(self, duty: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await duty()
+        except (EngineError, ClientError) as error:
+            _log.warning("A sweep failed (%s); it is tried again.", type(error).__name__)
+            await asyncio.sleep(0.05)
+        except Exception:  # noqa: BLE001 - a bug in one duty must not end the others; it is logged each time
+            _log.exception("A sweep failed; it is tried again.")
+            await asyncio.sleep(self._poll)

@@ -1,0 +1,212 @@
+"""The one writer of this process: many callers, one turn of the store.
+
+Theory of operation
+-------------------
+Callers post operations. While one turn is being committed the next ones gather; then they are loaded, decided and
+committed together, and every caller gets its own outcome, after the commit. What a turn changed is told to the world
+(`Telling`) only then. An operation once posted is executed whatever happens to its caller.
+
+Two classes: operations of clients are refused when the writer is full; the engine's own wait and are never refused,
+their number is bounded by the slots. An operation that raises fails alone: those it shares the turn with go on. A turn
+whose data the store refuses is halved until the culprit stands alone. A turn whose commit is in doubt is run again:
+every operation is idempotent by key, fence or revision; after `patience_seconds` without the store its callers get
+StoreUnavailable.
+
+Weakness: an operation that decides slowly delays all others of its turn; decisions are small on purpose.
+
+Source: core.md section 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from a2a_server.errors import ClientError, Conflict, DataRejected, EngineError, Overloaded, StoreUnavailable
+from a2a_server.lifecycle.turn import Operation, Turn
+from a2a_server.model.turns import Bell, Changes, Hint, Loaded, Needs
+from a2a_server.ports import TaskStore
+
+ResultT = TypeVar("ResultT")
+
+TURN_OPERATIONS: Final = 1000
+TURN_BYTES: Final = 4 << 20
+
+_log = logging.getLogger("a2a_server.engine.writer")
+
+
+class Telling(Protocol):
+    """Whoever spreads the news of a committed turn. Never raises; hints only, nothing here has to arrive."""
+
+    async def __call__(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+        """bells: tasks that changed. hints: tasks that became claimable. alarm: the earliest new alarm (0 = none)."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    operation: Operation[Any]
+    future: asyncio.Future[Any]
+    settled: Callable[[Any], None] | None
+
+
+class Writer:
+    """Commits operations in groups. Concurrency: every method belongs to the event loop that runs `run`."""
+
+    def __init__(
+        self,
+        store: TaskStore,
+        tell: Telling,
+        *,
+        shard: str,
+        max_operations: int,
+        max_bytes: int,
+        patience_seconds: float,
+    ) -> None:
+        self._store = store
+        self._tell = tell
+        self._shard = shard
+        self._max_operations = max_operations
+        self._max_bytes = max_bytes
+        self._patience = patience_seconds
+        self._entries: deque[_Entry] = deque()
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._closing = False
+
+    def post(
+        self, operation: Operation[ResultT], settled: Callable[[ResultT | BaseException], None] | None = None
+    ) -> asyncio.Future[ResultT]:
+        """Queue an operation; the future has its outcome after the commit, or what it raised.
+
+        settled: called once with the outcome or the exception, before the future, also when nobody waits any more.
+        Raises Overloaded (clients' operations only), having queued nothing.
+        """
+        if not operation.urgent and self._full():
+            raise Overloaded("The server has too much to write at the moment; try again.", retry_after_seconds=1)
+        if self._closing:
+            raise Overloaded("The server is stopping; try again.", retry_after_seconds=1)
+        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        self._entries.append(_Entry(operation, future, settled))
+        self._bytes += operation.weight
+        self._arrived.set()
+        return future
+
+    async def submit(self, operation: Operation[ResultT]) -> ResultT:
+        """`post` and wait. A caller that is canceled stops waiting; the operation is executed all the same."""
+        return await self.post(operation)
+
+    async def run(self) -> None:
+        """Commit until `close`."""
+        while not (self._closing and not self._entries):
+            if not self._entries:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            await self._commit(self._batch())
+
+    def close(self) -> None:
+        """Refuse what comes from now on; `run` returns when everything queued is committed."""
+        self._closing = True
+        self._arrived.set()
+
+    def _full(self) -> bool:
+        return len(self._entries) >= self._max_operations or self._bytes >= self._max_bytes
+
+    def _batch(self) -> list[_Entry]:
+        batch: list[_Entry] = []
+        weight = 0
+        while self._entries and len(batch) < TURN_OPERATIONS:
+            weight += self._entries[0].operation.weight
+            if batch and weight > TURN_BYTES:
+                break
+            batch.append(self._entries.popleft())
+        self._bytes -= sum(entry.operation.weight for entry in batch)
+        return batch
+
+    async def _commit(self, batch: list[_Entry]) -> None:
+        turn = _GroupTurn([entry.operation for entry in batch], self._shard)
+        try:
+            await self._persist(turn)
+        except (DataRejected, Conflict) as error:
+            if len(batch) == 1:
+                _settle(batch[0], error)
+                return
+            middle = len(batch) // 2
+            await self._commit(batch[:middle])
+            await self._commit(batch[middle:])
+        except Exception as error:  # noqa: BLE001 - whatever a turn raises, its callers must hear and the writer go on
+            if not isinstance(error, EngineError):
+                _log.exception("A turn failed; its %d operations wrote nothing.", len(batch))
+            for entry in batch:
+                _settle(entry, error)
+        else:
+            for entry, outcome in zip(batch, turn.outcomes, strict=True):
+                _settle(entry, outcome)
+            if bells := turn.turn.bells:
+                await self._tell(bells, turn.turn.hints, turn.turn.alarm)
+
+    async def _persist(self, turn: _GroupTurn) -> None:
+        loop = asyncio.get_running_loop()
+        give_up, delay = loop.time() + self._patience, 0.05
+        while True:
+            try:
+                await self._store.turn(turn.needs, turn.decide)
+            except StoreUnavailable:
+                if loop.time() + delay > give_up:
+                    raise
+                _log.warning("The store did not answer; the turn is run again in %.2f s.", delay)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 1.0)
+            else:
+                return
+
+
+class _GroupTurn:
+    """Several operations as one decision of the store; `decide` may run again on fresh rows."""
+
+    def __init__(self, operations: Sequence[Operation[Any]], shard: str) -> None:
+        self._operations = operations
+        self._shard = shard
+        self.needs = Needs()
+        for operation in operations:
+            operation.needs(self.needs, shard)
+        self.turn: Turn
+        self.outcomes: list[Any] = []
+
+    def decide(self, loaded: Loaded) -> Changes:
+        broken: dict[int, Exception] = {}
+        while True:
+            self.turn = Turn(loaded, self._shard, self.needs.claims)
+            self.outcomes = []
+            for index, operation in enumerate(self._operations):
+                if index in broken:
+                    self.outcomes.append(broken[index])
+                    continue
+                try:
+                    self.outcomes.append(operation.decide(self.turn))
+                except (ClientError, EngineError) as refusal:
+                    self.outcomes.append(refusal)
+                except Exception as error:  # noqa: BLE001 - a bug in one decision must not fail the whole turn
+                    _log.exception("%s could not be decided.", type(operation).__name__)
+                    broken[index] = error
+                    break
+            else:
+                return self.turn.changes()
+
+
+def _settle(entry: _Entry, outcome: Any) -> None:  # noqa: ANN401 - each operation has its own result
+    if entry.settled is not None:
+        entry.settled(outcome)
+    if entry.future.done():
+        return
+    if isinstance(outcome, BaseException):
+        entry.future.set_exception(outcome)
+        if entry.settled is not None:
+            entry.future.exception()
+    else:
+        entry.future.set_result(outcome)
