@@ -1,0 +1,227 @@
+"""Agents as users write them: a name and functions that are its skills.
+
+How functions are inspected is in `inspection`, how a call's arguments come about in `binding`, what values become in
+`values`. Running a skill is `agents.skill`; nothing here knows of runs, threads or events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self, TypeVar, overload
+
+import orjson
+
+from a2a_server.agent.binding import Binding, Parameter, Source
+from a2a_server.agent.inspection import ContextParameter
+from a2a_server.agent.skills import Skill, choose, skill_of
+from a2a_server.agent.values import Partial
+from a2a_server.errors import ConfigurationError
+from a2a_server.model.card import AgentCard, AgentSkill, read_card
+from a2a_server.model.objects import Lane
+from a2a_server.model.runs import SkillSpec
+
+__all__ = ["Agent", "Binding", "ContextParameter", "Parameter", "Partial", "Skill", "Source", "choose"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Agent:
+    """An agent: what clients can ask for, each thing a function.
+
+    ```python
+    agent = Agent("Echo")
+
+    @agent.skill
+    async def echo(text: str) -> str:
+        \"\"\"Say it back.\"\"\"
+        return text
+    ```
+
+    Args:
+        name: what clients see.
+        description: what the agent is for, for people and for agents that choose one.
+        version: of the agent, in any form.
+
+    Raises:
+        ConfigurationError: the name is empty.
+    """
+
+    def __init__(self, name: str, description: str = "", version: str = "0.1.0") -> None:
+        self._card = read_card({"name": name, "description": description, "version": version})
+        self._skills: dict[str, Skill] = {}
+
+    @classmethod
+    def from_card(cls, path: str | PathLike[str]) -> Self:
+        """An agent with everything that a card file says: provider, icon, documentation, texts of skills, and so on.
+
+        What the file says about a skill wins over what its function says; a skill needs a function all the same.
+
+        Args:
+            path: of a JSON file in the 1.0 form; members of older generations are accepted and ignored.
+
+        Raises:
+            ConfigurationError: the file cannot be read, or is no agent card; the text names the member at fault.
+        """
+        try:
+            data = orjson.loads(Path(path).read_bytes())
+        except OSError as error:
+            raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+        except orjson.JSONDecodeError as error:
+            raise ConfigurationError(f"{path}: is not JSON: {error}") from error
+        try:
+            card = read_card(data)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+        agent = cls(card.name, card.description, card.version)
+        agent._card = card
+        return agent
+
+    def __repr__(self) -> str:
+        return f"Agent({self.name!r}, skills={list(self._skills)!r})"
+
+    @property
+    def name(self) -> str:
+        """What clients see."""
+        return self._card.name
+
+    @property
+    def description(self) -> str:
+        """What the agent is for."""
+        return self._card.description
+
+    @property
+    def version(self) -> str:
+        """The agent's version."""
+        return self._card.version
+
+    @property
+    def skills(self) -> tuple[Skill, ...]:
+        """The registered skills in the order of registration; exactly one is the default."""
+        skills = tuple(self._skills.values())
+        if skills and not any(skill.spec.default for skill in skills):
+            return (replace(skills[0], spec=replace(skills[0].spec, default=True)), *skills[1:])
+        return skills
+
+    @property
+    def specs(self) -> tuple[SkillSpec, ...]:
+        """What the engine knows about `skills`."""
+        return tuple(skill.spec for skill in self.skills)
+
+    @property
+    def card(self) -> AgentCard:
+        """The agent card with the registered skills filled in; a new one each time.
+
+        Raises:
+            ConfigurationError: as `check`.
+        """
+        self.check()
+        written = {skill.id: skill for skill in self._card.skills}
+        skills = [_card_skill(skill.spec, written.get(skill.spec.id)) for skill in self.skills]
+        return self._card.model_copy(update={"skills": skills}, deep=True)
+
+    def check(self) -> None:
+        """Make sure that the agent can be served.
+
+        Raises:
+            ConfigurationError: it has no skill, or its card file names one that no function implements.
+        """
+        for skill in self._card.skills:
+            if skill.id not in self._skills:
+                near = get_close_matches(skill.id, self._skills, n=1)
+                hint = f' (is it "{near[0]}"?)' if near else ""
+                raise ConfigurationError(
+                    f'agent card: skill "{skill.id}" has no function{hint}; write one with '
+                    f'@agent.skill(id="{skill.id}"), or take it out of the card'
+                )
+        if not self._skills:
+            raise ConfigurationError(f'agent "{self.name}" has no skill; decorate a function with @agent.skill')
+
+    @overload
+    def skill(self, function: Function, /) -> Function: ...
+
+    @overload
+    def skill(
+        self,
+        /,
+        *,
+        id: str = "",
+        name: str = "",
+        description: str = "",
+        tags: Sequence[str] = (),
+        examples: Sequence[str] = (),
+        input_modes: Sequence[str] = (),
+        output_modes: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+        max_attempts: int | None = None,
+        max_concurrency: int | None = None,
+        priority: Lane | int | str = Lane.NORMAL,
+        default: bool = False,
+        retry_on: type[Exception] | tuple[type[Exception], ...] = (),
+    ) -> Callable[[Function], Function]: ...
+
+    def skill(self, function: Function | None = None, /, **options: Any) -> Function | Callable[[Function], Function]:
+        """Register a function as a skill; it stays the function that it was.
+
+        It may be async or plain (then it runs in a thread), and may return its result or yield pieces of it. Its
+        parameters are filled by name from the message's data part; one required `str` takes the text, `File` and
+        `list[File]` take files, `TaskContext` (`SyncTask` in plain functions) everything else, a pydantic model the
+        whole data part.
+
+        Args:
+            function: given when used bare, `@agent.skill`.
+            **options: when used with options, `@agent.skill(…)`:
+                id: unique in the agent; default: the function's name.
+                name, description: for people; defaults: the function's name, the first paragraph of its docstring.
+                tags, examples: for people and agents that choose a skill.
+                input_modes, output_modes: media types; default: those of the agent.
+                timeout_seconds: longest time of one run; default: the server's.
+                max_attempts: tries in all, 1 = at most once; default: the server's.
+                max_concurrency: runs at the same time, in all processes together; default: no limit.
+                priority: of its tasks unless they say otherwise: critical, high, normal, low, backlog, or 1 to 5.
+                default: runs when a client names no skill; else the first registered one does.
+                retry_on: exception classes after which the task is tried again, beside `Retry`, OSError and
+                    TimeoutError.
+
+        Raises:
+            ConfigurationError: an option or a parameter that cannot work; the text names it and the way out.
+        """
+        if function is not None:
+            self._register(function, options)
+            return function
+
+        def decorate(function: Function) -> Function:
+            self._register(function, options)
+            return function
+
+        return decorate
+
+    def _register(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        skill = skill_of(function, options, self._card.skills)
+        if skill.spec.id in self._skills:
+            raise ConfigurationError(
+                f'skill "{skill.spec.id}" is registered twice; give one of them another id: @agent.skill(id="…")'
+            )
+        if skill.spec.default:
+            other = next((one for one in self._skills.values() if one.spec.default), None)
+            if other is not None:
+                raise ConfigurationError(
+                    f'skills "{other.spec.id}" and "{skill.spec.id}" are both marked default=True; only one can be'
+                )
+        self._skills[skill.spec.id] = skill
+
+
+def _card_skill(spec: SkillSpec, written: AgentSkill | None) -> AgentSkill:
+    return AgentSkill(
+        id=spec.id,
+        name=spec.name,
+        description=spec.description or spec.name,
+        tags=list(spec.tags),
+        examples=list(spec.examples) or None,
+        input_modes=list(spec.input_modes) or None,
+        output_modes=list(spec.output_modes) or None,
+        security_requirements=written.security_requirements if written else None,
+    )

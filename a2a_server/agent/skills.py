@@ -1,0 +1,122 @@
+"""What is known about a skill: its options, checked, joined with what its function and the agent card say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from a2a_server.agent.binding import Binding
+from a2a_server.agent.inspection import description_of, inspected, name_of, streams, threaded
+from a2a_server.errors import ConfigurationError, InvalidParams
+from a2a_server.model.card import AgentSkill
+from a2a_server.model.objects import OPTIONS_URI, Lane
+from a2a_server.model.options import TaskOptions
+from a2a_server.model.runs import SkillSpec
+
+_NAMED = 20
+
+_Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
+_Modes = tuple[Annotated[str, Field(min_length=1)], ...]
+
+
+class SkillOptions(BaseModel):
+    """The options of `@agent.skill(…)`, with their rules."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(max_length=256)] = ""
+    name: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    input_modes: _Modes = ()
+    output_modes: _Modes = ()
+    timeout_seconds: _Seconds | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+    priority: Lane = Lane.NORMAL
+    default: bool = False
+    retry_on: tuple[type[Exception], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """A registered skill: what is known about it, what is called, and with what.
+
+    streams: the function is a generator of either kind. `spec.threaded` tells plain functions from async ones.
+    """
+
+    spec: SkillSpec
+    function: Callable[..., Any]
+    streams: bool
+    binding: Binding
+
+
+def skill_of(function: Callable[..., Any], options: dict[str, Any], card: Sequence[AgentSkill]) -> Skill:
+    """The skill that `function` is with these options; what the card says about it wins over both.
+
+    Raises:
+        ConfigurationError: an option breaks its rule, or a parameter cannot be filled.
+    """
+    binding = inspected(function)
+    chosen = _options(name_of(function), options)
+    id_ = chosen.id or name_of(function)
+    if not id_.isprintable():
+        raise ConfigurationError(f"skill {name_of(function)}(): option id must be printable text")
+    told = next((skill for skill in card if skill.id == id_), None) or AgentSkill(id=id_, name="", description="")
+    spec = SkillSpec(
+        id=id_,
+        name=told.name or chosen.name or name_of(function).replace("_", " "),
+        description=told.description or chosen.description or description_of(function),
+        tags=tuple(told.tags) or chosen.tags,
+        examples=tuple(told.examples or chosen.examples),
+        input_modes=tuple(told.input_modes or chosen.input_modes),
+        output_modes=tuple(told.output_modes or chosen.output_modes),
+        default=chosen.default,
+        threaded=threaded(function),
+        timeout_seconds=chosen.timeout_seconds,
+        max_attempts=chosen.max_attempts,
+        max_concurrency=chosen.max_concurrency,
+        priority=chosen.priority.value,
+        retry_on=chosen.retry_on,
+        schema=binding.schema or {},
+    )
+    return Skill(spec, function, streams(function), binding)
+
+
+def choose(skills: Sequence[SkillSpec], wanted: str = "") -> SkillSpec:
+    """The skill that runs a task: the one `wanted`, else the only one, else the default (marked, or the first).
+
+    Raises:
+        InvalidParams: no skill has the wanted id; the text names those that there are.
+    """
+    if not wanted:
+        return next((skill for skill in skills if skill.default), skills[0])
+    for skill in skills:
+        if skill.id == wanted:
+            return skill
+    known = [skill.id for skill in skills]
+    names = ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
+    raise InvalidParams(
+        f'this agent has no skill "{wanted}"; its skills are: {names}', path=f'metadata["{OPTIONS_URI}"].skill'
+    )
+
+
+def _options(function: str, options: dict[str, Any]) -> SkillOptions:
+    options = dict(options)
+    if isinstance(options.get("retry_on"), type):
+        options["retry_on"] = (options["retry_on"],)
+    try:
+        options["priority"] = TaskOptions.model_validate({"priority": options.get("priority")}).priority or Lane.NORMAL
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"skill {function}(): option priority must be critical, high, normal, low, backlog, or 1 to 5"
+        ) from error
+    try:
+        return SkillOptions.model_validate(options)
+    except ValidationError as error:
+        rules = (f"option {one['loc'][0]}: {one['msg']}" for one in error.errors(include_url=False))
+        raise ConfigurationError(f"skill {function}(): {'; '.join(rules)}") from error
