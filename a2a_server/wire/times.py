@@ -1,0 +1,23 @@
+"""Moments as the wires spell them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+
+def timestamp(at: int) -> str:
+    """A moment in RFC 3339, UTC, with milliseconds: `2026-05-28T10:00:00.000Z`.
+
+    Args:
+        at: microseconds since the epoch; what is finer than a millisecond is cut off.
+
+    Source: A2A 1.0.1 section 5.6.1 (UTC, `Z`, millisecond precision).
+    """
+    second, rest = divmod(at, 1_000_000)
+    return f"{_second(second)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)  # events come in bursts, and formatting a date costs more than all the rest of a status
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

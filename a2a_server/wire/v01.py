@@ -1,0 +1,325 @@
+"""A2A v0.1 (`tasks/send`), as its specification and the first Google samples spoke it.
+
+Theory of operation: as in the other wires, parsed JSON becomes requests of the model, and the model becomes dicts.
+What is peculiar here: the client makes the task id; messages have no ids; a stream carries status and artifact events
+only, never a task, so a snapshot is told as one status and every artifact so far; `final: true` ends an interaction,
+also where the task asks; artifacts are told apart by their index.
+
+Weaknesses: v0.1 has no word for rejected and auth-required (said as failed and input-required), no data part that is
+not an object (wrapped as `{"value": ...}`), no media type of text, and no place for an artifact's id.
+
+`base_url` in the render functions is the server's public address without a slash at its end; large files get links
+under it. Source: A2A v0.1.0, specification/json/a2a.json and docs/specification.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import cast
+
+from a2a_server.errors import ClientError, PushNotSupported
+from a2a_server.model.objects import (
+    Artifact,
+    Data,
+    Event,
+    File,
+    Generation,
+    Json,
+    JsonObject,
+    Message,
+    Part,
+    Role,
+    State,
+    Status,
+    StatusEvent,
+    Task,
+    Text,
+)
+from a2a_server.model.requests import CancelRequest, GetRequest, SendRequest, SubscribeRequest
+from a2a_server.wire import extensions, fields, files
+from a2a_server.wire.operations import Operation
+from a2a_server.wire.times import timestamp
+
+GENERATION = Generation.V01
+
+METHODS: Mapping[str, Operation] = MappingProxyType(
+    {
+        "tasks/send": Operation.SEND,
+        "tasks/sendSubscribe": Operation.STREAM,
+        "tasks/get": Operation.GET,
+        "tasks/cancel": Operation.CANCEL,
+        "tasks/resubscribe": Operation.SUBSCRIBE,
+        "tasks/pushNotification/set": Operation.PUSH_SET,
+        "tasks/pushNotification/get": Operation.PUSH_GET,
+    }
+)
+
+_STATES = {
+    State.SUBMITTED: "submitted",
+    State.WORKING: "working",
+    State.INPUT_REQUIRED: "input-required",
+    State.AUTH_REQUIRED: "input-required",
+    State.COMPLETED: "completed",
+    State.CANCELED: "canceled",
+    State.FAILED: "failed",
+    State.REJECTED: "failed",
+}
+_GOING_ON = frozenset({State.SUBMITTED, State.WORKING})
+_WRAPPED = "value"
+
+
+def parse_send(params: object) -> SendRequest:
+    """TaskSendParams.
+
+    The message keeps no id: v0.1 has none, and the service names it by its content. Waiting for the end is what
+    `tasks/send` does, unless the task options say `returnImmediately`. An absent historyLength asks for no history.
+
+    Args:
+        params: the method's params, parsed JSON; None = absent.
+
+    Raises:
+        InvalidParams: a field is missing or breaks its rule; `path` names it from params on.
+        PushNotSupported: it brings a push notification configuration.
+
+    Source: A2A v0.1.0 a2a.json, TaskSendParams.
+    """
+    request = fields.members(params, "params")
+    task_id = fields.required_identifier(request, "id")
+    context_id = fields.identifier(request, "sessionId")
+    if request.get("pushNotification") is not None:
+        raise PushNotSupported(path="pushNotification")
+    history = fields.natural(request, "historyLength", most=fields.MAX_HISTORY)
+    message = _parse_message(fields.members(request.get("message"), "message"))
+    asked = extensions.asked(request)
+    return SendRequest(
+        generation=GENERATION,
+        message=message,
+        task_id=task_id,
+        context_id=context_id,
+        blocking=not asked.options.return_immediately,
+        history_length=history or 0,
+        options=asked.options,
+        metadata=asked.metadata,
+        after=asked.after,
+    )
+
+
+def parse_get(params: object) -> GetRequest:
+    """TaskQueryParams; an absent historyLength asks for no history.
+
+    Raises:
+        InvalidParams: `id` is missing or no id, `historyLength` negative or no integer.
+
+    Source: A2A v0.1.0 a2a.json, TaskQueryParams.
+    """
+    request = fields.members(params, "params")
+    return GetRequest(
+        task_id=fields.required_identifier(request, "id"),
+        history_length=fields.natural(request, "historyLength", most=fields.MAX_HISTORY) or 0,
+    )
+
+
+def parse_cancel(params: object) -> CancelRequest:
+    """TaskIdParams.
+
+    Raises:
+        InvalidParams: `id` is missing or no id, `metadata` no object.
+
+    Source: A2A v0.1.0 a2a.json, TaskIdParams.
+    """
+    request = fields.members(params, "params")
+    fields.optional_object(request, "metadata")
+    return CancelRequest(task_id=fields.required_identifier(request, "id"))
+
+
+def parse_subscribe(params: object) -> SubscribeRequest:
+    """TaskQueryParams of `tasks/resubscribe`; `metadata.afterEvent` (ours) continues behind that event.
+
+    Raises:
+        InvalidParams: `id` is missing or no id, `historyLength` or `metadata.afterEvent` no number.
+
+    Source: A2A v0.1.0 a2a.json, TaskResubscriptionRequest.
+    """
+    request = fields.members(params, "params")
+    fields.natural(request, "historyLength", most=fields.MAX_HISTORY)
+    return SubscribeRequest(
+        task_id=fields.required_identifier(request, "id"),
+        after=extensions.after_of(request),
+        generation=GENERATION,
+    )
+
+
+def render_task(task: Task, base_url: str) -> JsonObject:
+    """A Task: the result of send, get and cancel."""
+    shown: JsonObject = {"id": task.id, "sessionId": task.context_id, "status": _status(task.status, base_url)}
+    if task.artifacts:
+        shown["artifacts"] = [_artifact(artifact, base_url) for artifact in task.artifacts]
+    if task.history:
+        shown["history"] = [render_message(message, base_url) for message in task.history]
+    if metadata := extensions.task_metadata(task):
+        shown["metadata"] = metadata
+    return shown
+
+
+def render_send(task: Task, base_url: str) -> JsonObject:
+    """The result of `tasks/send`: the bare task."""
+    return render_task(task, base_url)
+
+
+def render_start(task: Task, base_url: str) -> list[JsonObject]:
+    """The stream items that stand for a snapshot: its status, and each artifact so far with `append: false`.
+
+    A final status comes last, because clients stop reading at `final: true`; any other comes first. Only the last
+    item says the event number, so that a client that broke off in between asks for the whole snapshot again.
+    """
+    status: JsonObject = {"id": task.id, "status": _status(task.status, base_url), "final": _final(task.status)}
+    artifacts: list[JsonObject] = [
+        {"id": task.id, "artifact": _chunk(artifact, base_url, append=False, last=artifact.closed)}
+        for artifact in task.artifacts
+    ]
+    items = [*artifacts, status] if status["final"] else [status, *artifacts]
+    items[-1]["metadata"] = extensions.snapshot_metadata(task)
+    return items
+
+
+def render_event(event: Event, task_id: str, context_id: str, base_url: str) -> JsonObject:  # noqa: ARG001 - no session in v0.1 events
+    """A TaskStatusUpdateEvent or TaskArtifactUpdateEvent, its number in its metadata."""
+    shown: JsonObject = {"id": task_id}
+    if isinstance(event, StatusEvent):
+        shown["status"] = _status(event.status, base_url)
+        shown["final"] = _final(event.status)
+    else:
+        shown["artifact"] = _chunk(event.artifact, base_url, append=event.append, last=event.last)
+    shown["metadata"] = extensions.event_metadata(event)
+    return shown
+
+
+def render_error(error: ClientError) -> JsonObject:
+    """A JSON-RPC error object; `data` is there when there is more to say: field, retryAfterSeconds, errorId."""
+    shown: JsonObject = {"code": error.code, "message": error.message}
+    data: JsonObject = {}
+    if error.path:
+        data["field"] = error.path
+    if error.retry_after_seconds:
+        data["retryAfterSeconds"] = error.retry_after_seconds
+    if error.error_id:
+        data["errorId"] = error.error_id
+    if data:
+        shown["data"] = data
+    return shown
+
+
+def render_message(message: Message, base_url: str) -> JsonObject:
+    """A Message; ids, references and extensions have no place in it."""
+    shown: JsonObject = {"role": message.role.value, "parts": [render_part(part, base_url) for part in message.parts]}
+    if message.metadata:
+        shown["metadata"] = message.metadata
+    return shown
+
+
+def render_part(part: Part, base_url: str) -> JsonObject:
+    """A Part, told apart by `type`; data that is no object is wrapped as `{"value": ...}`."""
+    shown: JsonObject
+    if isinstance(part, Text):
+        shown = {"type": "text", "text": part.text}
+    elif isinstance(part, Data):
+        shown = {"type": "data", "data": part.data if isinstance(part.data, dict) else {_WRAPPED: part.data}}
+    else:
+        shown = {"type": "file", "file": _file(part, base_url)}
+    if part.metadata:
+        shown["metadata"] = part.metadata
+    return shown
+
+
+def parse_part(value: object, path: str) -> Part:
+    """A TextPart, FilePart or DataPart.
+
+    Raises:
+        InvalidParams: `type` is missing or none of the three, or a member breaks its rule; paths begin with `path`.
+
+    Source: A2A v0.1.0 a2a.json, Part.
+    """
+    part = fields.members(value, path)
+    kind, at = part.get("type"), f"{path}."
+    metadata = fields.optional_object(part, "metadata", at)
+    if kind == "text":
+        if part.get("text") is None:
+            raise fields.wrong(f"{at}text", "is missing; it must be a string")
+        return Text(fields.string(part, "text", at), metadata=metadata)
+    if kind == "data":
+        return Data(cast("Json", fields.members(part.get("data"), f"{at}data")), metadata=metadata)
+    if kind == "file":
+        return _parse_file(fields.members(part.get("file"), f"{at}file"), f"{at}file", metadata)
+    raise fields.wrong(f"{at}type", "must be text, file or data")
+
+
+def _parse_file(file: JsonObject, path: str, metadata: JsonObject | None) -> File:
+    at = f"{path}."
+    if (file.get("bytes") is None) == (file.get("uri") is None):
+        raise fields.wrong(path, "must have exactly one of bytes and uri")
+    filename, media_type = fields.label(file, "name", at), fields.label(file, "mimeType", at)
+    if file.get("uri") is None:
+        raw = files.decode(fields.string(file, "bytes", at), f"{at}bytes")
+        return File(filename, media_type, raw=raw, metadata=metadata)
+    url = fields.string(file, "uri", at)
+    if not url:
+        raise fields.wrong(f"{at}uri", "must not be empty")
+    return File(filename, media_type, url=url, metadata=metadata)
+
+
+def _parse_message(message: JsonObject) -> Message:
+    if message.get("role") != Role.USER.value:
+        raise fields.wrong("message.role", "must be user: clients speak as the user")
+    if message.get("parts") is None and message.get("content") is not None:
+        # python-a2a 0.4 and 0.5 send one part as `content`.
+        parts: tuple[Part, ...] = (parse_part(message["content"], "message.content"),)
+    else:
+        given = fields.array(message, "parts", "message.")
+        if not given:
+            rule = 'must hold at least one part, such as {"type": "text", "text": "hello"}'
+            raise fields.wrong("message.parts", rule)
+        parts = tuple([parse_part(part, f"message.parts[{position}]") for position, part in enumerate(given)])
+    return Message(Role.USER, parts, metadata=fields.optional_object(message, "metadata", "message."))
+
+
+def _final(status: Status) -> bool:
+    return status.state not in _GOING_ON
+
+
+def _status(status: Status, base_url: str) -> JsonObject:
+    shown: JsonObject = {"state": _STATES[status.state]}
+    if status.message is not None:
+        shown["message"] = render_message(status.message, base_url)
+    shown["timestamp"] = timestamp(status.at)
+    return shown
+
+
+def _artifact(artifact: Artifact, base_url: str) -> JsonObject:
+    shown: JsonObject = {}
+    if artifact.name:
+        shown["name"] = artifact.name
+    if artifact.description:
+        shown["description"] = artifact.description
+    shown["parts"] = [render_part(part, base_url) for part in artifact.parts]
+    shown["index"] = artifact.ordinal
+    if artifact.metadata:
+        shown["metadata"] = artifact.metadata
+    return shown
+
+
+def _chunk(artifact: Artifact, base_url: str, *, append: bool, last: bool) -> JsonObject:
+    return {**_artifact(artifact, base_url), "append": append, "lastChunk": last}
+
+
+def _file(file: File, base_url: str) -> JsonObject:
+    shown: JsonObject = {}
+    if file.filename:
+        shown["name"] = file.filename
+    if file.media_type:
+        shown["mimeType"] = file.media_type
+    if file.raw is not None:
+        shown["bytes"] = files.encode(file.raw)
+    else:
+        shown["uri"] = files.address(file, base_url)
+    return shown
