@@ -1,0 +1,148 @@
+"""`run` and `demo`: an agent, settings, and a server until it is told to stop."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter
+
+from a2a_server.cli.failures import CommandError
+from a2a_server.cli.rpc import DEFAULT_URL
+from a2a_server.errors import ConfigurationError, EngineError
+
+if TYPE_CHECKING:
+    from a2a_server.agent import Agent
+    from a2a_server.settings import Settings
+
+DEMO = "a2a_server.examples.demo:agent"
+CARD = "/.well-known/agent-card.json"
+Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
+
+
+def run(
+    target: Annotated[str, Parameter(name="OBJECT")],
+    /,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    store: str | None = None,
+    queue: str | None = None,
+    artifacts: str | None = None,
+    public_url: str | None = None,
+    config: Path | None = None,
+    log_level: Level | None = None,
+    log_format: Literal["text", "json"] | None = None,
+) -> int:
+    """Serve an agent until SIGTERM or Ctrl-C.
+
+    Every setting can also come from the environment (A2A_SERVER_PORT) or from the --config file; flags win.
+
+    Args:
+        target: `echo.py`, `echo.py:object` or `module:object`: an Agent, or a function.
+        host: Address to listen on (127.0.0.1).
+        port: TCP port to listen on (8000); 0 takes any free one.
+        store: Where tasks live: sqlite:///relative.db or sqlite:////absolute.db.
+        queue: How workers hear of work: memory://.
+        artifacts: Where large content lives: file:///relative or file:////absolute.
+        public_url: The address that the agent card gives, where it differs from the one listened on.
+        config: Settings file, .yaml or .toml.
+        log_level: The least severe records that are logged (info).
+        log_format: Log lines for people or for programs (text).
+    """
+    from a2a_server.cli.loading import load_agent
+    from a2a_server.settings import load
+
+    settings = load(
+        config,
+        host=host,
+        port=port,
+        store=store,
+        queue=queue,
+        artifacts=artifacts,
+        public_url=public_url,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    return _serve(load_agent(target), settings, "hello")
+
+
+def demo(
+    *,
+    data: Annotated[Path, Parameter(show_default=True)] = Path(".a2a-demo"),
+    host: str | None = None,
+    port: int | None = None,
+    log_level: Level | None = None,
+) -> int:
+    """Serve the example agent, with its tasks on disk, and show what to try.
+
+    Args:
+        data: Directory for the tasks and files of the demonstration; made if it is missing. Delete it to start anew.
+        host: Address to listen on (127.0.0.1).
+        port: TCP port to listen on (8000); 0 takes any free one.
+        log_level: The least severe records that are logged (info).
+    """
+    from a2a_server.cli.loading import load_agent
+    from a2a_server.settings import load
+
+    directory = data.resolve()
+    settings = load(
+        host=host,
+        port=port,
+        store=f"sqlite:///{directory / 'tasks.db'}",
+        artifacts=f"file:///{directory / 'artifacts'}",
+        log_level=log_level,
+    )
+    agent = load_agent(DEMO)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--data {data}: {error.strerror}; name another directory") from error
+    return _serve(agent, settings, "hello", f"Tasks and files: {directory}")
+
+
+def _serve(agent: Agent, settings: Settings, text: str, *notes: str) -> int:
+    from a2a_server import wiring
+
+    def on_ready(url: str) -> None:
+        sys.stdout.write(welcome(agent.name, url, text, notes))
+        sys.stdout.flush()
+
+    try:
+        return wiring.serve(agent, settings, on_ready=on_ready)
+    except EngineError as error:
+        raise CommandError(str(error) or type(error).__name__) from error
+
+
+def welcome(name: str, url: str, text: str, notes: tuple[str, ...] = ()) -> str:
+    """What is shown when the server listens: where, and commands that work as they stand."""
+    url = url.rstrip("/")
+    once = f"{text}-{uuid.uuid4().hex[:8]}"  # v0.1 clients make the task's id
+    legacy = {"id": once, "message": {"role": "user", "parts": [{"type": "text", "text": text}]}}
+    current = {"message": {"messageId": f"{once}-stream", "role": "ROLE_USER", "parts": [{"text": text}]}}
+    where = "" if url == DEFAULT_URL else f" --url {url}"
+    lines = [
+        f"{name} listens on {url}",
+        f"Agent card: {url}{CARD}",
+        *notes,
+        "",
+        "Send a message (A2A v0.1), stream one (A2A 1.0), or use the client that comes with the server:",
+        "",
+        f"  {_curl('-s', url, 'tasks/send', legacy)}",
+        f"  {_curl('-sN', url, 'SendStreamingMessage', current)}",
+        f"  a2a-server send {shlex.quote(text)} --stream{where}",
+        "",
+        "Ctrl-C stops the server; tasks that run go on at its next start.",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _curl(flags: str, url: str, method: str, params: Mapping[str, object]) -> str:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, separators=(",", ":"))
+    return f"curl {flags} {url}/ -H 'Content-Type: application/json' -d {shlex.quote(body)}"

@@ -1,0 +1,1 @@
+"""What can be asked for. Knows no wire and no HTTP; the wires' requests come in as model objects."""

@@ -1,0 +1,109 @@
+"""The HTTP application: routes, and the door that every JSON-RPC body comes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from a2a_server.errors import ClientError, ContentTypeNotSupported, InvalidRequest
+from a2a_server.model.objects import Scope
+from a2a_server.web.artifacts import ArtifactPages
+from a2a_server.web.card import CardPages
+from a2a_server.web.rpc import Caller, Dispatcher, Streaming
+from a2a_server.web.sse import EventStream
+from a2a_server.wire import jsonrpc, v10
+
+MEDIA_TYPES = frozenset({"application/json", "application/a2a+json"})
+CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
+OPTIONS_PATH = "/.well-known/task-options.json"
+
+
+@dataclass(frozen=True, slots=True)
+class DoorLimits:
+    """What requests and streams are held to. Bytes and seconds."""
+
+    body_bytes: int
+    heartbeat_seconds: float
+    write_stall_seconds: float
+
+
+class _DoorError(Exception):
+    def __init__(self, status: int, error: ClientError) -> None:
+        self.status = status
+        self.error = error
+        super().__init__(status)
+
+
+class Door:
+    """Takes JSON-RPC requests in and gives answers out."""
+
+    def __init__(self, dispatcher: Dispatcher, base_url: Callable[[], str], limits: DoorLimits) -> None:
+        self._dispatcher = dispatcher
+        self._base_url = base_url
+        self._limits = limits
+
+    async def rpc(self, request: Request) -> Response:
+        """POST / with a JSON-RPC request or batch."""
+        try:
+            body = await self._body(request)
+        except _DoorError as refusal:
+            answer = jsonrpc.failure(None, v10.render_error(refusal.error))
+            return Response(answer, refusal.status, media_type="application/json")
+        except ClientDisconnect:
+            return Response(status_code=400)
+        caller = Caller(
+            Scope(),
+            request.headers.get("a2a-version") or request.query_params.get("A2A-Version") or "",
+            request.headers.get("last-event-id"),
+        )
+        answered = await self._dispatcher.answer(body, caller)
+        if answered is None:
+            return Response(status_code=204)
+        if isinstance(answered, Streaming):
+            return EventStream(
+                answered,
+                self._base_url(),
+                heartbeat_seconds=self._limits.heartbeat_seconds,
+                write_stall_seconds=self._limits.write_stall_seconds,
+            )
+        return Response(answered, media_type="application/json")
+
+    async def _body(self, request: Request) -> bytes:
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type not in MEDIA_TYPES:
+            raise _DoorError(415, ContentTypeNotSupported("The content type must be application/json."))
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise _DoorError(415, ContentTypeNotSupported("Encoded bodies are not taken; send plain JSON."))
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in request.stream():
+            size += len(piece)
+            if size > self._limits.body_bytes:
+                limit = self._limits.body_bytes
+                raise _DoorError(413, InvalidRequest(f"The request is larger than {limit} bytes (body_limit_bytes)."))
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+def application(
+    door: Door,
+    cards: CardPages,
+    artifacts: ArtifactPages,
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
+) -> Starlette:
+    """All routes of one agent's server."""
+    return Starlette(
+        routes=[
+            Route("/", door.rpc, methods=["POST"]),
+            *(Route(path, cards.card, methods=["GET"]) for path in CARD_PATHS),
+            Route(OPTIONS_PATH, cards.options_schema, methods=["GET"]),
+            Route("/artifacts/{name:path}", artifacts.download, methods=["GET"]),
+        ],
+        lifespan=lifespan,
+    )

@@ -1,0 +1,69 @@
+"""Downloads of large artifacts, by the addresses that file parts carry.
+
+Content comes from agents, so it is never shown by a browser as part of this site: attachment, no sniffing, an empty
+sandbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from a2a_server.codec import decode_parts
+from a2a_server.errors import ObjectMissing
+from a2a_server.model.objects import File, Scope
+from a2a_server.model.rows import Key
+from a2a_server.ports import ArtifactStore, TaskStore
+
+_MISSING = "There is no such artifact, or it is not yours."
+
+
+class ArtifactPages:
+    """Serves the artifact store's objects to the owners of their tasks."""
+
+    def __init__(self, store: TaskStore, artifacts: ArtifactStore) -> None:
+        self._store = store
+        self._artifacts = artifacts
+
+    async def download(self, request: Request) -> Response:
+        """GET /artifacts/{key}/{artifact}/{fence}."""
+        name = request.path_params["name"]
+        file = await self._file(Scope(), name)
+        if file is None:
+            return PlainTextResponse(_MISSING, status_code=404)
+        content = self._artifacts.read(name)
+        try:
+            first = await anext(content, b"")
+        except ObjectMissing:
+            return PlainTextResponse(_MISSING, status_code=404)
+        headers = {
+            "Content-Disposition": "attachment",
+            "Content-Length": str(file.size),
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "ETag": f'"{file.sha256}"',
+        }
+        return StreamingResponse(_chain(first, content), media_type=file.media_type or None, headers=headers)
+
+    async def _file(self, scope: Scope, name: str) -> File | None:
+        try:
+            key = Key(UUID(name.partition("/")[0]).bytes)
+        except ValueError:
+            return None
+        snapshot = await self._store.snapshot(key, 0)
+        if snapshot is None or (snapshot.task.tenant, snapshot.task.owner) != (scope.tenant, scope.owner):
+            return None
+        for row in snapshot.artifacts:
+            if row.location == name and row.body:
+                return next((part for part in decode_parts(row.body) if isinstance(part, File)), None)
+        return None
+
+
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece

@@ -1,0 +1,209 @@
+"""JSON-RPC over HTTP: the only way from a request to a method, through jsonrpcserver.
+
+jsonrpcserver gets parsed objects that `wire.jsonrpc` has checked, one at a time: its own parser and schema check cost
+several times the call, and it would answer a whole batch with the error of one entry. Every method is wrapped, because
+it would send the text of an unexpected exception to the client. Methods take their context positionally, so that no
+client's parameter can be mistaken for it.
+
+What comes out is either encoded JSON or a stream; `app` makes responses of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias, cast
+
+import orjson
+from jsonrpcserver import Error, Result, Success
+from jsonrpcserver.async_main import dispatch_to_response
+
+from a2a_server.errors import (
+    ClientError,
+    InternalError,
+    InvalidParams,
+    InvalidRequest,
+    Overloaded,
+    PushNotSupported,
+    StoreUnavailable,
+    UnsupportedOperation,
+)
+from a2a_server.model.objects import Json, JsonObject, Scope
+from a2a_server.service.operations import Operations, Stream
+from a2a_server.wire import jsonrpc, v10
+from a2a_server.wire.operations import Operation
+from a2a_server.wire.versions import Route, Wire, route
+
+_log = logging.getLogger("a2a_server.web.rpc")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the HTTP request says beside its body. after: `Last-Event-ID` as a number, None = absent.
+
+    error: the header is no number. version: `A2A-Version`, '' = not said.
+    """
+
+    scope: Scope
+    version: str = ""
+    last_event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """The answer of a streaming method: each item of `stream` rendered by `wire` in an envelope with `id`."""
+
+    stream: Stream
+    wire: Wire
+    id: jsonrpc.Id
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    caller: Caller
+    route: Route
+    base_url: str
+
+
+Answer: TypeAlias = bytes | Streaming
+_Method: TypeAlias = Callable[..., Awaitable[Result]]
+
+
+class Dispatcher:
+    """Answers JSON-RPC requests for one agent. base_url: where clients reach this server, known once it listens."""
+
+    def __init__(self, operations: Operations, base_url: Callable[[], str]) -> None:
+        self._operations = operations
+        self._base_url = base_url
+        self._handlers: Mapping[Operation, Callable[[_Call, JsonObject], Awaitable[object]]] = {
+            Operation.SEND: self._send,
+            Operation.STREAM: self._stream,
+            Operation.GET: self._get,
+            Operation.CANCEL: self._cancel,
+            Operation.SUBSCRIBE: self._subscribe,
+            Operation.LIST: _refuse(UnsupportedOperation("This server does not list tasks yet; read them one by one.")),
+            Operation.EXTENDED_CARD: _refuse(UnsupportedOperation("The card declares no extended card.")),
+            **dict.fromkeys(
+                (Operation.PUSH_SET, Operation.PUSH_GET, Operation.PUSH_LIST, Operation.PUSH_DELETE),
+                _refuse(PushNotSupported("Push Notification is not supported: the card does not declare it.")),
+            ),
+        }
+        self._methods: Final = {"call": self._method()}
+
+    async def answer(self, body: bytes, caller: Caller) -> Answer | None:
+        """The answer to a request's body; None when it holds notifications only. Never raises for bad input."""
+        try:
+            document = jsonrpc.read(body)
+            entries = jsonrpc.entries(document)
+        except ClientError as error:
+            return jsonrpc.failure(None, v10.render_error(error))
+        if isinstance(document, dict):
+            return await self._entry(document, caller, len(body), batch=False)
+        answers = [await self._entry(entry, caller, len(body), batch=True) for entry in entries]
+        encoded = [answer for answer in answers if isinstance(answer, bytes)]
+        return b"[" + b",".join(encoded) + b"]" if encoded else None
+
+    async def _entry(self, entry: Json, caller: Caller, size: int, *, batch: bool) -> Answer | None:
+        wire: Wire = v10
+        try:
+            request = jsonrpc.check(entry)
+        except ClientError as error:
+            return jsonrpc.failure(jsonrpc.identify(entry), v10.render_error(error))
+        try:
+            served = route(request.method, caller.version)
+            wire = served.wire
+            if request.params is not None and not isinstance(request.params, dict):
+                raise InvalidParams("params must be an object", path="params")
+            if served.operation.streams and (batch or request.notification):
+                raise InvalidRequest(
+                    "A streaming method cannot be part of a batch; send it alone."
+                    if batch
+                    else "A streaming method needs an id, which every event of its answer carries."
+                )
+            jsonrpc.check_limits(request.params, size)
+        except ClientError as error:
+            return None if _silent(request, error) else jsonrpc.failure(request.id, wire.render_error(error))
+        result = await self._dispatch(_Call(caller, served, self._base_url()), request)
+        if request.notification:
+            return None
+        if isinstance(result, Stream):
+            return Streaming(result, served.renderer(result.generation) if served.shared else wire, request.id)
+        if isinstance(result, ClientError):
+            return jsonrpc.failure(request.id, wire.render_error(result))
+        return jsonrpc.success(request.id, cast("bytes", result))
+
+    async def _dispatch(self, call: _Call, request: jsonrpc.Request) -> object:
+        plain = {"jsonrpc": "2.0", "method": "call", "params": request.params or {}, "id": 0}
+        response = await dispatch_to_response(
+            cast("str", plain), self._methods, context=call, deserializer=_same, validator=_same
+        )
+        value = cast("Any", response)._value  # noqa: SLF001 - how jsonrpcserver gives results out
+        return value.result if hasattr(value, "result") else value.data
+
+    def _method(self) -> _Method:
+        async def call(context: _Call, /, **params: Json) -> Result:
+            try:
+                return Success(await self._handlers[context.route.operation](context, params))
+            except ClientError as error:
+                return Error(error.code, error.message, error)
+            except StoreUnavailable:
+                return Error(
+                    0, "", Overloaded("The store does not answer at the moment; try again.", retry_after_seconds=2)
+                )
+            except Exception as error:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
+                error_id = f"{id(error):x}"
+                _log.exception("Internal error %s in %s.", error_id, context.route.operation)
+                return Error(0, "", InternalError(error_id=error_id))
+
+        # jsonrpcserver asks for the signature at every call; computing it costs four times the rest.
+        vars(call)["__signature__"] = inspect.signature(call)
+        return call
+
+    async def _send(self, call: _Call, params: JsonObject) -> bytes:
+        request = call.route.wire.parse_send(params)
+        task = await self._operations.send(call.caller.scope, request)
+        return orjson.dumps(call.route.wire.render_send(task, call.base_url))
+
+    async def _stream(self, call: _Call, params: JsonObject) -> Stream:
+        request = call.route.wire.parse_send(params)
+        after = _after(call.caller, request.after)
+        return await self._operations.stream(call.caller.scope, replace(request, after=after))
+
+    async def _get(self, call: _Call, params: JsonObject) -> bytes:
+        task = await self._operations.get(call.caller.scope, call.route.wire.parse_get(params))
+        return orjson.dumps(call.route.renderer(task.generation).render_task(task, call.base_url))
+
+    async def _cancel(self, call: _Call, params: JsonObject) -> bytes:
+        task = await self._operations.cancel(call.caller.scope, call.route.wire.parse_cancel(params))
+        return orjson.dumps(call.route.renderer(task.generation).render_task(task, call.base_url))
+
+    async def _subscribe(self, call: _Call, params: JsonObject) -> Stream:
+        request = call.route.wire.parse_subscribe(params)
+        after = _after(call.caller, request.after)
+        return await self._operations.subscribe(call.caller.scope, replace(request, after=after))
+
+
+def _after(caller: Caller, said: int | None) -> int | None:
+    header = caller.last_event_id
+    if header is None:
+        return said
+    if not (header.isascii() and header.isdecimal() and len(header) <= 18):  # noqa: PLR2004 - below 2**63
+        raise InvalidParams("Last-Event-ID must be the number of an event", path="Last-Event-ID")
+    return int(header)
+
+
+def _refuse(error: ClientError) -> Callable[[_Call, JsonObject], Awaitable[object]]:
+    async def refuse(call: _Call, params: JsonObject) -> object:  # noqa: ARG001 - the handlers' shape
+        raise type(error)(error.message)
+
+    return refuse
+
+
+def _silent(request: jsonrpc.Request, error: ClientError) -> bool:
+    return request.notification and not isinstance(error, InvalidRequest)
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401 - identity
+    return value

@@ -1,0 +1,232 @@
+"""Settings and an agent put together into a running system; the only file that knows every part.
+
+Reached by the command line, by `testing` and by the package's `run` and `asgi`, and by nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+
+import uvicorn
+from sse_starlette.sse import AppStatus
+from starlette.applications import Starlette
+
+from a2a_server.agent import Agent
+from a2a_server.agents.skill import SkillRunner
+from a2a_server.artifacts.filesystem import FilesystemArtifacts
+from a2a_server.engine.engine import Backends, Engine, wall_clock
+from a2a_server.engine.limits import Limits
+from a2a_server.errors import ConfigurationError
+from a2a_server.notifiers.local import LocalNotifier
+from a2a_server.ports import TaskStore
+from a2a_server.queues.memory import MemoryQueue
+from a2a_server.service.operations import Operations
+from a2a_server.settings import Settings, load, local_path
+from a2a_server.stores.sqlite import SqliteStore
+from a2a_server.stores.sqlite_lock import FileLock
+from a2a_server.telemetry import configure
+from a2a_server.web.app import Door, DoorLimits, application
+from a2a_server.web.artifacts import ArtifactPages
+from a2a_server.web.card import CardPages
+from a2a_server.web.rpc import Dispatcher
+
+LISTEN_BACKLOG = 2048
+CLOSE_SECONDS = 10
+
+_log = logging.getLogger("a2a_server.wiring")
+
+
+class System:
+    """One agent with its engine and its HTTP application. `base_url` is where clients reach it."""
+
+    def __init__(self, agent: Agent, settings: Settings, *, store: TaskStore | None = None) -> None:
+        self.settings = settings
+        self.base_url = settings.public_url or f"http://{_in_url(settings.host)}:{settings.port}"
+        database = local_path(settings.store)
+        self._lock = FileLock(database)
+        self._starting = asyncio.Lock()
+        self._started = False
+        self._runner = SkillRunner(agent, threads=settings.threads)
+        self.engine = Engine(
+            Backends(
+                store or SqliteStore(database),
+                MemoryQueue(),
+                LocalNotifier(),
+                FilesystemArtifacts(local_path(settings.artifacts)),
+            ),
+            self._runner,
+            limits_of(settings),
+        )
+        self.app = self._application(agent)
+
+    async def start(self) -> None:
+        """Take the database for this process and begin to work; only the first call does."""
+        async with self._starting:
+            if not self._started:
+                self._lock.acquire()
+                try:
+                    await self.engine.start()
+                except BaseException:
+                    self._lock.release()
+                    raise
+                self._started = True
+
+    async def stop(self) -> None:
+        """Drain, close everything, let the database go."""
+        if self._started:
+            self._started = False
+            await self.engine.stop()
+            self._runner.close()
+            self._lock.release()
+
+    def _application(self, agent: Agent) -> Starlette:
+        settings, backends = self.settings, self.engine.backends
+
+        def base_url() -> str:
+            return self.base_url
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            await self.start()
+            try:
+                yield
+            finally:
+                await self.stop()
+
+        return application(
+            Door(
+                Dispatcher(Operations(self.engine), base_url),
+                base_url,
+                DoorLimits(settings.body_limit_bytes, settings.heartbeat_seconds, settings.write_stall_seconds),
+            ),
+            CardPages(agent.card, base_url, cache_seconds=settings.card_cache_seconds, changed_at=wall_clock),
+            ArtifactPages(backends.store, backends.artifacts),
+            lifespan,
+        )
+
+
+class Server(uvicorn.Server):
+    """uvicorn that ends waits and streams first when it is told to stop, and then exits with 0."""
+
+    def __init__(self, system: System, on_ready: Callable[[str], None], *, signals: bool) -> None:
+        super().__init__(
+            uvicorn.Config(
+                system.app,
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=CLOSE_SECONDS,
+            )
+        )
+        self._system = system
+        self._on_ready = on_ready
+        self._signals = signals
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready(self._system.base_url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let blocking calls answer and streams end, so that clients come back later; then close connections."""
+        self._system.engine.hub.close()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT; a second one does not wait for connections."""
+        loop = asyncio.get_running_loop()
+        caught = (signal.SIGTERM, signal.SIGINT) if self._signals else ()
+        for number in caught:
+            loop.add_signal_handler(number, partial(self.handle_exit, number, None))
+        try:
+            yield
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+
+async def serve_in_loop(system: System, on_ready: Callable[[Server], None], *, signals: bool = False) -> None:
+    """Serve until the server is told to stop (`Server.should_exit`, or a signal). Raises ConfigurationError."""
+    # Streams end when the hub closes, not when sse-starlette sees a flag that stays set for the whole process.
+    AppStatus.enable_automatic_graceful_drain = False
+    listener = _listener(system.settings.host, system.settings.port)
+    try:
+        if not system.settings.public_url:
+            system.base_url = f"http://{_in_url(system.settings.host)}:{listener.getsockname()[1]}"
+        await system.start()
+        try:
+            server = Server(system, lambda _: on_ready(server), signals=signals)
+            await server.serve([listener])
+        finally:
+            await system.stop()
+    finally:
+        listener.close()
+
+
+def serve(agent: Agent, settings: Settings, *, on_ready: Callable[[str], None]) -> int:
+    """Serve until SIGTERM or SIGINT, drain, and return the exit code. `on_ready` gets the base URL.
+
+    Raises:
+        ConfigurationError: the card, the address or the database cannot be used; the text says what to change.
+    """
+    configure(settings.log_level, settings.log_format)
+
+    async def main() -> None:
+        system = System(agent, settings)
+        await serve_in_loop(system, lambda _: on_ready(system.base_url), signals=True)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+    return 0
+
+
+def run(agent: Agent, **settings: object) -> None:
+    """See `a2a_server.run`."""
+    serve(agent, load(None, **settings), on_ready=lambda url: _log.info("%s listens on %s", agent.name, url))
+
+
+def asgi(agent: Agent, **settings: object) -> Starlette:
+    """See `a2a_server.asgi`. Work begins with the application's lifespan, which a parent application has to run."""
+    return System(agent, load(None, **settings)).app
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The engine's share of the settings."""
+    names = Limits.__dataclass_fields__
+    return Limits(**{name: value for name, value in settings.model_dump().items() if name in names})
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"Cannot listen on {host}:{port} ({error.strerror}); choose another --port, or end what uses this one."
+        ) from error
+    listener.settimeout(0)
+    return listener
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
