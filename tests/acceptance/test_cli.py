@@ -1,0 +1,234 @@
+"""The command line against a real server: what it prints, how it ends, and that no text is lost when the server is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+COMMAND = str(Path(sys.executable).with_name("a2a-server"))
+AGENT = """
+import asyncio
+from a2a_server import Agent, Fail, Reject, TaskContext
+
+agent = Agent("Acceptance")
+
+@agent.skill(default=True)
+async def echo(text: str) -> str:
+    return text
+
+@agent.skill
+async def fails(text: str) -> str:
+    raise Fail("the disk is full")
+
+@agent.skill
+async def rejects(text: str) -> str:
+    raise Reject("not on Sundays")
+
+@agent.skill
+async def counts(task: TaskContext, upto: int = 20, pause: float = 0.1):
+    for number in range(upto):
+        task.progress(done=number, total=upto, note=f"number {number}")
+        yield f"{number} "
+        await asyncio.sleep(pause)
+
+@agent.skill
+async def greets(name: str, greeting: str) -> str:
+    return f"{greeting} {name}"
+"""
+
+
+class Served:
+    """`a2a-server run` on one port and one directory, as often as it is started."""
+
+    def __init__(self, directory: Path, *command: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.directory = directory
+        self.command = [COMMAND, *command, "--port", str(self.port)]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.directory / "out.txt").open("ab") as out, (self.directory / "err.txt").open("ab") as err:
+            self.process = subprocess.Popen(self.command, cwd=self.directory, stdout=out, stderr=err)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, (self.directory / "err.txt").read_text()
+            try:
+                if httpx2.get(f"{self.url}/.well-known/agent-card.json", trust_env=False).is_success:
+                    return
+            except httpx2.TransportError:
+                time.sleep(0.05)
+        pytest.fail("the server did not start")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        process.send_signal(number)
+        try:
+            return process.wait(30)
+        finally:
+            process.kill()
+
+    def client(self, *words: str) -> list[str]:
+        return [COMMAND, *words, "--url", self.url]
+
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.client(*words), capture_output=True, text=True, timeout=50, check=False)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    directory = tmp_path_factory.mktemp("served")
+    (directory / "agent_here.py").write_text(AGENT)
+    served = Served(directory, "run", "agent_here.py")
+    served.start()
+    yield served
+    assert served.stop() == 0
+
+
+def test_text_is_printed_and_nothing_else(served: Served) -> None:
+    for words in (["send", "hello"], ["task", "send", "hello"], ["send", "hello", "--stream"]):
+        done = served.call(*words)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+
+
+def test_json_is_one_object_and_one_a_line_when_streaming(served: Served) -> None:
+    task = json.loads(served.call("send", "hello", "-o", "json").stdout)["task"]
+    assert task["status"]["state"] == "TASK_STATE_COMPLETED"
+    lines = [json.loads(line) for line in served.call("send", "hello", "--stream", "-o", "json").stdout.splitlines()]
+    assert "task" in lines[0]
+    assert lines[-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
+def test_data_chooses_parameters_and_options_the_skill(served: Served) -> None:
+    data = json.dumps({"name": "you", "greeting": "hail"})
+    assert served.call("send", "--skill", "greets", "--data", data).stdout == "hail you\n"
+
+
+@pytest.mark.parametrize(
+    ("skill", "said"), [("fails", "failed: the disk is full"), ("rejects", "rejected: not on Sundays")]
+)
+@pytest.mark.parametrize("stream", [[], ["--stream"], ["-o", "json"]], ids=["wait", "stream", "json"])
+def test_what_goes_wrong_ends_with_one_and_is_said(served: Served, skill: str, said: str, stream: list[str]) -> None:
+    done = served.call("send", "x", "--skill", skill, *stream)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f" {said}\n")
+
+
+def test_a_task_is_started_read_followed_and_canceled(served: Served) -> None:
+    started = served.call("send", "--no-wait", "--skill", "counts", "--data", '{"upto": 500}')
+    task = started.stdout.strip()
+    assert "working" in served.call("task", "get", task).stdout
+    assert served.call("task", "cancel", task).stdout == f"task {task} is canceled\n"
+    followed = served.call("task", "subscribe", task, "--after", "0")
+    assert followed.returncode == 1
+    assert followed.stdout.startswith("0 ")
+    assert followed.stderr.endswith("canceled\n")
+    assert served.call("task", "subscribe", task).returncode == 1
+    again = served.call("task", "cancel", task)
+    assert (again.returncode, again.stdout) == (1, "")
+
+
+def test_errors_of_the_server_are_one_line(served: Served) -> None:
+    for words in (["task", "get", "nope"], ["send", "x", "--skill", "nope"], ["send", "x", "--task-id", "nope"]):
+        done = served.call(*words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), words
+        assert "HTTP" not in done.stderr
+
+
+def test_a_timeout_says_how_to_go_on(served: Served) -> None:
+    done = served.call("send", "--skill", "counts", "--data", '{"upto": 30}', "--timeout", "0.8")
+    assert done.returncode == 5
+    command = re.search(r"Follow it with: (.*)", done.stderr)
+    assert command is not None
+    words = shlex.split(command[1])
+    followed = subprocess.run([COMMAND, *words[1:]], capture_output=True, text=True, timeout=50, check=False)
+    assert followed.returncode == 0
+    assert followed.stdout.endswith("28 29 \n")
+
+
+def test_interrupting_leaves_the_task_running(served: Served) -> None:
+    client = subprocess.Popen(
+        served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 40}'),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert client.stdout is not None
+    assert client.stdout.read(2) == b"0 "
+    client.send_signal(signal.SIGINT)
+    _, err = client.communicate(timeout=20)
+    assert client.returncode == 130
+    assert b"The task goes on" in err
+    task = err.decode().split("task subscribe ")[1].split()[0]
+    assert "working" in served.call("task", "get", task).stdout
+    assert served.call("task", "cancel", task).returncode == 0
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "drained"])
+def test_a_stream_survives_the_server(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "agent_here.py").write_text(AGENT)
+    served = Served(tmp_path, "run", "agent_here.py")
+    served.start()
+    try:
+        client = subprocess.Popen(
+            served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 30}'),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert client.stdout is not None
+        begin = client.stdout.read(4)
+        served.stop(number)
+        served.start()
+        rest, err = client.communicate(timeout=90)
+        assert (client.returncode, err) == (0, b"")
+        assert (begin + rest).decode().split() == [str(count) for count in range(30)]
+    finally:
+        served.stop()
+
+
+def test_the_demo_runs_and_its_commands_can_be_pasted(tmp_path: Path) -> None:
+    served = Served(tmp_path, "demo")
+    served.start()
+    try:
+        welcome = (tmp_path / "out.txt").read_text()
+        commands = re.findall(r"^  (curl .*|a2a-server .*)$", welcome, re.MULTILINE)
+        assert len(commands) == 3
+        for command in commands:
+            words = [COMMAND if word == "a2a-server" else word for word in shlex.split(command)]
+            if words[0] == "curl":
+                words[1:1] = ["--noproxy", "*"]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+            assert (done.returncode, "hello" in done.stdout) == (0, True), command
+        assert (tmp_path / ".a2a-demo" / "tasks.db").is_file()
+        assert [path.name for path in tmp_path.iterdir() if path.suffix == ""] == [".a2a-demo"]
+    finally:
+        assert served.stop() == 0
+
+
+def test_a_port_in_use_is_said(served: Served, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "demo", "--port", str(served.port)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert str(served.port) in done.stderr.splitlines()[-1]

@@ -1,0 +1,49 @@
+"""`python -m tests.drills NAME`: runs one drill in full; exit code 1 if a promise was broken."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tests.drills.counts import CI, FULL, Counts
+from tests.drills.crash import crash
+from tests.drills.report import Report, say
+from tests.drills.stream import stream
+
+DRILLS: dict[str, Callable[[Path, Counts, int], Awaitable[Report]]] = {"crash": crash, "stream": stream}
+
+
+def main() -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="scripts/drill", description="A rehearsal of something going wrong.")
+    parser.add_argument("name", choices=sorted(DRILLS))
+    parser.add_argument("--kills", type=int, help="of the server (crash)")
+    parser.add_argument("--cuts", type=int, help="of streams (stream)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats a drill's choices")  # noqa: S311
+    parser.add_argument("--ci", action="store_true", help="as few as continuous integration does")
+    parser.add_argument("--keep", type=Path, help="leave database and server log in this directory")
+    asked = parser.parse_args()
+    counts = CI if asked.ci else FULL
+    given = {name: value for name in ("kills", "cuts") if (value := getattr(asked, name)) is not None}
+    counts = replace(counts, **given)
+    directory = asked.keep or Path(tempfile.mkdtemp(prefix="a2a-drill-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    say(f"{asked.name} drill, seed {asked.seed}, database and server log in {directory}")
+
+    async def drill() -> Report:
+        return await DRILLS[asked.name](directory.resolve(), counts, asked.seed)
+
+    report = asyncio.run(drill())
+    say(report.text)
+    say(report.line)
+    return 1 if report.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

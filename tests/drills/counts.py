@@ -1,0 +1,30 @@
+"""How much of everything a drill does: one row for every change (CI), one for a thorough rehearsal by command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """kills: of the server, each under load. cuts: of streams, over all variants together. silent_sockets: that never
+    read. chatty_chunks: events of the task that they do not read. replays: finished tasks whose log is read again.
+    """
+
+    kills: int
+    cuts: int
+    silent_sockets: int
+    chatty_chunks: int
+    replays: int
+
+
+CI = Counts(kills=10, cuts=120, silent_sockets=20, chatty_chunks=20_000, replays=500)
+FULL = Counts(kills=200, cuts=1_000, silent_sockets=20, chatty_chunks=20_000, replays=5_000)
+
+MIN_IN_FLIGHT = 20
+MIN_LEASED = 10
+MIN_ACKNOWLEDGED_PER_KILL = 100
+RECOVERY_SECONDS = 10.0
+POISON_KILLS = 3
+MAX_ATTEMPTS = 4
+MAX_GROWTH_BYTES = 50 * 1024 * 1024

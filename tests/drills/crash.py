@@ -1,0 +1,225 @@
+"""The crash drill: kill -9 under load, start again, compare what clients know with what is there.
+
+Theory of operation: `Load` keeps both generations busy. For every kill the drill waits until enough tasks have been
+acknowledged since the last one, at least 20 requests are in flight and at least 10 tasks are leased, then a random
+moment longer. Which tasks ran is read from the file while nobody serves it. After the restart the file must show within
+10 s that nothing belongs to the dead and that everything unfinished will be moved. At the end each acknowledged task is
+read back, many logs are read again from event 1, and `checker` compares.
+
+Weakness: one machine and one disk; a power cut, which loses what the kernel held, is not rehearsed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.clients.rpc import BadAnswer, new_http
+from tests.clients.v01 import A2AClientError
+from tests.drills.checker import check, check_recovery
+from tests.drills.counts import (
+    MIN_ACKNOWLEDGED_PER_KILL,
+    MIN_IN_FLIGHT,
+    MIN_LEASED,
+    POISON_KILLS,
+    RECOVERY_SECONDS,
+    Counts,
+)
+from tests.drills.follower import Follower
+from tests.drills.ledger import Entry, Kill, Ledger, Stream, View, Violation
+from tests.drills.load import Load
+from tests.drills.report import Report, say
+from tests.drills.server import Server
+from tests.drills.store import StoreReader
+from tests.drills.wires import LOST, Refused, Wire, wires
+
+_READY_SECONDS = 40.0
+_TOP_UP_SECONDS = 2.5
+_END_SECONDS = 120.0
+_READERS = 16
+
+
+class DrillFailure(Exception):
+    """The drill could not be carried out; no statement about the server's promises."""
+
+
+async def crash(directory: Path, counts: Counts, seed: int) -> Report:
+    """Kill a server `counts.kills` times. Raises DrillFailure, ServerFailure."""
+    server = Server(directory)
+    async with new_http(timeout_seconds=45.0) as http:
+        pair = wires(server.url, http)
+        ledger = Ledger()
+        load = Load(pair, ledger, seed)
+        drill = CrashDrill(server, StoreReader(server.database), load, ledger, pair, random.Random(seed))  # noqa: S311
+        try:
+            await server.start()
+            return await drill.run(counts, seed)
+        finally:
+            load.back()
+            await load.finish(0)
+            await server.kill()
+
+
+@dataclass(slots=True)
+class CrashDrill:
+    """One drill in progress."""
+
+    server: Server
+    store: StoreReader
+    load: Load
+    ledger: Ledger
+    wires: tuple[Wire, Wire]
+    rng: random.Random
+    violations: list[Violation] = field(default_factory=list)
+    recoveries: list[float] = field(default_factory=list)
+    restarts: list[float] = field(default_factory=list)
+
+    async def run(self, counts: Counts, seed: int) -> Report:
+        """Everything, from the first request to the verdict."""
+        begun = time.monotonic()
+        self.load.start()
+        full = 0
+        while full < counts.kills:
+            full += await self._cycle(full + 1, counts.kills)
+            weak = len(self.ledger.kills) - full
+            if weak > counts.kills // 2 + 3:
+                raise DrillFailure(f"{weak} kills met fewer than {MIN_LEASED} leased tasks")
+        killed = time.monotonic()
+        say("the last kill is over; waiting for the tasks to end")
+        await self.load.finish(_END_SECONDS)
+        await self._all_ended()
+        views = await self._views()
+        await self._replays(counts.replays)
+        code = await self.server.stop()
+        rows = self.store.rows()
+        self.violations += check(self.ledger, views, rows)
+        kills = self.ledger.kills
+        acknowledged = len(self.ledger.tasks)
+        if acknowledged < MIN_ACKNOWLEDGED_PER_KILL * len(kills):
+            text = f"{acknowledged} acknowledged tasks are too few for {len(kills)} kills"
+            self.violations.append(Violation("load", "", text))
+        figures: dict[str, object] = {
+            "seed": seed,
+            "kills": full,
+            "kills_with_too_few_leased": len(kills) - full,
+            "acknowledged": acknowledged,
+            "acknowledged_per_kill": round(acknowledged / max(1, len(kills)), 1),
+            "in_flight_least": min(kill.in_flight for kill in kills),
+            "leased_least": min((leased for kill in kills if (leased := len(kill.leased)) >= MIN_LEASED), default=0),
+            "streams": len(self.ledger.streams),
+            "resumptions": sum(len(stream.resumed_after) for stream in self.ledger.streams),
+            "events_seen": sum(len(stream.items) for stream in self.ledger.streams),
+            "events_stored": sum(map(len, rows.events.values())),
+            "repeated_requests": self.ledger.repeated,
+            "poisoned": sum(row.crashes >= POISON_KILLS for row in rows.tasks.values()),
+            "restart_longest_seconds": round(max(self.restarts), 2),
+            "recovery_longest_seconds": round(max(self.recoveries), 2),
+            "exit_code": code,
+            "killing_seconds": round(killed - begun, 1),
+            "seconds": round(time.monotonic() - begun, 1),
+        }
+        return Report("crash", figures, self.violations)
+
+    async def _cycle(self, number: int, kills: int) -> bool:
+        """One kill and the recovery from it; False if too few tasks were leased for it to count."""
+        target = len(self.ledger.tasks) + self.rng.randint(MIN_ACKNOWLEDGED_PER_KILL + 5, 160)
+        if number % 4 == 1 and kills - number > POISON_KILLS:
+            await self.load.run_long()
+        await self._busy(target)
+        in_flight = self.load.in_flight
+        self.load.down()
+        await self.server.kill()
+        leased = self.store.leased()
+        dead = self.store.workers()
+        self.ledger.kills.append(Kill(number, in_flight, leased))
+        self.restarts.append(await self.server.start())
+        self.load.back()
+        await self._recovered(dead)
+        say(
+            f"kill {number}/{kills}: {in_flight} in flight, {len(leased)} leased, "
+            f"{len(self.ledger.tasks)} acknowledged, {len(self.ledger.problems)} problems; "
+            f"restart {self.restarts[-1]:.2f} s, recovered after {self.recoveries[-1]:.2f} s"
+        )
+        return len(leased) >= MIN_LEASED
+
+    async def _busy(self, target: int) -> None:
+        """Returns at a random moment at which enough is going on. Raises DrillFailure."""
+        begun = time.monotonic()
+        topped_up = begun
+        drawn = False
+        while (now := time.monotonic()) < begun + _READY_SECONDS:
+            enough = len(self.ledger.tasks) >= target and self.load.in_flight >= MIN_IN_FLIGHT
+            leased = len(self.store.leased()) if enough else 0
+            if leased >= MIN_LEASED + 2:
+                if drawn:
+                    return
+                drawn = True
+                await asyncio.sleep(self.rng.uniform(0, 0.5))
+                continue
+            if now - topped_up > _TOP_UP_SECONDS:
+                self.load.top_up(MIN_LEASED)
+                topped_up = now
+            await asyncio.sleep(0.02)
+        missing = f"{len(self.ledger.tasks)}/{target} acknowledged, {self.load.in_flight} in flight"
+        raise DrillFailure(f"not busy enough to be killed after {_READY_SECONDS:.0f} s: {missing}; {self._problems()}")
+
+    async def _recovered(self, dead: frozenset[str]) -> None:
+        """Waits until nothing belongs to the dead and nothing is stuck; notes what still is after 10 s."""
+        begun = time.monotonic()
+        while True:
+            living = self.store.workers() - dead
+            wrong = check_recovery(self.store.unfinished(), living)
+            waited = time.monotonic() - begun
+            if not wrong or waited > RECOVERY_SECONDS:
+                break
+            await asyncio.sleep(0.1)
+        self.recoveries.append(waited)
+        self.violations += wrong
+
+    async def _all_ended(self) -> None:
+        for _ in range(round(_END_SECONDS / 0.2)):
+            if not self.store.unfinished():
+                return
+            await asyncio.sleep(0.2)
+
+    async def _views(self) -> dict[str, View]:
+        """Each acknowledged task as its own generation shows it."""
+        views: dict[str, View] = {}
+        waiting = list(self.ledger.tasks.values())
+
+        async def reader() -> None:
+            while waiting:
+                entry = waiting.pop()
+                try:
+                    views[entry.id] = await self._wire(entry).get(entry.id)
+                except Refused as refused:
+                    self.ledger.problem("lost", entry.id, str(refused))
+                except (BadAnswer, A2AClientError, *LOST) as error:
+                    self.ledger.problem("bad-answer", entry.id, f"get: {error}")
+
+        await asyncio.gather(*(reader() for _ in range(_READERS)))
+        return views
+
+    async def _replays(self, most: int) -> None:
+        """The whole log once more, first of those that ran at a kill."""
+        ran = {task for kill in self.ledger.kills for task in kill.leased}
+        entries = list(self.ledger.tasks.values())
+        self.rng.shuffle(entries)
+        waiting = sorted(entries, key=lambda entry: entry.id not in ran)[:most]
+
+        async def reader() -> None:
+            while waiting:
+                entry = waiting.pop()
+                stream = Stream(entry.id, whole=True)
+                await Follower(self._wire(entry), self.ledger, self.load, stream).run()
+
+        await asyncio.gather(*(reader() for _ in range(_READERS)))
+
+    def _wire(self, entry: Entry) -> Wire:
+        return next(wire for wire in self.wires if wire.generation == entry.order.generation)
+
+    def _problems(self) -> str:
+        return "; ".join(f"{rule}: {text}" for rule, _, text in self.ledger.problems[:5]) or "no problem was noted"

@@ -1,0 +1,93 @@
+"""A client that follows a task to its end over any number of connections, as P5 says it may.
+
+Each time the connection breaks it goes on behind the last number it saw: by `Last-Event-ID` and `afterEvent` in turn,
+now and then by repeating the streaming send itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager, aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx2
+
+from tests.clients.rpc import BadAnswer
+from tests.clients.v01 import A2AClientError
+from tests.drills.ledger import Ledger, Order, Seen, Stream
+from tests.drills.wires import LOST, After, Refused, Wire
+
+_CONNECTIONS = 400
+
+
+class Line(Protocol):
+    """The way to the server: counts what is in flight and knows when the server is there."""
+
+    def request(self) -> AbstractContextManager[None]: ...
+    async def up(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Follower:
+    """Follows one task. order: what to send to get it (None = subscribe to `stream.task`)."""
+
+    wire: Wire
+    ledger: Ledger
+    line: Line
+    stream: Stream
+    order: Order | None = None
+
+    async def run(self) -> bool:
+        """Whether the end was seen; faults are in the ledger. False: refused, or the connections were used up."""
+        self.stream.generation = self.wire.generation
+        self.ledger.streams.append(self.stream)
+        for _ in range(_CONNECTIONS):
+            try:
+                with self.line.request():
+                    async with aclosing(self._connect()) as items:
+                        await self._read(items)
+            except httpx2.ReadTimeout:
+                self.ledger.problem("silent", self.stream.task, f"nothing came after event {self.stream.last_n}")
+            except LOST:
+                pass
+            except Refused as refused:
+                if not self._expected(refused):
+                    self.ledger.problem("refused", self.stream.task, f"after {self.stream.last_n}: {refused}")
+                return self.stream.ended
+            except (BadAnswer, A2AClientError) as error:
+                self.ledger.problem("bad-answer", self.stream.task, str(error))
+                return False
+            if self.stream.ended:
+                return True
+            self.stream.cut()
+            await self.line.up()
+        self.ledger.problem("unfinished", self.stream.task, f"no end was seen over {_CONNECTIONS} connections")
+        return False
+
+    def _connect(self) -> AsyncGenerator[Seen]:
+        stream, turn = self.stream, len(self.stream.resumed_after)
+        if stream.last_n is None:
+            if self.order is not None:
+                return self.wire.stream(self.order)
+            return self.wire.subscribe(stream.task, After(0, by_header=True) if stream.whole else None)
+        after = After(stream.last_n, by_header=turn % 2 == 1)
+        if self.order is not None and turn % 3 == 0:
+            self.ledger.repeated += 1
+            return self.wire.stream(self.order, after)
+        return self.wire.subscribe(stream.task, after)
+
+    async def _read(self, items: AsyncGenerator[Seen]) -> None:
+        async for seen in items:
+            if self.stream.task not in {"", seen.task}:
+                self.ledger.problem("another-task", seen.task, f"on the stream of {self.stream.task}")
+            if self.order is not None:
+                self.ledger.acknowledge(self.order, seen.task, seen.state)
+            if self.stream.take(seen):
+                self.ledger.told(seen.task, seen.state)
+            await asyncio.sleep(0)
+
+    def _expected(self, refused: Refused) -> bool:
+        """A new subscription to a task that has ended is refused in 1.0."""
+        return refused.code == -32004 and self.order is None and self.stream.last_n is None

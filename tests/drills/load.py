@@ -1,0 +1,192 @@
+"""Some forty clients of both generations that keep a server busy, note everything, and survive its deaths.
+
+Each client is of one kind: streams, waits for answers, asks often and little, cancels, or subscribes to what it sent.
+A request without an answer is repeated word for word once the server is back. Seeded: the same seed asks the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import httpx2
+
+from tests.clients.rpc import BadAnswer
+from tests.clients.v01 import A2AClientError
+from tests.drills.follower import Follower
+from tests.drills.ledger import TERMINAL, Ledger, Order, Stream, View
+from tests.drills.wires import LOST, Refused, Wire
+
+_TRIES = 60
+_UP_SECONDS = 30.0
+_NOT_CANCELABLE = -32002
+
+STREAMERS, WAITERS, ASKERS, CANCELERS, SUBSCRIBERS = 14, 8, 10, 4, 4
+
+
+class Load:
+    """The clients of one drill. `in_flight`: requests and streams that wait for the server at this moment."""
+
+    def __init__(self, wires: tuple[Wire, Wire], ledger: Ledger, seed: int) -> None:
+        self.in_flight = 0
+        self.stopping = False
+        self._wires = wires
+        self._ledger = ledger
+        self._seed = seed
+        self._numbers = count()
+        self._is_up = asyncio.Event()
+        self._is_up.set()
+        self._clients: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """The clients begin."""
+        kinds: list[Callable[[Wire, random.Random], Awaitable[None]]] = [
+            *[self._stream] * STREAMERS,
+            *[self._wait] * WAITERS,
+            *[self._ask] * ASKERS,
+            *[self._cancel] * CANCELERS,
+            *[self._subscribe] * SUBSCRIBERS,
+        ]
+        for number, kind in enumerate(kinds):
+            rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable, not secret
+            self._spawn(self._client(kind, self._wires[number % 2], rng))
+
+    async def finish(self, seconds: float) -> None:
+        """The clients end what they have begun; those that cannot are noted."""
+        self.stopping = True
+        if not self._clients:
+            return
+        done, late = await asyncio.wait(self._clients, timeout=seconds)
+        for task in late:
+            task.cancel()
+            self._ledger.problem("unfinished", "", f"a client still waits after {seconds:.0f} s")
+        await asyncio.gather(*late, return_exceptions=True)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    def down(self) -> None:
+        """The server is about to die: who loses it waits."""
+        self._is_up.clear()
+
+    def back(self) -> None:
+        """The server answers again."""
+        self._is_up.set()
+
+    async def up(self) -> None:
+        """The server is there, as far as is known."""
+        await asyncio.wait_for(self._is_up.wait(), _UP_SECONDS)
+        await asyncio.sleep(0.02)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Counts as in flight."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def top_up(self, tasks: int) -> None:
+        """More tasks that run for a while."""
+        for number in range(tasks):
+            wire = self._wires[number % 2]
+            self._spawn(self._send_quietly(wire, self._order(wire, "sleep 2")))
+
+    async def run_long(self) -> None:
+        """A task that outlives several kills, so that it may end as poison."""
+        wire = self._wires[next(self._numbers) % 2]
+        self._spawn(self._send_quietly(wire, self._order(wire, "sleep 20")))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._clients.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._clients.discard(task)
+
+    async def _client(
+        self, kind: Callable[[Wire, random.Random], Awaitable[None]], wire: Wire, rng: random.Random
+    ) -> None:
+        await asyncio.sleep(rng.uniform(0, 0.3))
+        while not self.stopping:
+            await kind(wire, rng)
+            await asyncio.sleep(rng.uniform(0.01, 0.12))
+
+    async def _send_quietly(self, wire: Wire, order: Order) -> None:
+        await self._send(wire, order, wait=False)
+
+    async def _stream(self, wire: Wire, rng: random.Random) -> None:
+        line = f"stream {rng.randint(5, 25)} {rng.uniform(0.02, 0.08):.3f}"
+        await Follower(wire, self._ledger, self, Stream(), self._order(wire, line)).run()
+
+    async def _wait(self, wire: Wire, rng: random.Random) -> None:
+        lines = (f"sleep {rng.uniform(0.2, 1.0):.2f}", "stream 10 0.05", "work 10 0.05", "flaky 1", "echo wait")
+        await self._send(wire, self._order(wire, rng.choices(lines, weights=(6, 4, 4, 1, 2))[0]), wait=True)
+
+    async def _ask(self, wire: Wire, rng: random.Random) -> None:
+        lines = (f"echo ask {rng.random()}", "stream 4 0.05", "blob 2000", "fail", "reject", "flaky 2", "work 5 0.05")
+        order = self._order(wire, rng.choices(lines, weights=(12, 4, 2, 2, 2, 1, 2))[0])
+        view = await self._send(wire, order, wait=rng.random() < 0.3)
+        if view is not None and rng.random() < 0.5:
+            other = self._wires[1] if rng.random() < 0.2 else wire
+            await self._call(lambda: other.get(view.id), view.id, "get")
+
+    async def _cancel(self, wire: Wire, rng: random.Random) -> None:
+        line = rng.choice(("stream 60 0.05", "sleep 3", "work 60 0.05"))
+        view = await self._send(wire, self._order(wire, line), wait=False)
+        if view is None:
+            return
+        await asyncio.sleep(rng.uniform(0, 0.8))
+        self._ledger.tasks[view.id].cancel_asked = True
+        await self._call(lambda: wire.cancel(view.id), view.id, "cancel", allowed=_NOT_CANCELABLE)
+
+    async def _subscribe(self, wire: Wire, rng: random.Random) -> None:
+        line = f"stream {rng.randint(10, 25)} {rng.uniform(0.03, 0.07):.3f}"
+        view = await self._send(wire, self._order(wire, line), wait=False)
+        if view is None:
+            return
+        await asyncio.sleep(rng.uniform(0, 0.5))
+        followers = [Follower(wire, self._ledger, self, Stream(view.id)) for _ in range(rng.randint(1, 2))]
+        await asyncio.gather(*(follower.run() for follower in followers))
+
+    def _order(self, wire: Wire, line: str) -> Order:
+        number = next(self._numbers)
+        return Order(f"{self._seed}-{number}", wire.generation, line, f"session-{self._seed}-{number}")
+
+    async def _send(self, wire: Wire, order: Order, *, wait: bool) -> View | None:
+        view = await self._call(lambda: wire.send(order, wait=wait), order.id, f"send {order.line!r}")
+        if view is not None:
+            self._ledger.acknowledge(order, view.id, view.state)
+            if wait and view.state not in TERMINAL:
+                self._ledger.problem("not-waited", view.id, f"a blocking send was answered with {view.state}")
+        return view
+
+    async def _call(self, ask: Callable[[], Awaitable[View]], name: str, what: str, allowed: int = 0) -> View | None:
+        for attempt in range(_TRIES):
+            self._ledger.repeated += attempt > 0
+            try:
+                with self.request():
+                    view = await ask()
+            except httpx2.ReadTimeout:
+                self._ledger.problem("silent", name, f"no answer to {what}")
+            except LOST:
+                pass
+            except Refused as refused:
+                if refused.code != allowed:
+                    self._ledger.problem("refused", name, f"{what}: {refused}")
+                return None
+            except (BadAnswer, A2AClientError) as error:
+                self._ledger.problem("bad-answer", name, f"{what}: {error}")
+                return None
+            else:
+                self._ledger.told(view.id, view.state)
+                return view
+            await self.up()
+        self._ledger.problem("silent", name, f"{what} was tried {_TRIES} times")
+        return None

@@ -1,0 +1,251 @@
+"""The two generations as drills see them: the same five operations, the same neutral items, JSON and models behind.
+
+Contents become strings: text as it is, inline bytes one character a byte, a link or data in its JSON spelling.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx2
+
+from tests.clients import v01, v10
+from tests.clients.rpc import BadAnswer, JsonObject
+from tests.drills.ledger import Order, Seen, View
+
+EVENT_URI = "urn:a2a-task-server:event:v1"
+OPTIONS_URI = "urn:a2a-task-server:task-options:v1"
+
+LOST = (httpx2.TransportError,)
+"""What a client meets when the server dies or is not there."""
+
+
+class Refused(Exception):
+    """The server answered with a JSON-RPC error."""
+
+    def __init__(self, code: int, text: str) -> None:
+        self.code = code
+        super().__init__(f"{code} {text}")
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Continue behind event `n`, said by the Last-Event-ID header or by `metadata.afterEvent`."""
+
+    n: int
+    by_header: bool
+
+    @property
+    def header(self) -> int | None:
+        return self.n if self.by_header else None
+
+    @property
+    def metadata(self) -> JsonObject:
+        return {} if self.by_header else {"afterEvent": self.n}
+
+
+class Wire(Protocol):
+    """One generation. Raises Refused, BadAnswer or A2AClientError, and what `LOST` lists."""
+
+    generation: str
+
+    async def send(self, order: Order, *, wait: bool) -> View: ...
+    def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]: ...
+    async def get(self, task: str) -> View: ...
+    async def cancel(self, task: str) -> View: ...
+    def subscribe(self, task: str, after: After | None = None) -> AsyncGenerator[Seen]: ...
+
+
+class OldWire:
+    """v0.1, through the client that is written after its sample."""
+
+    generation = "v0.1"
+
+    def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
+        self._client = v01.A2AClient(url=url, http=http)
+
+    async def send(self, order: Order, *, wait: bool) -> View:
+        metadata = None if wait else {OPTIONS_URI: {"returnImmediately": True}}
+        return _old_view(await self._client.send_task(_old_order(order, metadata)))
+
+    async def get(self, task: str) -> View:
+        return _old_view(await self._client.get_task({"id": task}))
+
+    async def cancel(self, task: str) -> View:
+        return _old_view(await self._client.cancel_task({"id": task}))
+
+    async def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]:
+        payload = _old_order(order, (after.metadata or None) if after else None)
+        source = self._client.send_task_streaming(payload, after.header if after else None)
+        async with aclosing(_old_items(source)) as items:
+            async for seen in items:
+                yield seen
+
+    async def subscribe(self, task: str, after: After | None = None) -> AsyncGenerator[Seen]:
+        payload: JsonObject = {"id": task, "metadata": (after.metadata or None) if after else None}
+        source = self._client.resubscribe_to_task(payload, after.header if after else None)
+        async with aclosing(_old_items(source)) as items:
+            async for seen in items:
+                yield seen
+
+
+class NewWire:
+    """1.0 over JSON-RPC."""
+
+    generation = "1.0"
+
+    def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
+        self._client = v10.Client(url, http=http)
+
+    async def send(self, order: Order, *, wait: bool) -> View:
+        with _refusals():
+            result = await self._client.send(v10.text_message(order.line, order.id), return_immediately=not wait)
+        if "task" not in result:
+            raise BadAnswer("a task was expected, not a message")
+        return _new_view(result["task"])
+
+    async def get(self, task: str) -> View:
+        with _refusals():
+            return _new_view(await self._client.get(task))
+
+    async def cancel(self, task: str) -> View:
+        with _refusals():
+            return _new_view(await self._client.cancel(task))
+
+    async def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]:
+        options: v10.SendOptions = {"metadata": after.metadata} if after and after.metadata else {}
+        message = v10.text_message(order.line, order.id)
+        source = self._client.stream(message, last_event_id=after.header if after else None, **options)
+        async with aclosing(_new_items(source)) as items:
+            async for seen in items:
+                yield seen
+
+    async def subscribe(self, task: str, after: After | None = None) -> AsyncGenerator[Seen]:
+        metadata = after.metadata or None if after else None
+        source = self._client.subscribe(task, last_event_id=after.header if after else None, metadata=metadata)
+        async with aclosing(_new_items(source)) as items:
+            async for seen in items:
+                yield seen
+
+
+def wires(url: str, http: httpx2.AsyncClient) -> tuple[Wire, Wire]:
+    """Both generations over the same connections."""
+    return OldWire(url, http), NewWire(url, http)
+
+
+class _refusals:  # noqa: N801 - used as a statement
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, v10.RpcError):
+            raise Refused(error.code, error.message) from error
+
+
+def _old_order(order: Order, metadata: JsonObject | None) -> JsonObject:
+    return {
+        "id": order.id,
+        "sessionId": order.session or order.id,
+        "message": v01.text_message(order.line),
+        "metadata": metadata,
+    }
+
+
+def _old_view(response: v01.SendTaskResponse | v01.GetTaskResponse | v01.CancelTaskResponse) -> View:
+    if response.error is not None:
+        raise Refused(response.error.code, response.error.message)
+    task = response.result
+    if task is None:
+        raise BadAnswer("no task in the result")
+    artifacts = tuple((str(artifact.index), _old_content(artifact)) for artifact in task.artifacts or ())
+    return View(task.id, task.status.state.value, artifacts)
+
+
+async def _old_items(source: AsyncGenerator[v01.SendTaskStreamingResponse]) -> AsyncGenerator[Seen]:
+    async with aclosing(source) as responses:
+        async for response in responses:
+            if response.error is not None:
+                raise Refused(response.error.code, response.error.message)
+            item, sse_id = response.result, response.sse_id
+            if item is None:
+                raise BadAnswer("no item in the result")
+            n = _number(item.metadata)
+            if isinstance(item, v01.TaskStatusUpdateEvent):
+                yield Seen(item.id, n, "status", item.status.state.value, item.final, sse_id=sse_id)
+            else:
+                artifact = item.artifact
+                content, append = _old_content(artifact), bool(artifact.append)
+                key = str(artifact.index)
+                yield Seen(item.id, n, "artifact", artifact=key, content=content, append=append, sse_id=sse_id)
+
+
+def _old_content(artifact: v01.Artifact) -> str:
+    return "".join(_old_part(part) for part in artifact.parts)
+
+
+def _old_part(part: v01.TextPart | v01.FilePart | v01.DataPart) -> str:
+    if isinstance(part, v01.TextPart):
+        return part.text
+    if isinstance(part, v01.DataPart):
+        return json.dumps(part.data, sort_keys=True)
+    if part.file.bytes is not None:
+        return b64decode(part.file.bytes, validate=True).decode("latin-1")
+    return json.dumps(part.file.uri)
+
+
+async def _new_items(source: AsyncGenerator[v10.Item]) -> AsyncGenerator[Seen]:
+    with _refusals():
+        async with aclosing(source) as items:
+            async for item in items:
+                yield _new_seen(item)
+
+
+def _new_seen(item: v10.Item) -> Seen:
+    value, n = item.value, _number(item.value.get("metadata"))
+    if item.kind == "task":
+        view = _new_view(value)
+        return Seen(view.id, n, "task", view.state, artifacts=view.artifacts, sse_id=item.sse_id)
+    if item.kind == "statusUpdate":
+        return Seen(value["taskId"], n, "status", _new_state(value["status"]), sse_id=item.sse_id)
+    if item.kind == "artifactUpdate":
+        artifact = value["artifact"]
+        content, append = _new_content(artifact), bool(value.get("append"))
+        key = artifact["artifactId"]
+        return Seen(value["taskId"], n, "artifact", artifact=key, content=content, append=append, sse_id=item.sse_id)
+    raise BadAnswer("a message in the stream of a task")
+
+
+def _new_view(task: JsonObject) -> View:
+    artifacts = tuple((artifact["artifactId"], _new_content(artifact)) for artifact in task.get("artifacts", ()))
+    return View(task["id"], _new_state(task["status"]), artifacts)
+
+
+def _new_state(status: JsonObject) -> str:
+    return str(status["state"]).removeprefix("TASK_STATE_").lower().replace("_", "-")
+
+
+def _new_content(artifact: JsonObject) -> str:
+    return "".join(_new_part(part) for part in artifact["parts"])
+
+
+def _new_part(part: JsonObject) -> str:
+    if "text" in part:
+        return str(part["text"])
+    if "raw" in part:
+        return b64decode(part["raw"], validate=True).decode("latin-1")
+    if "url" in part or "data" in part:
+        return json.dumps(part["url"] if "url" in part else part["data"], sort_keys=True)
+    raise BadAnswer(f"a part of no kind: {sorted(part)}")
+
+
+def _number(metadata: JsonObject | None) -> int | None:
+    said = (metadata or {}).get(EVENT_URI)
+    if said is None:
+        return None
+    if not isinstance(said, dict) or type(said.get("n")) is not int:
+        raise BadAnswer(f"event metadata {said!r}")
+    return int(said["n"])

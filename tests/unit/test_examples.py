@@ -1,0 +1,96 @@
+"""The agents that the documentation quotes do what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from a2a_server import (
+    Agent,
+    Data,
+    Fail,
+    File,
+    Progress,
+    Reject,
+    Retry,
+    Text,
+)
+from a2a_server.agents.skill import SkillRunner
+from a2a_server.examples import demo, workbench
+from a2a_server.model.runs import Chunk, Completed, Output
+from tests.unit.attempts import RecordingAttempt, task_of
+
+BOUND = 5
+
+
+def whole(name: str, *parts: Text | Data | File) -> Chunk:
+    return Chunk(name, parts, last=True)
+
+
+async def example(agent: Agent, text: str, skill: str, number: int = 1, **data: Any) -> list[Output]:  # noqa: ANN401 - JSON
+    attempt = RecordingAttempt(task_of(text, data=data or None, skill=skill), number=number)
+    assert await asyncio.wait_for(SkillRunner(agent).run(attempt), BOUND) == Completed()
+    return attempt.outputs
+
+
+def text_of(outputs: list[Output]) -> list[str]:
+    chunks = [output for output in outputs if isinstance(output, Chunk)]
+    return [part.text for chunk in chunks for part in chunk.parts if isinstance(part, Text)]
+
+
+async def test_the_demo_agent() -> None:
+    assert await example(demo.agent, "hello", "echo") == [whole("result", Text("hello"))]
+    assert await example(demo.agent, "", "count", steps=2, seconds=0) == [
+        Progress(done=1, total=2, note="step 1 of 2"),
+        Progress(done=2, total=2, note="step 2 of 2"),
+        whole("result", Data({"steps": 2})),
+    ]
+    words = text_of(await example(demo.agent, "", "story", about="a cat", gap_seconds=0))
+    assert len(words) > 10
+    assert "".join(words).startswith("Once there was a cat. Every")
+    with pytest.raises(Retry):
+        await example(demo.agent, "", "flaky")
+    assert text_of(await example(demo.agent, "", "flaky", number=2)) == ["succeeded on attempt 2"]
+
+
+async def test_the_workbench() -> None:
+    async def do(line: str, number: int = 1) -> list[Output]:
+        return await example(workbench.agent, line, "workbench", number)
+
+    assert text_of(await do("echo  a b\n")) == [" a b\n"]
+    assert text_of(await do("echo")) == [""]
+    assert await do("stream 2 0.001") == [Chunk("text", (Text("chunk 0"),)), Chunk("text", (Text("chunk 1"),))]
+    assert text_of(await do("sleep 0")) == ["slept"]
+    assert await do("blob 300") == [
+        whole(
+            "blob",
+            File("blob.bin", "application/octet-stream", raw=bytes(range(256)) + bytes(range(44))),
+        )
+    ]
+    assert (await do("work 2"))[0] == Progress(done=1, total=2, note="step 1 of 2")
+    assert text_of(await do("flaky 2", number=3)) == ["succeeded on attempt 3"]
+    with pytest.raises(Retry):
+        await do("flaky 2", number=2)
+    with pytest.raises(Fail):
+        await do("fail")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("reject", "Rejected as asked."),
+        ("dance", "Unknown command. Send one line of: echo X; stream N [gap_seconds]; work N [gap_seconds]; sleep"),
+        ("", "Unknown command."),
+        ("stream", "Write stream N [gap_seconds]."),
+        ("stream x", "Write stream N [gap_seconds]."),
+        ("sleep -1", "Write sleep SECONDS; -1 is not from 0 to 86400."),
+        ("blob 1e12", "Write blob BYTES; 1e12 is not from 0 to"),
+        ("sleep nan", "Write sleep SECONDS; nan is not from"),
+    ],
+)
+async def test_what_the_workbench_rejects(line: str, said: str) -> None:
+    with pytest.raises(Reject) as caught:
+        await example(workbench.agent, line, "workbench")
+    assert caught.value.text.startswith(said)
