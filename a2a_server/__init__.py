@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from a2a_server.agent import Agent, Partial
 from a2a_server.context import SyncTask, TaskContext
 from a2a_server.errors import Fail, Reject, Retry
-from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Text
+from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Role, Text
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -24,6 +24,7 @@ __all__ = [
     "Progress",
     "Reject",
     "Retry",
+    "Role",
     "SyncTask",
     "TaskContext",
     "Text",

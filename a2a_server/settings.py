@@ -4,8 +4,8 @@ A value is taken from the first of these that has it: a flag (a keyword of `load
 the name in capitals; an empty variable counts as absent), the file, the default. What nobody knows is an error, so a
 misspelt knob is never silently without effect.
 
-Backends are addresses. What follows `scheme:///` is a path, taken literally: `sqlite:///a2a.db` and `file:///objects`
-are relative to the working directory, `sqlite:////var/lib/a2a.db` and `file:////var/lib/objects` are absolute.
+Backends are addresses. `sqlite:///a2a.db` is relative to the working directory and `sqlite:////var/lib/a2a.db` absolute
+(as in SQLAlchemy); `file:objects` is relative and `file:///var/lib/objects` absolute (RFC 8089).
 """
 
 from __future__ import annotations
@@ -51,6 +51,14 @@ def _address(*forms: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def _directory(value: str) -> str:
+    path = value.removeprefix("file:")
+    host = path.startswith("//") and not path.startswith("///")
+    if path == value or host or not path.strip("/") or not path.isprintable() or set(path) & set("?#"):
+        raise ValueError("use file:relative/directory or file:///absolute/directory, without ? and #")
+    return value
 
 
 def _loopback(value: str) -> str:
@@ -103,8 +111,8 @@ class Settings(BaseSettings):
         "sqlite:///a2a.db", description="Where tasks live."
     )
     queue: Annotated[str, _address("memory://")] = Field("memory://", description="How workers hear of work.")
-    artifacts: Annotated[str, _address("file:///relative/directory", "file:////absolute/directory")] = Field(
-        "file:///a2a-artifacts", description="Where large content lives; a directory is made if it is missing."
+    artifacts: Annotated[str, AfterValidator(_directory)] = Field(
+        "file:a2a-artifacts", description="Where large content lives; a directory is made if it is missing."
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
         "info", description="The least severe records that are logged."
@@ -209,8 +217,11 @@ def load(config: Path | None = None, **overrides: object) -> Settings:
 
 
 def local_path(address: str) -> Path:
-    """The path that `scheme:///relative` or `scheme:////absolute` names."""
-    return Path(address.partition(":///")[2])
+    """The path that a `sqlite:` or `file:` address names."""
+    scheme, _, rest = address.partition(":")
+    if scheme == "sqlite":
+        return Path(rest.removeprefix("///"))
+    return Path("/" + rest.lstrip("/") if rest.startswith("/") else rest)
 
 
 def _read(config: Path) -> dict[str, object]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import uvicorn
 from sse_starlette.sse import AppStatus
@@ -24,7 +25,7 @@ from a2a_server.engine.engine import Backends, Engine, wall_clock
 from a2a_server.engine.limits import Limits
 from a2a_server.errors import ConfigurationError
 from a2a_server.notifiers.local import LocalNotifier
-from a2a_server.ports import TaskStore
+from a2a_server.ports import AgentRunner, TaskStore
 from a2a_server.queues.memory import MemoryQueue
 from a2a_server.service.operations import Operations
 from a2a_server.settings import Settings, load, local_path
@@ -34,6 +35,7 @@ from a2a_server.telemetry import configure
 from a2a_server.web.app import Door, DoorLimits, application
 from a2a_server.web.artifacts import ArtifactPages
 from a2a_server.web.card import CardPages
+from a2a_server.web.protocol import Protocol
 from a2a_server.web.rpc import Dispatcher
 
 LISTEN_BACKLOG = 2048
@@ -43,9 +45,19 @@ _log = logging.getLogger("a2a_server.wiring")
 
 
 class System:
-    """One agent with its engine and its HTTP application. `base_url` is where clients reach it."""
+    """One agent with its engine and its HTTP application. `base_url` is where clients reach it.
 
-    def __init__(self, agent: Agent, settings: Settings, *, store: TaskStore | None = None) -> None:
+    store: used instead of the one that the settings name. around: what runs the agent, given what else would run it.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        settings: Settings,
+        *,
+        store: TaskStore | None = None,
+        around: Callable[[AgentRunner], AgentRunner] = lambda runner: runner,
+    ) -> None:
         self.settings = settings
         self.base_url = settings.public_url or f"http://{_in_url(settings.host)}:{settings.port}"
         database = local_path(settings.store)
@@ -60,7 +72,7 @@ class System:
                 LocalNotifier(),
                 FilesystemArtifacts(local_path(settings.artifacts)),
             ),
-            self._runner,
+            around(self._runner),
             limits_of(settings),
         )
         self.app = self._application(agent)
@@ -73,6 +85,8 @@ class System:
                 try:
                     await self.engine.start()
                 except BaseException:
+                    await self.engine.abandon()
+                    self._runner.close()
                     self._lock.release()
                     raise
                 self._started = True
@@ -114,11 +128,11 @@ class System:
 class Server(uvicorn.Server):
     """uvicorn that ends waits and streams first when it is told to stop, and then exits with 0."""
 
-    def __init__(self, system: System, on_ready: Callable[[str], None], *, signals: bool) -> None:
+    def __init__(self, system: System, on_ready: Callable[[Server], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 system.app,
-                http="httptools",
+                http=Protocol,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -128,13 +142,12 @@ class Server(uvicorn.Server):
         )
         self._system = system
         self._on_ready = on_ready
-        self._signals = signals
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""
         await super().startup(sockets)
         if self.started:
-            self._on_ready(self._system.base_url)
+            self._on_ready(self)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let blocking calls answer and streams end, so that clients come back later; then close connections."""
@@ -143,20 +156,16 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT; a second one does not wait for connections."""
-        loop = asyncio.get_running_loop()
-        caught = (signal.SIGTERM, signal.SIGINT) if self._signals else ()
-        for number in caught:
-            loop.add_signal_handler(number, partial(self.handle_exit, number, None))
-        try:
-            yield
-        finally:
-            for number in caught:
-                loop.remove_signal_handler(number)
+        """Leave signals to `serve_in_loop`: they also concern what comes after the last connection."""
+        yield
 
 
 async def serve_in_loop(system: System, on_ready: Callable[[Server], None], *, signals: bool = False) -> None:
-    """Serve until the server is told to stop (`Server.should_exit`, or a signal). Raises ConfigurationError."""
+    """Serve until the server is told to stop: by `Server.should_exit`, or by SIGTERM and SIGINT where `signals` is set.
+
+    A second signal waits neither for connections nor for running handlers, which are handed back.
+    Raises ConfigurationError: the address or the database cannot be used.
+    """
     # Streams end when the hub closes, not when sse-starlette sees a flag that stays set for the whole process.
     AppStatus.enable_automatic_graceful_drain = False
     listener = _listener(system.settings.host, system.settings.port)
@@ -164,13 +173,32 @@ async def serve_in_loop(system: System, on_ready: Callable[[Server], None], *, s
         if not system.settings.public_url:
             system.base_url = f"http://{_in_url(system.settings.host)}:{listener.getsockname()[1]}"
         await system.start()
-        try:
-            server = Server(system, lambda _: on_ready(server), signals=signals)
-            await server.serve([listener])
-        finally:
-            await system.stop()
+        server = Server(system, on_ready)
+        with _stopped_by_signals(server, system) if signals else nullcontext():
+            try:
+                await server.serve([listener])
+            finally:
+                await system.stop()
     finally:
         listener.close()
+
+
+@contextmanager
+def _stopped_by_signals(server: Server, system: System) -> Iterator[None]:
+    def stop() -> None:
+        if server.should_exit:
+            server.force_exit = True
+            system.engine.worker.hurry()
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
 def serve(agent: Agent, settings: Settings, *, on_ready: Callable[[str], None]) -> int:
@@ -181,12 +209,19 @@ def serve(agent: Agent, settings: Settings, *, on_ready: Callable[[str], None]) 
     """
     configure(settings.log_level, settings.log_format)
 
-    async def main() -> None:
+    async def main() -> int:
         system = System(agent, settings)
         await serve_in_loop(system, lambda _: on_ready(system.base_url), signals=True)
+        return system.engine.worker.running
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main())
+        stuck = runner.run(main())
+    if stuck:
+        # The interpreter would wait for their threads; whatever they still say is refused.
+        _log.warning("%d handlers did not stop; the process ends without them.", stuck)
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
     return 0
 
 

@@ -75,11 +75,11 @@ class Binding:
         for parameter in self.parameters:
             call.fill(parameter)
         if call.complaints:
-            raise Reject(" ".join([*call.complaints[:_COMPLAINTS], self._way_out()])[:_TEXT_LIMIT].rstrip())
+            raise Reject(" ".join([*call.complaints[:_COMPLAINTS], self._way_out(call.faulty)])[:_TEXT_LIMIT].rstrip())
         return call.arguments
 
-    def _way_out(self) -> str:
-        sample = example(self.schema or {})
+    def _way_out(self, faulty: list[str]) -> str:
+        sample = example(self.schema or {}, faulty)
         if not sample:
             return ""
         form = "text, or a data part" if any(parameter.takes_text for parameter in self.parameters) else "a data part"
@@ -90,6 +90,7 @@ class _Call:
     def __init__(self, binding: Binding, task: TaskView, context: object) -> None:
         self.arguments: dict[str, object] = {}
         self.complaints: list[str] = []
+        self.faulty: list[str] = []
         parts = task.message.parts
         self._message = task.message
         self._context = context
@@ -145,6 +146,7 @@ class _Call:
             self.arguments[parameter.name] = parameter.adapter.validate_python(value)
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=False, include_input=False)
+            self.faulty += [str((*place, *one["loc"])[0]) for one in details if place or one["loc"]]
             self.complaints += [_complaint(one, place or (parameter.name,), whole=not place) for one in details]
 
 

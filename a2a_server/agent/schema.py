@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -55,9 +55,11 @@ def schema_of(fields: Sequence[Entry]) -> JsonObject:
     return cast("JsonObject", answer)
 
 
-def example(schema: JsonObject) -> Json:
-    """The smallest value that `schema` is likely to take."""
-    return _example(cast("dict[str, Any]", schema), cast("dict[str, Any]", schema.get("$defs", {})), _DEPTH)
+def example(schema: JsonObject, names: Collection[str] = ()) -> Json:
+    """The smallest value that `schema` is likely to take; an object shows the members `names` besides the required."""
+    known = cast("dict[str, Any]", schema)
+    shown = [*known.get("required", ()), *(name for name in names if name in known.get("properties", {}))]
+    return _example(known | ({"required": shown} if shown else {}), known.get("$defs", {}), _DEPTH)
 
 
 def _example(schema: dict[str, Any], definitions: dict[str, Any], depth: int) -> Json:

@@ -76,11 +76,24 @@ class Outputs:
             case Artifact():
                 self._artifact(item)
             case Message():
-                said = replace(item, role=Role.AGENT, parts=_parts(item.parts), metadata=metadata_of(item.metadata))
-                self.completed = replace(self.completed, message=said)
+                self.completed = replace(self.completed, message=self._said(item))
             case Partial():
                 (self.yielded if yielded else self.returned)(item.result)
                 self.completed = replace(self.completed, partial=item.why)
+
+    def _said(self, message: Message) -> Message:
+        if not message.parts:
+            raise Fail("The skill gave a message without parts.")
+        task = self._attempt.task
+        return replace(
+            message,
+            role=Role.AGENT,
+            parts=_parts(message.parts),
+            id=text_of(message.id) or f"{task.id}-{self._attempt.run}",
+            context_id=task.context_id,
+            task_id=task.id,
+            metadata=metadata_of(message.metadata),
+        )
 
     def _several(self, items: Sequence[object]) -> None:
         artifacts = [one for one in items if isinstance(one, Artifact)]

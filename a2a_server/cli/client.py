@@ -84,7 +84,11 @@ def send(
     target = target or Target()
     if stream and no_wait:
         raise UsageError("--stream waits for the task, --no-wait does not; give one of them")
-    message: Json = {"messageId": str(uuid.uuid4()), "role": "ROLE_USER", "parts": _parts(text, data, file or [])}
+    parts = _parts(text, data, file or [])
+    if not parts and not skill:
+        raise UsageError('there is nothing to send; give a text, --data or --file: a2a-server send "hello"')
+    parts = parts or [{"data": {}}]  # a skill may need no arguments, a message has at least one part
+    message: Json = {"messageId": str(uuid.uuid4()), "role": "ROLE_USER", "parts": parts}
     message |= {key: value for key, value in (("taskId", task_id), ("contextId", context)) if value}
     options = {key: value for key, value in (("skill", skill), ("priority", priority)) if value}
     params: Json = {"message": message} | ({"metadata": {OPTIONS_URI: options}} if options else {})
@@ -146,8 +150,6 @@ def _parts(text: str | None, data: str | None, files: list[Path]) -> list[Json]:
             raise UsageError(f"--file {path}: {error.strerror}") from error
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         parts.append({"raw": base64.b64encode(raw).decode(), "filename": path.name, "mediaType": kind})
-    if not parts:
-        raise UsageError('there is nothing to send; give a text, --data or --file: a2a-server send "hello"')
     return parts
 
 

@@ -49,7 +49,7 @@ def run(
         port: TCP port to listen on (8000); 0 takes any free one.
         store: Where tasks live: sqlite:///relative.db or sqlite:////absolute.db.
         queue: How workers hear of work: memory://.
-        artifacts: Where large content lives: file:///relative or file:////absolute.
+        artifacts: Where large content lives: file:relative or file:///absolute.
         public_url: The address that the agent card gives, where it differs from the one listened on.
         config: Settings file, .yaml or .toml.
         log_level: The least severe records that are logged (info).
@@ -95,7 +95,7 @@ def demo(
         host=host,
         port=port,
         store=f"sqlite:///{directory / 'tasks.db'}",
-        artifacts=f"file:///{directory / 'artifacts'}",
+        artifacts=f"file:{directory / 'artifacts'}",
         log_level=log_level,
     )
     agent = load_agent(DEMO)

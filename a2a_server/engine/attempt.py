@@ -195,14 +195,17 @@ class RunningAttempt:
                 self._uploading = self._loop.create_task(self._upload(output))
                 return
             self._outputs.popleft()
-            draft = self._draft(output)
+            if (draft := self._draft(output)) is None:
+                self._pending -= 1
+                self._wake()
+                continue
             self._bytes += len(draft.body)
             self._drafts.append(draft)
 
-    def _draft(self, output: Output) -> Draft:
+    def _draft(self, output: Output) -> Draft | None:
         if isinstance(output, Chunk):
-            ordinal, body = self._takes.chunk(output, len(self._drafts), self.row.status_at)
-            return Draft(EventKind.CHUNK, body, ordinal)
+            told = self._takes.chunk(output, len(self._drafts), self.row.status_at)
+            return None if told is None else Draft(EventKind.CHUNK, told[1], told[0])
         if isinstance(output, Progress):
             self._notes += 1
             message = speech(self.row, output.note, f"{self.row.fence}.{self._notes}") if output.note else None

@@ -111,16 +111,23 @@ class Engine:
         """Drain and close everything. Call once, after `start`."""
         self.hub.close()
         await self.worker.drain()
+        await self._close()
+
+    async def abandon(self) -> None:
+        """Close what a `start` that failed had opened."""
+        self.worker.crash()
+        await self._close()
+
+    async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.writer.close()
         if self._writing is not None:
             await self._writing
-        await self.backends.queue.close()
-        await self.backends.notifier.close()
-        await self.backends.artifacts.close()
-        await self.backends.store.close()
+        backends = self.backends
+        for backend in (backends.queue, backends.notifier, backends.artifacts, backends.store):
+            await backend.close()
 
     async def submit(self, operation: Operation[Any]) -> Any:  # noqa: ANN401 - the operation's result
         """Have an operation decided and committed."""

@@ -102,8 +102,13 @@ class Takes:
         take = self._takes.get(name)
         return take.view if take is not None else TakeView()
 
-    def chunk(self, output: Chunk, position: int, now: int) -> tuple[int, bytes]:
-        """The artifact's ordinal and the body of the chunk's event, which is `position` in the next report."""
+    def chunk(self, output: Chunk, position: int, now: int) -> tuple[int, bytes] | None:
+        """The artifact's ordinal and the body of the chunk's event, which is `position` in the next report.
+
+        None where there is nothing to tell clients: an artifact that is no text is closed without another part.
+        """
+        if not output.parts:
+            return self._closing(output.name, position)
         take = self._takes.get(output.name)
         opened = None
         if take is None or not take.mine:
@@ -121,6 +126,18 @@ class Takes:
         if output.last and not self.unfinished(take):
             self.close(take, position)
         return take.row.id, encode_chunk(artifact, append=not first, last=output.last)
+
+    def _closing(self, name: str, position: int) -> tuple[int, bytes] | None:
+        take = self._takes.get(name)
+        if take is None or not take.mine or take.row.closed:
+            return None
+        shown = isinstance(take.first, Text)
+        if not self.unfinished(take):
+            self.close(take, position if shown else None)
+        if not isinstance(take.first, Text):
+            return None
+        end = Artifact(name, (replace(take.first, text=""),), ordinal=take.row.id)
+        return take.row.id, encode_chunk(end, append=True, last=True)
 
     def unfinished(self, take: Take) -> bool:
         """Whether the take is too large to be closed from memory: its content must be assembled from the log."""

@@ -99,6 +99,7 @@ class Worker:
         self._runs: dict[Key, _Run] = {}
         self._changed = asyncio.Event()
         self._stopping = False
+        self._hurried = False
         self._pulse: Pulse | None = None
         self._background: set[asyncio.Task[None]] = set()
 
@@ -111,17 +112,24 @@ class Worker:
         """Stop claiming, let runs end for `drain_seconds`, hand the rest back, and go."""
         self._stopping = True
         self._changed.set()
-        await self._runs_end(self._limits.drain_seconds)
+        await self._runs_end(self._limits.drain_seconds, lambda: self._hurried)
         for run in list(self._runs.values()):
             self._stop(run, Stopping.SHUTDOWN)
-        await self._runs_end(self._limits.cancel_grace_seconds + 1)
+        await self._runs_end(self._limits.cancel_grace_seconds + 1, lambda: False)
         self._end()
+
+    def hurry(self) -> None:
+        """Let a drain wait no longer: runs that still go on are handed back now."""
+        self._hurried = True
+        self._changed.set()
 
     def crash(self) -> None:
         """Die as in a killed process: nothing more is written and nothing handed back. For tests."""
         self._stopping = True
         self._end()
         self._drop_runs()
+        for task in self._background:  # above all the claim that waits for hints: they are its successor's now
+            task.cancel()
 
     @property
     def running(self) -> int:
@@ -374,10 +382,10 @@ class Worker:
             if not run.ending:
                 self._drop(run)
 
-    async def _runs_end(self, seconds: float) -> None:
+    async def _runs_end(self, seconds: float, give_up_early: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + seconds
-        while self._runs and (left := give_up - loop.time()) > 0:
+        while self._runs and not give_up_early() and (left := give_up - loop.time()) > 0:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)

@@ -101,12 +101,19 @@ class SqliteStore:
         await asyncio.to_thread(self._close_beats)
 
     async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
-        for retry in range(_RETRIES):
-            try:
-                return await self._turn_once(needs, decide)
-            except Conflict:
+        run = partial(_run_turn, now=self._now, needs=needs, decide=decide)
+        error: BaseException = Conflict()
+        for retry in range(_RETRIES + 1):
+            if retry:
                 await asyncio.sleep(random.uniform(0, 0.001 * 2**retry))  # noqa: S311 - spreads retries, no secret
-        return await self._turn_once(needs, decide)
+            try:
+                return await self._write(run)
+            except Conflict as conflict:
+                error = conflict
+            except _Undecided as undecided:
+                error = undecided.error
+                break
+        raise error  # outside of `except`, so that its context stays its own
 
     async def find(self, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
         return await self._read(partial(reads.find, scope=scope, agent=agent, task_id=task_id))
@@ -161,13 +168,6 @@ class SqliteStore:
 
     def blobs(self) -> ArtifactStore | None:
         return None
-
-    async def _turn_once(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
-        try:
-            return await self._write(partial(_run_turn, now=self._now, needs=needs, decide=decide))
-        except _Undecided as undecided:
-            error = undecided.error
-        raise error
 
     async def _write(self, function: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from a2a_server.errors import SchemaMismatch
 
-BUSY_SECONDS = 10.0
+BUSY_SECONDS = 5.0
 
 _COMMON_PRAGMAS = (
     "PRAGMA synchronous = FULL",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from a2a_server.web.card import CardPages
 from a2a_server.web.rpc import Caller, Dispatcher, Streaming
 from a2a_server.web.sse import EventStream
 from a2a_server.wire import jsonrpc, v10
+from a2a_server.wire.cards import OPTIONS_SCHEMA_PATH
 
 MEDIA_TYPES = frozenset({"application/json", "application/a2a+json"})
 CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
-OPTIONS_PATH = "/.well-known/task-options.json"
+HANG_UP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,36 @@ class _DoorError(Exception):
         self.status = status
         self.error = error
         super().__init__(status)
+
+
+class _HangUp:
+    """Cancels the task that answers a request when its client goes away, so that a long wait ends.
+
+    It listens only after `HANG_UP_SECONDS`: most answers are there before.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.happened = False
+        self._request = request
+        self._answering = asyncio.current_task()
+        self._listening: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._begin)
+
+    def forget(self) -> None:
+        """The answer is there, or the client is gone."""
+        self._timer.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
+
+    def _begin(self) -> None:
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        if self._answering is not None:
+            self.happened = True
+            self._answering.cancel()
 
 
 class Door:
@@ -62,7 +94,15 @@ class Door:
             request.headers.get("a2a-version") or request.query_params.get("A2A-Version") or "",
             request.headers.get("last-event-id"),
         )
-        answered = await self._dispatcher.answer(body, caller)
+        hang_up = _HangUp(request)
+        try:
+            answered = await self._dispatcher.answer(body, caller)
+        except asyncio.CancelledError:
+            if not hang_up.happened:
+                raise
+            return Response(status_code=499)
+        finally:
+            hang_up.forget()
         if answered is None:
             return Response(status_code=204)
         if isinstance(answered, Streaming):
@@ -102,7 +142,7 @@ def application(
         routes=[
             Route("/", door.rpc, methods=["POST"]),
             *(Route(path, cards.card, methods=["GET"]) for path in CARD_PATHS),
-            Route(OPTIONS_PATH, cards.options_schema, methods=["GET"]),
+            Route(OPTIONS_SCHEMA_PATH, cards.options_schema, methods=["GET"]),
             Route("/artifacts/{name:path}", artifacts.download, methods=["GET"]),
         ],
         lifespan=lifespan,

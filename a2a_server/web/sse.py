@@ -9,6 +9,7 @@ Source: WHATWG HTML, section 9.2 (server-sent events); core.md section 7.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 
@@ -18,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from a2a_server.errors import ClientError, EngineError, InternalError, Overloaded
 from a2a_server.model.objects import Event
+from a2a_server.web.protocol import abort_of
 from a2a_server.web.rpc import Streaming
 from a2a_server.wire import jsonrpc
 
@@ -40,7 +42,9 @@ class EventStream(EventSourceResponse):
         try:
             await super().__call__(scope, receive, send)
         except SendTimeoutError:
-            _log.info("A stream was closed: its client took nothing for too long.")
+            _log.info("A stream was cut: its client took nothing for too long.")
+            abort_of(scope)()
+            await asyncio.sleep(0)
 
 
 async def frames(answer: Streaming, base_url: str) -> AsyncIterator[bytes]:

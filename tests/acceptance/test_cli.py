@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -72,9 +71,11 @@ class Served:
                     return
             except httpx2.TransportError:
                 time.sleep(0.05)
-        pytest.fail("the server did not start")
+        self.stop(signal.SIGKILL)
+        pytest.fail(f"the server did not start: {(self.directory / 'err.txt').read_text()}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """How it ended; nothing of it is left."""
         process, self.process = self.process, None
         if process is None:
             return 0
@@ -97,8 +98,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (directory / "agent_here.py").write_text(AGENT)
     served = Served(directory, "run", "agent_here.py")
     served.start()
-    yield served
-    assert served.stop() == 0
+    try:
+        yield served
+    finally:
+        code = served.stop()
+    assert code == 0
 
 
 def test_text_is_printed_and_nothing_else(served: Served) -> None:
@@ -118,6 +122,7 @@ def test_json_is_one_object_and_one_a_line_when_streaming(served: Served) -> Non
 def test_data_chooses_parameters_and_options_the_skill(served: Served) -> None:
     data = json.dumps({"name": "you", "greeting": "hail"})
     assert served.call("send", "--skill", "greets", "--data", data).stdout == "hail you\n"
+    assert served.call("send", "--skill", "counts").stdout.endswith("18 19 \n")
 
 
 @pytest.mark.parametrize(

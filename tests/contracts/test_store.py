@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from a2a_server.errors import Conflict, DataRejected, EngineError, SchemaMismatch, StoreUnavailable
+from a2a_server.errors import Conflict, DataRejected, SchemaMismatch, StoreUnavailable
 from a2a_server.model.objects import Lane, Phase, Scope, State
 from a2a_server.model.queries import RowQuery, Table, TallyQuery
 from a2a_server.model.rows import FairKey, JournalKind, JournalRow, SentRow, StateRow, TaskRow
@@ -75,7 +76,7 @@ async def test_a_newer_schema_is_refused_with_what_to_do(database: Database) -> 
     await store.open()
     await store.close()
     database.make_newer()
-    with pytest.raises(SchemaMismatch, match="9999.*start the newer server"):
+    with pytest.raises(SchemaMismatch, match=r"9999.*start the newer server"):
         await database.store().open()
 
 
@@ -285,9 +286,7 @@ REJECTED = {
 @pytest.mark.parametrize("case", sorted(REJECTED))
 async def test_a_value_that_cannot_be_kept_is_rejected_and_nothing_written(store: TaskStore, case: str) -> None:
     await put(store, new_tasks=[rows.task(1)])
-    changes = REJECTED[case]
-    changes.tasks = [rows.next_rev(rows.task(1), last_n=5)]
-    changes.messages = [rows.message(1, 1)]
+    changes = replace(REJECTED[case], tasks=[rows.next_rev(rows.task(1), last_n=5)], messages=[rows.message(1, 1)])
     with pytest.raises(DataRejected):
         await store.turn(Needs(), writes(changes))
     assert await get_task(store, 1) == rows.task(1)
@@ -414,7 +413,9 @@ async def test_one_of_two_stores_makes_a_row_and_the_other_sees_it(store: TaskSt
 
     for turn in range(20):
         found = await asyncio.gather(
-            send(store, 100 + turn, f"m{turn}"), send(other, 200 + turn, f"m{turn}"), send(store, 300 + turn, f"m{turn}")
+            send(store, 100 + turn, f"m{turn}"),
+            send(other, 200 + turn, f"m{turn}"),
+            send(store, 300 + turn, f"m{turn}"),
         )
         (winner,) = [number for number, row in zip((100, 200, 300), found, strict=True) if row is None]
         assert [row.task for row in found if row] == [key(winner + turn)] * 2
@@ -456,7 +457,9 @@ async def test_two_stores_make_gates_fair_rows_and_counts_together(store: TaskSt
 
 async def test_a_burst_leaves_a_sound_database(database: Database, store: TaskStore, other: TaskStore) -> None:
     async def live(each: TaskStore, number: int) -> None:
-        await put(each, new_tasks=[rows.task(number)], events=[rows.status(number, 1)], messages=[rows.message(number, 1)])
+        await put(
+            each, new_tasks=[rows.task(number)], events=[rows.status(number, 1)], messages=[rows.message(number, 1)]
+        )
         for n in (2, 3):
             row = await get_task(each, number)
             phase = Phase.LEASED if n == 2 else Phase.FINAL
@@ -632,5 +635,3 @@ async def test_a_worker_is_declared_dead_for_ever(store: TaskStore) -> None:
     assert (await get(store, workers={key(8)})).workers == {key(8): seen._replace(dead=True)}
     await put(store, workers=[seen])
     assert (await get(store, workers={key(8)})).workers[key(8)].dead
-
-

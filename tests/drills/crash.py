@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -222,4 +223,5 @@ class CrashDrill:
         return next(wire for wire in self.wires if wire.generation == entry.order.generation)
 
     def _problems(self) -> str:
-        return "; ".join(f"{rule}: {text}" for rule, _, text in self.ledger.problems[:5]) or "no problem was noted"
+        counted = Counter(f"{rule}: {text}" for rule, _, text in self.ledger.problems)
+        return "; ".join(f"{text} ({times} times)" for text, times in counted.most_common(12)) or "nobody complained"

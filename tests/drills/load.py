@@ -55,18 +55,15 @@ class Load:
             self._spawn(self._client(kind, self._wires[number % 2], rng))
 
     async def finish(self, seconds: float) -> None:
-        """The clients end what they have begun; those that cannot are noted."""
+        """The clients end what they have begun; those that cannot are noted and canceled."""
         self.stopping = True
         if not self._clients:
             return
-        done, late = await asyncio.wait(self._clients, timeout=seconds)
+        _, late = await asyncio.wait(self._clients, timeout=seconds)
         for task in late:
             task.cancel()
             self._ledger.problem("unfinished", "", f"a client still waits after {seconds:.0f} s")
         await asyncio.gather(*late, return_exceptions=True)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
 
     def down(self) -> None:
         """The server is about to die: who loses it waits."""
@@ -107,8 +104,9 @@ class Load:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            self._clients.discard(task)
+        self._clients.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._ledger.problem("client", "", f"a client broke: {error!r}")
 
     async def _client(
         self, kind: Callable[[Wire, random.Random], Awaitable[None]], wire: Wire, rng: random.Random

@@ -144,6 +144,8 @@ class _refusals:  # noqa: N801 - used as a statement
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, v10.RpcError):
             raise Refused(error.code, error.message) from error
+        if isinstance(error, httpx2.HTTPStatusError):
+            raise BadAnswer(f"HTTP status {error.response.status_code}") from error
 
 
 def _old_order(order: Order, metadata: JsonObject | None) -> JsonObject:

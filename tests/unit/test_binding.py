@@ -136,7 +136,8 @@ def test_a_model_takes_the_whole_data_part() -> None:
 
     assert bind(skill, task_of(data={"item": "tea", "count": 2})) == {"order": Order(item="tea", count=2)}
     assert rejection(skill, task_of(data={"item": "tea", "count": 0})) == (
-        'Parameter "count": Input should be greater than or equal to 1. Send a data part, for example {"item":"…"}'
+        'Parameter "count": Input should be greater than or equal to 1. '
+        'Send a data part, for example {"item":"…","count":1}'
     )
     assert rejection(skill, task_of("tea")).startswith('Parameter "item" is missing. Send a data part, for example')
 
@@ -166,6 +167,13 @@ def test_rejections_name_parameter_rule_and_example() -> None:
     assert rejection(echo, task_of()) == (
         'Parameter "text" is missing. Send text, or a data part, for example {"text":"…"}'
     )
+
+
+def test_the_example_shows_what_was_wrong_even_where_it_is_optional() -> None:
+    async def skill(steps: Annotated[int, Field(ge=1)] = 10, order: Order | None = None) -> None: ...
+
+    expected = 'Send a data part, for example {"steps":10}'
+    assert rejection(skill, task_of(data={"steps": "x", "item": "tea"})).endswith(expected)
 
 
 def test_a_rejection_is_never_long() -> None:

@@ -127,7 +127,8 @@ async def test_artifacts_as_they_are() -> None:
 async def test_a_message_is_the_final_one_and_the_agents() -> None:
     outputs, completed = await given(Message(Role.USER, (Text("done"),)))
     assert outputs == []
-    assert completed == Completed(message=Message(Role.AGENT, (Text("done"),)))
+    said = Message(Role.AGENT, (Text("done"),), id="t-1-1", context_id="c-1", task_id="t-1")
+    assert completed == Completed(message=said)
 
 
 async def test_a_partial_result_says_why() -> None:
@@ -194,7 +195,7 @@ async def test_each_yield_is_one_output() -> None:
 
 
 async def test_yielded_artifacts_messages_and_partials() -> None:
-    said = Message(Role.AGENT, (Text("bye"),))
+    said = Message(Role.AGENT, (Text("bye"),), id="own", context_id="c-1", task_id="t-1")
     outputs, completed = await yielded(Artifact("a", (Text("x"),)), Partial("half", "no time"), said)
     assert outputs == [whole("a", Text("x")), Chunk("text", (Text("half"),))]
     assert completed == Completed(message=said, partial="no time")

@@ -137,8 +137,8 @@ def test_other_hosts_are_refused(host: str) -> None:
         ("store", "sqlite:///a\n.db", "sqlite:///relative.db"),
         ("queue", "redis://host", "'redis' is not supported; use memory://"),
         ("queue", "memory://x", "use memory://"),
-        ("artifacts", "s3://bucket", "file:///relative/directory or file:////absolute/directory"),
-        ("artifacts", "file://host/x", "file:///relative/directory"),
+        ("artifacts", "s3://bucket", "file:relative/directory or file:///absolute/directory"),
+        ("artifacts", "file://host/x", "file:relative/directory"),
     ],
 )
 def test_addresses_that_are_not_supported_name_those_that_are(knob: str, value: str, way_out: str) -> None:
@@ -147,10 +147,18 @@ def test_addresses_that_are_not_supported_name_those_that_are(knob: str, value: 
     assert way_out in error
 
 
-@pytest.mark.parametrize("scheme", ["sqlite", "file"])
-def test_three_slashes_are_relative_and_four_absolute(scheme: str) -> None:
-    assert local_path(f"{scheme}:///a/b%20c") == Path("a/b%20c")
-    assert local_path(f"{scheme}:////a/b") == Path("/a/b")
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("sqlite:///a/b%20c", "a/b%20c"),
+        ("sqlite:////a/b", "/a/b"),
+        ("file:a/b%20c", "a/b%20c"),
+        ("file:///a/b", "/a/b"),
+        ("file:////a/b", "/a/b"),
+    ],
+)
+def test_addresses_name_paths(address: str, path: str) -> None:
+    assert local_path(address) == Path(path)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from a2a.client.card_resolver import parse_agent_card
 from a2a.compat.v0_3 import types as types_03
 
-from a2a_server.errors import ConfigurationError
 from a2a_server.model.card import AgentCapabilities, AgentCard, AgentInterface, AgentProvider, AgentSkill
 from a2a_server.model.objects import OPTIONS_URI
 from a2a_server.wire import cards
@@ -130,73 +129,3 @@ def test_the_0_3_types_of_the_sdk_read_the_merged_card() -> None:
     assert read.url == URL
     assert read.preferred_transport == "JSONRPC"
     assert read.security == [{"bearer": ["read"]}]
-
-
-def test_a_card_file_of_v0_1_is_read() -> None:
-    """protocol.md section 4: "Agent card at `/.well-known/agent.json`: …"."""
-    card = cards.read(
-        {
-            "name": "Old",
-            "description": None,
-            "url": "http://x/",
-            "provider": {"organization": "Us"},
-            "version": "1.0.0",
-            "capabilities": {"streaming": True, "pushNotifications": False, "stateTransitionHistory": True},
-            "authentication": {"schemes": ["bearer"]},
-            "defaultInputModes": ["text"],
-            "skills": [{"id": "s", "name": "S", "description": "Does.", "security": [{"x": []}]}],
-        }
-    )
-    assert card.name == "Old"
-    assert card.default_input_modes == ["text"]
-    assert card.supported_interfaces == []
-    assert card.skills[0].tags == []
-
-
-def test_a_card_file_of_0_3_is_read_and_its_security_schemes_become_those_of_1_0() -> None:
-    card = cards.read(
-        {
-            "name": "Middle",
-            "protocolVersion": "0.3.0",
-            "preferredTransport": "JSONRPC",
-            "additionalInterfaces": [{"url": "http://x/", "transport": "JSONRPC"}],
-            "security": [{"bearer": []}],
-            "supportsAuthenticatedExtendedCard": True,
-            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Key"}},
-        }
-    )
-    assert card.security_schemes == {"key": SCHEMES["key"]}
-
-
-def test_what_is_rendered_can_be_read_again() -> None:
-    assert cards.read(cards.render(full_card(), pure=True)) == full_card()
-
-
-@pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        ([], "agent card: the file must hold one JSON object"),
-        ({}, "agent card: name is missing"),
-        ({"name": ""}, "agent card: name must have at least 1 character"),
-        ({"name": 5}, "agent card: name must be a valid string"),
-        ({"name": "x", "skils": []}, "agent card: skils is not a member of the card; did you mean skills?"),
-        (
-            {"name": "x", "capabilities": {"streeming": True}},
-            "agent card: capabilities.streeming is not a member of the card; did you mean streaming?",
-        ),
-        (
-            {"name": "x", "skills": [{"id": "s", "name": "S", "description": "", "tagz": []}]},
-            "agent card: skills[0].tagz is not a member of the card; did you mean tags?",
-        ),
-        ({"name": "x", "skills": [{"id": "s", "name": "S"}]}, "agent card: skills[0].description is missing"),
-        (
-            {"name": "x", "provider": {"qqq": 1, "organization": "o"}},
-            "agent card: provider.qqq is not a member of the card; known are organization, url",
-        ),
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_a_card_file_that_cannot_work_says_what_to_change(data: object, text: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        cards.read(data)
-    assert str(caught.value) == text

@@ -1,0 +1,148 @@
+"""What only the SQLite store can be asked: its file locked, its disk full, its threads, its query plans."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from a2a_server.errors import StoreUnavailable
+from a2a_server.model.objects import Scope
+from a2a_server.model.queries import DueKind, RowQuery, Table, TallyQuery, TaskCursor, TaskQuery
+from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
+from a2a_server.stores.sqlite import SqliteStore
+from tests.contracts import rows
+from tests.contracts.rows import get, get_task, key, put
+from tests.contracts.test_store import FAIR
+
+SOON = 10.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "tasks.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path)
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def pragma(store: SqliteStore, text: str) -> None:
+    assert store._writer is not None
+    await store._writer.call(lambda db: db.execute(f"PRAGMA {text}").fetchall())
+
+
+@contextmanager
+def plans(store: SqliteStore) -> Iterator[set[str]]:
+    """Every statement that the store runs meanwhile."""
+    seen: set[str] = set()
+    links = [*store._readers, *([store._writer] if store._writer else [])]
+    for link in links:
+        link._conn.set_trace_callback(seen.add)
+    yield seen
+    for link in links:
+        link._conn.set_trace_callback(None)
+
+
+async def test_a_file_that_stays_locked_is_unavailable(path: Path, store: SqliteStore) -> None:
+    await pragma(store, "busy_timeout = 10")
+    with closing(sqlite3.connect(path, isolation_level=None)) as intruder:
+        intruder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable):
+            await put(store, new_tasks=[rows.task(1)])
+        assert await store.find(Scope(), "Echo", "task-1") is None
+    await put(store, new_tasks=[rows.task(1)])
+
+
+async def test_a_full_disk_is_unavailable_and_writes_nothing(store: SqliteStore) -> None:
+    await put(store, new_tasks=[rows.task(1)])
+    await pragma(store, "max_page_count = 1")
+    with pytest.raises(StoreUnavailable):
+        await put(store, tasks=[rows.next_rev(rows.task(1))], events=[rows.status(1, 1, b"x" * 1_000_000)])
+    assert await get_task(store, 1) == rows.task(1)
+    await pragma(store, "max_page_count = 1000000")
+    await put(store, tasks=[rows.next_rev(rows.task(1))], events=[rows.status(1, 1, b"x" * 1_000_000)])
+
+
+async def test_a_file_that_is_no_database_is_unavailable(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(b"no database" * 1000)
+    with pytest.raises(StoreUnavailable):
+        await SqliteStore(path).open()
+
+
+async def test_reads_do_not_wait_for_a_turn_and_see_nothing_of_it(store: SqliteStore) -> None:
+    await put(store, new_tasks=[rows.task(1)])
+    deciding, go_on = threading.Event(), threading.Event()
+
+    def decide(loaded: Loaded) -> Changes:
+        deciding.set()
+        assert go_on.wait(SOON)
+        return Changes(tasks=[rows.next_rev(rows.task(1), last_n=2)])
+
+    turn = asyncio.create_task(store.turn(Needs(tasks={key(1)}), decide))
+    assert await asyncio.to_thread(deciding.wait, SOON)
+    assert (await store.heads([key(1)]))[key(1)].last_n == 1
+    go_on.set()
+    await turn
+    assert (await store.heads([key(1)]))[key(1)].last_n == 2
+
+
+async def test_the_clock_is_passed_in_and_never_goes_back(path: Path) -> None:
+    times = iter([1_000, 5_000, 3_000])
+    store = SqliteStore(path, clock=lambda: next(times), clock_offset_us=7)
+    await store.open()
+    assert [(await get(store)).now for _ in range(3)] == [1_007, 5_007, 5_007]
+    await store.close()
+
+
+async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) -> None:
+    await put(store, new_tasks=[rows.task(1), rows.held(2, "a")], gates=[rows.gate("a")], sent=[rows.sent(1)])
+    await put(
+        store, new_tasks=[rows.final(3)], artifacts=[rows.artifact(1)], tally={("a", rows.tally_key(rows.task(1))): 1}
+    )
+    query = TaskQuery("", "local", "Echo", context="x", status_from=1, after=TaskCursor(9, key(9)))
+    with plans(store) as statements:
+        await get(
+            store,
+            tasks={key(1)},
+            names={rows.name(1)},
+            sent={rows.sent_key()},
+            queues={"echo"},
+            fair={FAIR},
+            claims=[ClaimNeed(("echo", "b"), 9, (key(1),))],
+            held=2,
+            recount={"a"},
+            workers={key(8)},
+            takes={key(1)},
+        )
+        await put(store, tasks=[rows.next_rev(rows.task(1))], fair={FAIR: 1}, gates=[rows.gate("a", rev=2)])
+        await store.find(Scope(), "Echo", "task-1")
+        await store.snapshot(key(1), 3)
+        await store.events(key(1), 0, 9, 9)
+        await store.heads([key(1)])
+        await store.page(query)
+        await store.page(TaskQuery("", "local", "Echo"))
+        for kind in DueKind:
+            await store.due(kind, 9)
+        await store.next_alarm()
+        await store.totals(TallyQuery(tenant="", owner="local", agent="Echo"))
+        await store.rows(RowQuery(Table.STATE, (key(1),), (key(1), "a", "b")))
+        await store.erase([key(3)])
+    # Lists of our own making, and tables of a few rows.
+    short = ("CONSTANT ROW", "SCAN want", "SCAN lanes", "SCAN holding", "INDEX task_leased", "SCAN worker")
+    with closing(sqlite3.connect(path)) as db:
+        for statement in statements:
+            if statement.lstrip().startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
+                for *_, detail in db.execute(f"EXPLAIN QUERY PLAN {statement}"):
+                    scans = detail.startswith("SCAN") and not any(part in detail for part in short)
+                    sorts = "TEMP B-TREE" in detail and "FROM tally" not in statement
+                    assert not scans, (detail, statement)
+                    assert not sorts, (detail, statement)
