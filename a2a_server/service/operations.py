@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from a2a_server.agent import choose
@@ -22,7 +22,7 @@ from a2a_server.errors import Draining, InvalidParams, TaskNotCancelable, TaskNo
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.states import TERMINAL, settled
 from a2a_server.lifecycle.submission import Submit, Submitted
-from a2a_server.model.objects import Generation, Lane, Scope, State, StatusEvent, Task, TaskSpec
+from a2a_server.model.objects import Generation, Lane, Message, Scope, State, StatusEvent, Task, TaskSpec
 from a2a_server.model.options import microseconds
 from a2a_server.model.requests import CancelRequest, GetRequest, SendRequest, SubscribeRequest
 from a2a_server.model.rows import NO_KEY, Key, TaskName, TaskRow
@@ -91,7 +91,7 @@ class Operations:
         name = TaskName(scope.tenant, scope.owner, self._engine.agent, request.task_id)
         found = await self._find(scope, request.task_id)
         with self._engine.hub.watch(found.key) as watch:
-            row: TaskRow = await self._engine.submit(Cancel(name, round(grace * SECOND)))
+            row: TaskRow = await self._engine.submit(Cancel(name, round(grace * SECOND), found.key))
             if row.state not in TERMINAL:
                 watch.learn(row)
                 with suppress(TimeoutError, Draining):
@@ -150,7 +150,7 @@ class Operations:
 
     def _submission(self, scope: Scope, request: SendRequest) -> tuple[Submit, SkillSpec]:
         agent, limits = self._engine.agent, self._engine.limits
-        options, message = request.options, request.message
+        options, message = request.options, _identified(request.message)
         skill = choose(self._engine.runner.skills, options.skill)
         queue = queue_of(agent, skill.id)
         packed = pack_message(message)
@@ -165,7 +165,7 @@ class Operations:
             task_id=request.task_id,
             context=request.context_id,
             fresh_context=str(UUID(bytes=new_key())),
-            message_id=message.id or hashlib.sha256(canonical(packed)).hexdigest(),
+            message_id=message.id,
             digest=digest,
             body=encode(packed),
             spec=encode_spec(
@@ -234,6 +234,11 @@ def _checked(after: int, row: TaskRow) -> int:
             path="metadata.afterEvent",
         )
     return after
+
+
+def _identified(message: Message) -> Message:
+    """Later generations show ids that v0.1 messages do not have; theirs is the hash of their content."""
+    return message if message.id else replace(message, id=hashlib.sha256(canonical(pack_message(message))).hexdigest())
 
 
 def _digest(packed: object, request: SendRequest) -> bytes:

@@ -35,7 +35,7 @@ def submitted_task(row: TaskRow, message: Message) -> Task:
         row.generation,
         Status(State.SUBMITTED, row.created_at),
         n=1,
-        history=(message,),
+        history=(_placed(message, row),),
         metadata=decode_spec(row.spec).metadata,
         info=_info(row._replace(state=State.SUBMITTED)),
     )
@@ -52,10 +52,14 @@ async def task_of(snapshot: Snapshot, artifacts: ArtifactStore) -> Task:
         status,
         row.last_n,
         artifacts=await _artifacts(snapshot, artifacts),
-        history=tuple(unpack_message(decode(message.body)) for message in snapshot.messages),
+        history=tuple(_placed(unpack_message(decode(message.body)), row) for message in snapshot.messages),
         metadata=decode_spec(row.spec).metadata,
         info=_info(row),
     )
+
+
+def _placed(message: Message, row: TaskRow) -> Message:
+    return replace(message, context_id=row.context, task_id=row.id)
 
 
 async def _artifacts(snapshot: Snapshot, store: ArtifactStore) -> tuple[Artifact, ...]:
@@ -69,7 +73,7 @@ async def _artifacts(snapshot: Snapshot, store: ArtifactStore) -> tuple[Artifact
 
 async def _artifact(row: ArtifactRow, chunks: Iterable[ArtifactEvent], store: ArtifactStore) -> Artifact:
     first = next(iter(chunks), None)
-    parts = decode_parts(row.body) if row.body else joined(part for event in chunks for part in event.artifact.parts)
+    parts = decode_parts(row.body) if row.body else joined(event.artifact.parts for event in chunks)
     if row.location:
         parts = tuple([await _with_text(part, row.location, store) for part in parts])
     artifact = first.artifact if first is not None else Artifact(row.name, ())
