@@ -68,7 +68,7 @@ def pack_part(part: Part) -> JsonObject:
             packed = {"o": part.stored} if part.stored else {"u": part.url}
         case File(raw=raw):
             packed = {"r": b64encode(raw or b"").decode()}
-    if isinstance(part, File) and part.size:
+    if isinstance(part, File) and (part.size or part.sha256):
         packed |= {"z": part.size, "h": part.sha256}
     if part.media_type:
         packed["m"] = part.media_type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,21 +54,11 @@ def ahead(heads: Mapping[tuple[str, int], int], queue: str, lane: Lane) -> bool:
     return any((queue, higher) in heads for higher in range(1, lane + 1))
 
 
-def has_room(gate: GateRow, now: int) -> bool:
-    """Whether one more task that names the gate may be leased now."""
-    return gate.closed_until <= now and (gate.capacity is None or gate.used < gate.capacity)
-
-
 def room(gate: GateRow, now: int, most: int) -> int:
     """How many more tasks may be leased through the gate now, at most `most`."""
     if gate.closed_until > now:
         return 0
     return most if gate.capacity is None else max(0, min(most, gate.capacity - gate.used))
-
-
-def first_closed(gates: Iterable[str], rows: Mapping[str, GateRow], now: int) -> str:
-    """The first of a task's gates without room; '' when all are open. A gate without a row is open."""
-    return next((name for name in gates if name in rows and not has_room(rows[name], now)), "")
 
 
 def gates_of(*, owner: str, agent: str, skill: str, queue: str) -> tuple[str, ...]:

@@ -28,10 +28,10 @@ from a2a_server.engine.takes import Take, Takes
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import EngineError, Fail, LeaseLost, Retry, StoreUnavailable, TooLarge
 from a2a_server.lifecycle.contents import content
-from a2a_server.lifecycle.runs import Draft, End, Report, Reported
+from a2a_server.lifecycle.runs import RESUMED, Draft, End, Report, Reported
 from a2a_server.lifecycle.turn import speech
 from a2a_server.model.objects import ArtifactEvent, File, Message, Part, Phase, Progress, State
-from a2a_server.model.queries import RowQuery, Snapshot, Table
+from a2a_server.model.queries import RowQuery, Snapshot, Stored, Table
 from a2a_server.model.rows import EventKind, StateRow, TaskRow
 from a2a_server.model.runs import Chunk, Output, Stopping, TakeView, TaskView
 from a2a_server.policy import SECOND
@@ -155,19 +155,22 @@ class RunningAttempt:
 
     async def finish(self, end: End) -> TaskRow:
         """Commit the end with all that was said before it. Raises LeaseLost."""
-        if self._outputs or self._uploading or any(self._takes.unfinished(take) for take in self._takes.left_open()):
+        if self._outputs or self._uploading or any(self._takes.unfinished(take) for take in self._closing(end)):
             await self.flush()
-            for take in self._takes.left_open():
+            for take in self._closing(end):
                 if self._takes.unfinished(take):
                     self._takes.close(take, None, await self._assemble(take))
         if self._reporting is not None:
             await self._settled()
         self._check()
-        for take in self._takes.left_open():
+        for take in self._closing(end):
             self._takes.close(take, None)
         reported = await self._writer.submit(self._report(end))
         self.row = reported.row
         return reported.row
+
+    def _closing(self, end: End) -> list[Take]:
+        return [] if end.kind in RESUMED else self._takes.left_open()
 
     def _take(self, output: Output) -> None:
         if self._lost is not None:
@@ -226,6 +229,7 @@ class RunningAttempt:
             states,
             end,
             self._limits.retries,
+            last_n=self.row.last_n,
             max_events=self._limits.max_events_per_task,
             weight=self._reported_bytes + 512,
         )
@@ -300,15 +304,14 @@ class RunningAttempt:
         )
         return replace(part, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
 
-    async def _assemble(self, take: Take) -> str:
+    async def _assemble(self, take: Take) -> Stored:
         name = f"{self._object}/{take.row.id}/{self.row.fence}"
-        stored = await self._artifacts.put(
+        return await self._artifacts.put(
             name,
             self._contents(take),
             limit_bytes=self._limits.artifact_limit_bytes,
             media_type=take.row.media_type,
         )
-        return stored.name
 
     async def _contents(self, take: Take) -> AsyncIterator[bytes]:
         after = take.row.first_n - 1

@@ -6,6 +6,8 @@ What clients read is either the agent's own text (`Reject`, `Fail`, `Retry`) or 
 from __future__ import annotations
 
 import asyncio
+import math
+from typing import Final
 
 from a2a_server.errors import Fail, Reject, Retry
 from a2a_server.lifecycle.runs import End, EndKind
@@ -15,10 +17,13 @@ from a2a_server.policy import SECOND
 TRANSIENT = (OSError, TimeoutError)
 """Exceptions after which trying again may help, for every skill. Source: core.md section 13."""
 
+LONGEST_WAIT_SECONDS: Final = 366 * 86_400
+"""What an agent can ask to wait before the next attempt, at most; as long as a client can delay a task."""
+
 
 def completed(result: Completed) -> End:
     """The end of a run that returned."""
-    return End(EndKind.COMPLETED, message=result.message, partial=result.partial)
+    return End(EndKind.COMPLETED, message=result.message, partial=_told(result.partial))
 
 
 def stopped(reason: Stopping | None) -> End | None:
@@ -43,12 +48,11 @@ def raised(error: BaseException, skill: SkillSpec, *, error_id: str, jitter: flo
     """The end of a run that raised; `error_id` finds the cause in the log, `jitter` (0.0-1.0) spreads the retries."""
     match error:
         case Reject():
-            return End(EndKind.REJECTED, error.text)
+            return End(EndKind.REJECTED, _told(error.text))
         case Fail():
-            return End(EndKind.FAILED, error.text)
+            return End(EndKind.FAILED, _told(error.text))
         case Retry():
-            after = None if error.after_seconds is None else round(error.after_seconds * SECOND)
-            return End(EndKind.TRANSIENT, error.text, after=after, jitter=jitter)
+            return End(EndKind.TRANSIENT, _told(error.text), after=_after(error.after_seconds), jitter=jitter)
     name = f"The skill '{skill.id}'"
     if isinstance(error, (*TRANSIENT, *skill.retry_on)):
         return End(EndKind.TRANSIENT, f"{name} met a transient failure (error {error_id}).", jitter=jitter)
@@ -58,3 +62,14 @@ def raised(error: BaseException, skill: SkillSpec, *, error_id: str, jitter: flo
 def is_expected(error: BaseException) -> bool:
     """Whether the agent raised this on purpose, so that its log needs no traceback."""
     return isinstance(error, (Reject, Fail, Retry, asyncio.CancelledError))
+
+
+def _told(text: object) -> str:
+    """An agent may raise with anything; what clients read is text that can be written."""
+    return str(text).encode(errors="replace").decode()
+
+
+def _after(seconds: float | None) -> int | None:
+    if seconds is None or math.isnan(seconds):
+        return None
+    return round(min(max(seconds, 0.0), LONGEST_WAIT_SECONDS) * SECOND)

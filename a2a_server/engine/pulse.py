@@ -69,6 +69,6 @@ class Pulse:
                 alive = time.monotonic() - heard_at < self._lease
             else:
                 heard_at = time.monotonic()
-            if not alive:
+            if not alive and not self._ended.is_set():
                 self._ended.set()
                 self._loop.call_soon_threadsafe(self._lost)

@@ -204,8 +204,11 @@ class Hub:
             newest = ring[-1].row.n if ring else row.n - 1
             if row.n <= newest:
                 continue
-            if row.n > newest + 1 or self._ring_bytes > self._limits.rings_bytes:
+            full = self._ring_bytes + len(row.body) > self._limits.rings_bytes
+            if row.n > newest + 1 or full:
                 self._shrink(watch, len(ring))
+            if full:
+                continue
             ring.append(LoggedEvent(row))
             watch.ring_bytes += len(row.body)
             self._ring_bytes += len(row.body)

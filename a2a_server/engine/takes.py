@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from a2a_server.codec import encode_chunk, encode_parts
 from a2a_server.lifecycle.contents import content, continues, joined
 from a2a_server.lifecycle.runs import TakeDraft
-from a2a_server.model.objects import Artifact, ArtifactEvent, Data, File, Part, Text
+from a2a_server.model.objects import Artifact, ArtifactEvent, File, Part, Text
+from a2a_server.model.queries import Stored
 from a2a_server.model.rows import ArtifactRow, Key
 from a2a_server.model.runs import Chunk, TakeView
 
@@ -23,8 +24,9 @@ from a2a_server.model.runs import Chunk, TakeView
 class Take:
     """A take that this run may write: its row as last stored, and what it holds so far.
 
-    parts: the content while it is at most `inline_bytes`, or one stored file; else empty, and `spilled`. uniform: it is
-    one text or one file, so it can be kept as one object; `first` tells which.
+    pieces: each chunk's parts while all of them are at most `inline_bytes`, or one stored file; else empty, and
+    `spilled`. uniform: it is one text or one file, so it can be kept as one object; `first` tells which. digest: of
+    what is not in a stored file.
     """
 
     row: ArtifactRow
@@ -32,7 +34,8 @@ class Take:
     mine: bool = False
     size: int = 0
     chunks: int = 0
-    parts: list[Part] = field(default_factory=list)
+    count: int = 0
+    pieces: list[tuple[Part, ...]] = field(default_factory=list)
     first: Part | None = None
     spilled: bool = False
     uniform: bool = True
@@ -41,37 +44,38 @@ class Take:
     def add(self, parts: Sequence[Part], inline_bytes: int) -> None:
         """Take in a chunk's parts."""
         self.chunks += 1
-        for part in parts:
-            self.uniform = (
-                self.uniform and not isinstance(part, Data) and (self.first is None or continues(self.first, part))
-            )
+        self.pieces.append(tuple(parts))
+        for index, part in enumerate(parts):
+            follows = self.first is None or (index == 0 and continues(self.first, part))
             self.first = self.first or part
-            self.parts.append(part)
-            stored = isinstance(part, File) and bool(part.stored)
-            data = b"" if stored else content(part)
+            self.count += 1
+            if isinstance(part, File) and part.stored:
+                self.uniform = self.uniform and follows
+                self.size += part.size
+                self.spilled = True
+                continue
+            data = content(part)
+            self.uniform = self.uniform and follows and data is not None
             if data is None:
                 data = encode_parts((part,))
-            self.size += part.size if stored and isinstance(part, File) else len(data)
+            self.size += len(data)
             self.digest.update(data)
-            self.spilled = self.spilled or stored
         self.spilled = self.spilled or self.size > inline_bytes
         if self.spilled and self.lone_object is None:
-            self.parts.clear()
+            self.pieces.clear()
 
     @property
     def lone_object(self) -> File | None:
         """The stored file that is the take's only content."""
-        if self.chunks == 1 and len(self.parts) == 1 and isinstance(part := self.parts[0], File) and part.stored:
-            return part
-        return None
+        return self.first if self.count == 1 and isinstance(self.first, File) and self.first.stored else None
 
-    def whole(self, location: str) -> Part | None:
-        """The part that stands for content kept at `location`: a file, or a text whose words are there."""
+    def whole(self, stored: Stored) -> Part | None:
+        """The part that stands for content kept as one object: a file, or a text whose words are there."""
         match self.first:
             case Text():
                 return replace(self.first, text="")
             case File():
-                return replace(self.first, raw=None, stored=location, size=self.size, sha256=self.digest.hexdigest())
+                return replace(self.first, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
         return None
 
 
@@ -143,15 +147,16 @@ class Takes:
         """Whether the take is too large to be closed from memory: its content must be assembled from the log."""
         return take.spilled and take.uniform and take.lone_object is None
 
-    def close(self, take: Take, position: int | None, location: str = "") -> None:
-        """Write the take as closed with the next report; `location` where its content was assembled."""
-        row = take.row._replace(closed=True, size=take.size, sha256=take.digest.hexdigest(), location=location)
+    def close(self, take: Take, position: int | None, stored: Stored | None = None) -> None:
+        """Write the take as closed with the next report; `stored` is the object that its content was assembled in."""
+        row = take.row._replace(closed=True, size=take.size, sha256=take.digest.hexdigest())
         if lone := take.lone_object:
             row = row._replace(location=lone.stored, sha256=lone.sha256, body=encode_parts((lone,)))
-        elif location and (whole := take.whole(location)):
-            row = row._replace(body=encode_parts((whole,)))
+        elif stored is not None and (whole := take.whole(stored)):
+            body = encode_parts((whole,))
+            row = row._replace(location=stored.name, size=stored.size, sha256=stored.sha256, body=body)
         elif not take.spilled:
-            row = row._replace(body=encode_parts(joined(take.parts)))
+            row = row._replace(body=encode_parts(joined(take.pieces)))
         take.row = row
         pending = [index for index, draft in enumerate(self._drafts) if draft.row.id == row.id]
         if pending:
@@ -160,7 +165,7 @@ class Takes:
             self._drafts.append(TakeDraft(row, closed=position))
 
     def left_open(self) -> list[Take]:
-        """Every take that the end of the run has to close, earlier runs' too."""
+        """Every take that the end of the task has to close, earlier runs' too."""
         return [take for take in self._takes.values() if not take.row.closed]
 
     def drafts(self) -> tuple[TakeDraft, ...]:

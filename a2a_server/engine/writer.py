@@ -8,11 +8,14 @@ committed together, and every caller gets its own outcome, after the commit. Wha
 
 Two classes: operations of clients are refused when the writer is full; the engine's own wait and are never refused,
 their number is bounded by the slots. An operation that raises fails alone: those it shares the turn with go on. A turn
-whose data the store refuses is halved until the culprit stands alone. A turn whose commit is in doubt is run again:
-every operation is idempotent by key, fence or revision; after `patience_seconds` without the store its callers get
-StoreUnavailable.
+whose data the store refuses is halved until the culprit stands alone.
 
-Weakness: an operation that decides slowly delays all others of its turn; decisions are small on purpose.
+A turn whose commit is in doubt is run again, with the rows that it wrote added to its needs: where the store has one of
+them as it was written, the turn had been committed, and its outcomes stand. After `patience_seconds` without the store
+its callers get StoreUnavailable.
+
+Weaknesses: a turn in doubt whose rows have all been changed by others since counts as not committed; and an
+operation that decides slowly delays all others of its turn (decisions are small on purpose).
 
 Source: core.md section 2.
 """
@@ -28,6 +31,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from a2a_server.errors import ClientError, Conflict, DataRejected, EngineError, Overloaded, StoreUnavailable
 from a2a_server.lifecycle.turn import Operation, Turn
+from a2a_server.model.rows import Key, TaskRow
 from a2a_server.model.turns import Bell, Changes, Hint, Loaded, Needs
 from a2a_server.ports import TaskStore
 
@@ -157,6 +161,7 @@ class Writer:
             try:
                 await self._store.turn(turn.needs, turn.decide)
             except StoreUnavailable:
+                turn.doubt()
                 if loop.time() + delay > give_up:
                     raise
                 _log.warning("The store did not answer; the turn is run again in %.2f s.", delay)
@@ -177,8 +182,27 @@ class _GroupTurn:
             operation.needs(self.needs, shard)
         self.turn: Turn
         self.outcomes: list[Any] = []
+        self._written: dict[Key, TaskRow] = {}
+        self._doubted: dict[Key, TaskRow] = {}
+
+    def doubt(self) -> None:
+        """Whether the last decision was committed is unknown: find out before deciding again."""
+        self._doubted = self._written
+        self.needs.tasks.update(self._doubted)
 
     def decide(self, loaded: Loaded) -> Changes:
+        if self._committed(loaded):
+            return Changes()
+        changes = self._decided(loaded)
+        self._written = {row.key: row for row in (*changes.new_tasks, *changes.tasks)}
+        return changes
+
+    def _committed(self, loaded: Loaded) -> bool:
+        found = [(loaded.tasks.get(key), row) for key, row in self._doubted.items()]
+        since = all(now is not None and now.rev >= row.rev for now, row in found)
+        return since and any(now == row for now, row in found)
+
+    def _decided(self, loaded: Loaded) -> Changes:
         broken: dict[int, Exception] = {}
         while True:
             self.turn = Turn(loaded, self._shard, self.needs.claims)

@@ -8,23 +8,28 @@ from a2a_server.errors import TaskNotCancelable, TaskNotFound
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase, State
-from a2a_server.model.rows import JournalKind, TaskName, TaskRow
+from a2a_server.model.rows import JournalKind, Key, TaskName, TaskRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import SWEEP_SLACK
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Cancel the task that its owner calls `name`. grace: how long its run may take to stop, microseconds."""
+    """Cancel the task that its owner calls `name`, which has the key `key`.
+
+    grace: how long its run may take to stop, microseconds.
+    """
 
     name: TaskName
     grace: int
+    key: Key
     urgent: bool = False
     weight: int = 256
 
     def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
-        """The task, and whom its gates take next."""
+        """The task, the takes that earlier runs left open, and whom its gates take next."""
         needs.names.add(self.name)
+        needs.takes.add(self.key)
         needs.held += 1
 
     def decide(self, turn: Turn) -> TaskRow:

@@ -1,25 +1,28 @@
 """What an artifact's chunks add up to. Pure; the engine closes takes with it and the service shows open ones.
 
 A client that obeys `append` ends with the same content, in as many parts as there were chunks; stored artifacts join
-neighbours of one kind, so that a text streamed word by word is one text part.
+what one chunk ends and the next begins with where both are of one kind, so that a text streamed word by word is one
+text part. Parts of one chunk stay apart: two files given at once are two files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from a2a_server.model.objects import File, Part, Text
 
 
-def joined(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """The parts with neighbours joined where both are plain text, or bytes of one file."""
+def joined(chunks: Iterable[Sequence[Part]]) -> tuple[Part, ...]:
+    """The chunks' parts, joined between chunks where both are plain text, or bytes of one file."""
     runs: list[list[Part]] = []
-    for part in parts:
-        if runs and continues(runs[-1][-1], part) and not (_refers(part) or _refers(runs[-1][-1])):
-            runs[-1].append(part)
-        else:
-            runs.append([part])
+    for parts in chunks:
+        for index, part in enumerate(parts):
+            before = runs[-1][-1] if runs else None
+            if index == 0 and before and continues(before, part) and not (_refers(part) or _refers(before)):
+                runs[-1].append(part)
+            else:
+                runs.append([part])
     return tuple(_join(run) for run in runs)
 
 

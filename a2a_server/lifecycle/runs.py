@@ -30,7 +30,6 @@ from a2a_server.policy import (
     SWEEP_SLACK,
     RetryPolicy,
     alarm,
-    first_closed,
 )
 
 
@@ -82,21 +81,22 @@ class Claim:
         """Never raises: an empty claim means "ask again later"."""
         taken: list[TaskRow] = []
         suspects = self.suspects
-        blocked = False
+        passed = False
         for key in turn.candidates(self._need):
             row = turn.rows[key]
             suspect = row.crashes >= SUSPECT_CRASHES
             if row.phase is not Phase.READY or (suspect and not suspects):
+                passed = True
                 continue
-            if closed := first_closed(row.gates, turn.gates, turn.now):
+            if closed := turn.closed(row.gates, (row.lane, row.rank, row.key)):
                 turn.put(moved(row, row.state, Phase.HELD)._replace(held_by=closed, due_at=row.deadline_at))
-                blocked = True
+                passed = True
                 continue
             suspects = suspects and not suspect
             taken.append(lease(turn, row, self.worker))
             if len(taken) == self.limit:
                 break
-        return Claimed(tuple(taken), more=blocked or len(taken) == self.limit)
+        return Claimed(tuple(taken), more=passed or len(taken) == self.limit)
 
 
 class EndKind(Enum):
@@ -108,6 +108,10 @@ class EndKind(Enum):
     TRANSIENT = "transient"
     CANCELED = "canceled"
     HANDED_BACK = "handed_back"
+
+
+RESUMED = frozenset({EndKind.TRANSIENT, EndKind.HANDED_BACK})
+"""Ends after which the task usually runs again; what such a run left open may be continued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ class Reported:
 class Report:
     """What a run said since its last report, and how it ended (None = it goes on).
 
-    `max_events` bounds the task's log; beyond it the task fails.
+    last_n: the number of the task's last event, as its run knows it. `max_events` bounds the task's log; beyond it the
+    task fails.
     """
 
     key: Key
@@ -171,22 +176,29 @@ class Report:
     states: tuple[StateRow, ...] = ()
     end: End | None = None
     retries: RetryPolicy = field(default_factory=RetryPolicy)
+    last_n: int = 0
     max_events: int = 1_000_000
     weight: int = 512
     urgent: bool = True
 
     def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
-        """The task; when it ends, whom its gates take next."""
+        """The task; when it ends, whom its gates take next, and the takes that the run may have left open."""
         needs.tasks.add(self.key)
-        if self.end is not None:
+        overflow = self._overflows(self.last_n)
+        if self.end is not None or overflow:
             needs.held += 1
+        if overflow or (self.end is not None and self.end.kind in RESUMED):
+            needs.takes.add(self.key)
+
+    def _overflows(self, last_n: int) -> bool:
+        return last_n + len(self.drafts) >= self.max_events
 
     def decide(self, turn: Turn) -> Reported:
         """Raises LeaseLost when the run no longer holds the task."""
         row = turn.rows.get(self.key)
         if row is None or row.phase is not Phase.LEASED or row.fence != self.fence:
             raise LeaseLost
-        if row.last_n + len(self.drafts) >= self.max_events:
+        if self._overflows(row.last_n):
             text = f"The task wrote more events than the server keeps for one task ({self.max_events})."
             return Reported(finish(turn, row, End(EndKind.FAILED, text), self.retries))
         numbers: list[int] = []

@@ -16,9 +16,10 @@ from a2a_server.lifecycle.turn import PLAIN_STATUS, Turn, ended
 from a2a_server.model.objects import Generation, Lane, Phase, Scope, State
 from a2a_server.model.rows import NO_KEY, FairKey, Key, MessageRow, SentKey, SentRow, TaskName, TaskRow
 from a2a_server.model.turns import Needs
-from a2a_server.policy import ahead, alarm, first_closed
+from a2a_server.policy import ahead, alarm
 
 ROW_FORMAT = 1
+MAX_RANK = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,4 +188,5 @@ class Submit:
         return Submitted(row, at_n, leased=direct)
 
     def _direct(self, turn: Turn) -> bool:
-        return not (ahead(turn.heads, self.queue, self.lane) or first_closed(self.gates, turn.gates, turn.now))
+        last = (self.lane, MAX_RANK, self.key)
+        return not (ahead(turn.heads, self.queue, self.lane) or turn.closed(self.gates, last))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from a2a_server.lifecycle.runs import crashed
 from a2a_server.lifecycle.states import moved
-from a2a_server.lifecycle.turn import Turn, ended, speech
+from a2a_server.lifecycle.turn import Turn, speech
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import GateRow, JournalKind, Key, TaskRow, WorkerRow
 from a2a_server.model.turns import Needs
@@ -43,28 +43,20 @@ class Alarms:
 def _ring(turn: Turn, row: TaskRow) -> None:
     late = 0 < row.deadline_at <= turn.now
     if row.phase is Phase.LEASED and row.cancel_at:
-        row = turn.status(row, State.CANCELED, Phase.FINAL)
+        turn.status(row, State.CANCELED, Phase.FINAL)
     elif late:
-        row = _fail(turn, row, "The task did not end before its deadline.")
+        _fail(turn, row, "The task did not end before its deadline.")
     elif row.phase is Phase.LEASED:
-        row = _fail(turn, row, "The run took longer than the task's timeoutSeconds and was ended.")
+        _fail(turn, row, "The run took longer than the task's timeoutSeconds and was ended.")
     elif row.phase is Phase.PAUSED:
-        row = _fail(turn, row, "Nobody answered in time.")
+        _fail(turn, row, "Nobody answered in time.")
     elif row.phase is Phase.SCHEDULED:
         row = turn.put(moved(row, row.state, Phase.READY)._replace(due_at=row.deadline_at))
-        row = turn.journal(row, JournalKind.PROMOTED)
-    if ended(row):
-        close_takes(turn, row)
+        turn.journal(row, JournalKind.PROMOTED)
 
 
-def _fail(turn: Turn, row: TaskRow, text: str) -> TaskRow:
-    return turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
-
-
-def close_takes(turn: Turn, row: TaskRow) -> None:
-    """Close what an ended task left open, as it stands; the content stays in its chunk events."""
-    for take in turn.open_takes(row.key):
-        turn.artifact(take._replace(closed=True, last_n=row.last_n))
+def _fail(turn: Turn, row: TaskRow, text: str) -> None:
+    turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +107,7 @@ class Rescue:
             row = turn.rows.get(key)
             if row is None or row.phase is not Phase.LEASED or row.fence != fence or not _gone(turn, row.worker):
                 continue
-            row = crashed(turn, row)
-            if ended(row):
-                close_takes(turn, row)
+            crashed(turn, row)
             count += 1
         return count
 

@@ -3,15 +3,17 @@
 A `Turn` starts from what the store loaded, takes every change through `put`, `create` and the other verbs here, and in
 the end knows the row writes (`changes`) and what to tell the world after the commit (`bells`, `hints`, `alarm`).
 Operations of one task see each other's changes and make one row write. What follows from a change whoever makes it is
-done here, once: event numbers, gates' use, waking tasks that a gate held, the tally, revisions.
+done here, once: event numbers, gates' use, waking tasks that a gate held, closing an ended task's takes, the tally,
+revisions.
 
 An operation raises before its first change; so one that fails leaves the others of its turn alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Protocol, TypeVar
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from a2a_server.codec import encode, encode_status
 from a2a_server.lifecycle.states import TERMINAL, moved
@@ -65,6 +67,9 @@ class Operation(Protocol[ResultT]):
         ...
 
 
+Place: TypeAlias = tuple[int, int, Key]
+"""Where a task stands in the order of claims: lane, rank, key; the lower goes first."""
+
 PLAIN_STATUS: Final = {state: encode_status(state) for state in State}
 """Bodies of status events that carry nothing but the state."""
 
@@ -77,9 +82,11 @@ class Turn:
     """
 
     __slots__ = (
+        "_artifacts",
         "_changes",
         "_claims",
         "_events",
+        "_held",
         "_loaded",
         "_names",
         "_sent",
@@ -108,6 +115,8 @@ class Turn:
         self._changes = Changes()
         self._touched: dict[Key, None] = {}
         self._events: dict[Key, list[EventRow]] = {}
+        self._artifacts: dict[Key, dict[tuple[int, int], ArtifactRow]] = {}
+        self._held = {gate: [_place(self.rows[key]) for key in keys] for gate, keys in loaded.held.items()}
 
     def named(self, name: TaskName) -> TaskRow | None:
         """The task that clients call so."""
@@ -118,9 +127,18 @@ class Turn:
         """A worker's row."""
         return self._workers.get(key)
 
-    def open_takes(self, key: Key) -> tuple[ArtifactRow, ...]:
-        """The task's artifacts that no chunk has closed."""
-        return self._loaded.takes.get(key, ())
+    def closed(self, gates: Iterable[str], place: Place) -> str:
+        """The first of the gates without room for a task that stands at `place`; '' when all are open.
+
+        What a gate holds already goes first where it stands higher. A gate without a row is open.
+        """
+        for name in gates:
+            if gate := self.gates.get(name):
+                held = self._held.get(name, [])
+                free = room(gate, self.now, len(held) + 1)
+                if not free or (free <= len(held) and held[free - 1] < place):
+                    return name
+        return ""
 
     def candidates(self, need: ClaimNeed) -> tuple[Key, ...]:
         """What the claim that named `need` may look at, best first."""
@@ -128,7 +146,13 @@ class Turn:
 
     def leased(self, gate: str) -> int:
         """How many leased tasks name the gate, counted from the rows."""
-        return self._loaded.leased.get(gate, 0)
+        before = self._loaded.tasks
+        moved_here = sum(
+            (row.phase is Phase.LEASED) - (key in before and before[key].phase is Phase.LEASED)
+            for key in self._touched
+            if gate in (row := self.rows[key]).gates
+        )
+        return self._loaded.leased.get(gate, 0) + moved_here
 
     def sent_task(self, key: SentKey) -> tuple[SentRow, TaskRow] | None:
         """An earlier send with this key and its task, where both still exist."""
@@ -154,6 +178,10 @@ class Turn:
         before = self.rows[row.key]
         self.rows[row.key] = row
         self._touched[row.key] = None
+        if before.phase is Phase.HELD and (place := _place(before)) in (held := self._held.get(before.held_by, [])):
+            held.remove(place)
+        if row.phase is Phase.HELD:
+            insort(self._held.setdefault(row.held_by, []), _place(row))
         if (step := (row.phase is Phase.LEASED) - (before.phase is Phase.LEASED)) and row.gates:
             for name in row.gates:
                 if gate := self.gates.get(name):
@@ -170,7 +198,10 @@ class Turn:
         metadata: JsonObject | None = None,
         due_at: int = 0,
     ) -> TaskRow:
-        """Move the task and say so in its log. In phase FINAL it gives up worker, alarm and hold."""
+        """Move the task and say so in its log. In phase FINAL it gives up worker, alarm and hold, and its takes close.
+
+        Takes close as they stand: their content stays in the chunk events.
+        """
         plain = message is None and metadata is None
         body = PLAIN_STATUS[state] if plain else encode_status(state, message, None, metadata)
         row = moved(row, state, phase)._replace(
@@ -180,7 +211,11 @@ class Turn:
             worker=row.worker if phase is Phase.LEASED else Key(b""),
             held_by="",
         )
-        return self._append(self.put(row), EventKind.STATUS, body, None)
+        row = self._append(self.put(row), EventKind.STATUS, body, None)
+        if phase is Phase.FINAL:
+            for take in self._open_takes(row.key):
+                self.artifact(take._replace(closed=True, last_n=row.last_n))
+        return row
 
     def append(self, row: TaskRow, kind: EventKind, body: bytes, artifact: int | None) -> TaskRow:
         """Add an event that moves nothing; a status body (a progress note) becomes the task's latest status."""
@@ -200,7 +235,7 @@ class Turn:
 
     def artifact(self, row: ArtifactRow) -> None:
         """Write an artifact's take."""
-        self._changes.artifacts.append(row)
+        self._artifacts.setdefault(row.task, {})[row.id, row.take] = row
 
     def remember(self, row: StateRow) -> None:
         """Write a remembered value."""
@@ -224,6 +259,7 @@ class Turn:
         """All row writes. Call once, when every operation is decided."""
         self._wake_held()
         changes, loaded = self._changes, self._loaded
+        changes.artifacts = [row for takes in self._artifacts.values() for row in takes.values()]
         for key in self._touched:
             row, before = self.rows[key], loaded.tasks.get(key)
             if before is None:
@@ -268,11 +304,16 @@ class Turn:
         self._events.setdefault(row.key, []).append(event)
         return row
 
+    def _open_takes(self, key: Key) -> list[ArtifactRow]:
+        takes = {(row.id, row.take): row for row in self._loaded.takes.get(key, ())} | self._artifacts.get(key, {})
+        newest = {row.id: row for _, row in sorted(takes.items())}
+        return [row for row in newest.values() if not row.closed]
+
     def _wake_held(self) -> None:
-        for name, keys in self._loaded.held.items():
-            waiting = [row for key in keys if (row := self.rows[key]).phase is Phase.HELD and row.held_by == name]
-            if waiting:
-                for row in waiting[: room(self.gates[name], self.now, len(waiting))]:
+        for name, places in self._held.items():
+            if gate := self.gates.get(name):
+                for _, _, key in places[: room(gate, self.now, len(places))]:
+                    row = self.rows[key]
                     self.put(moved(row, row.state, Phase.READY)._replace(held_by=""))
 
     def _count(self, before: TaskRow | None, row: TaskRow) -> None:
@@ -284,6 +325,10 @@ class Turn:
         for key, step in ((old, -1), (new, 1)):
             if key is not None:
                 tally[self.shard, key] = tally.get((self.shard, key), 0) + step
+
+
+def _place(row: TaskRow) -> Place:
+    return row.lane, row.rank, row.key
 
 
 def _tally_key(row: TaskRow) -> TallyKey:

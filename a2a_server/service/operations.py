@@ -242,7 +242,11 @@ def _identified(message: Message) -> Message:
 
 
 def _digest(packed: object, request: SendRequest) -> bytes:
-    options = request.options
-    asked = options.model_dump(mode="json", exclude={"return_immediately"}) if options.model_fields_set else {}
+    options = request.options  # how long the sender waits is not part of what it says
+    asked = (
+        options.model_dump(mode="json", exclude={"return_immediately"}, exclude_defaults=True)
+        if options.model_fields_set
+        else {}
+    )
     named = [packed, asked, request.metadata, request.context_id, request.task_id]
     return hashlib.sha256(canonical(named)).digest()

@@ -16,7 +16,7 @@ from a2a_server.errors import ClientError, ContentTypeNotSupported, InvalidReque
 from a2a_server.model.objects import Scope
 from a2a_server.web.artifacts import ArtifactPages
 from a2a_server.web.card import CardPages
-from a2a_server.web.rpc import Caller, Dispatcher, Streaming
+from a2a_server.web.rpc import Answer, Busy, Caller, Dispatcher, Streaming
 from a2a_server.web.sse import EventStream
 from a2a_server.wire import jsonrpc, v10
 from a2a_server.wire.cards import OPTIONS_SCHEMA_PATH
@@ -103,16 +103,24 @@ class Door:
             return Response(status_code=499)
         finally:
             hang_up.forget()
-        if answered is None:
-            return Response(status_code=204)
-        if isinstance(answered, Streaming):
-            return EventStream(
-                answered,
-                self._base_url(),
-                heartbeat_seconds=self._limits.heartbeat_seconds,
-                write_stall_seconds=self._limits.write_stall_seconds,
-            )
-        return Response(answered, media_type="application/json")
+        return self._response(answered)
+
+    def _response(self, answered: Answer | None) -> Response:
+        match answered:
+            case None:
+                return Response(status_code=204)
+            case Streaming():
+                return EventStream(
+                    answered,
+                    self._base_url(),
+                    heartbeat_seconds=self._limits.heartbeat_seconds,
+                    write_stall_seconds=self._limits.write_stall_seconds,
+                )
+            case Busy(body, retry_after_seconds):
+                headers = {"Retry-After": str(retry_after_seconds)}
+                return Response(body, 503, headers, media_type="application/json")
+            case _:
+                return Response(answered, media_type="application/json")
 
     async def _body(self, request: Request) -> bytes:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

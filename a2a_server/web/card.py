@@ -51,7 +51,7 @@ class CardPages:
     def _form(self, *, pure: bool) -> tuple[bytes, str]:
         base_url = self._base_url()
         if (base_url, pure) not in self._forms:
-            card = cards.with_interfaces(self._card, base_url)
+            card = cards.with_interfaces(self._card, base_url + "/")
             body = orjson.dumps(cards.render(card, pure=pure), option=orjson.OPT_INDENT_2)
             self._forms[base_url, pure] = (body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
         return self._forms[base_url, pure]

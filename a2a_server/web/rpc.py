@@ -22,6 +22,7 @@ from jsonrpcserver.async_main import dispatch_to_response
 
 from a2a_server.errors import (
     ClientError,
+    Draining,
     InternalError,
     InvalidParams,
     InvalidRequest,
@@ -41,9 +42,9 @@ _log = logging.getLogger("a2a_server.web.rpc")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What the HTTP request says beside its body. after: `Last-Event-ID` as a number, None = absent.
+    """What the HTTP request says beside its body.
 
-    error: the header is no number. version: `A2A-Version`, '' = not said.
+    version: `A2A-Version`, '' = not said. last_event_id: `Last-Event-ID` as it came, None = absent.
     """
 
     scope: Scope
@@ -67,7 +68,15 @@ class _Call:
     base_url: str
 
 
-Answer: TypeAlias = bytes | Streaming
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """An answer that says "try again later": HTTP 503 around the same body."""
+
+    body: bytes
+    retry_after_seconds: int
+
+
+Answer: TypeAlias = bytes | Busy | Streaming
 _Method: TypeAlias = Callable[..., Awaitable[Result]]
 
 
@@ -102,7 +111,11 @@ class Dispatcher:
         if isinstance(document, dict):
             return await self._entry(document, caller, len(body), batch=False)
         answers = [await self._entry(entry, caller, len(body), batch=True) for entry in entries]
-        encoded = [answer for answer in answers if isinstance(answer, bytes)]
+        encoded = [
+            answer.body if isinstance(answer, Busy) else answer
+            for answer in answers
+            if isinstance(answer, (Busy, bytes))
+        ]
         return b"[" + b",".join(encoded) + b"]" if encoded else None
 
     async def _entry(self, entry: Json, caller: Caller, size: int, *, batch: bool) -> Answer | None:
@@ -131,7 +144,8 @@ class Dispatcher:
         if isinstance(result, Stream):
             return Streaming(result, served.renderer(result.generation) if served.shared else wire, request.id)
         if isinstance(result, ClientError):
-            return jsonrpc.failure(request.id, wire.render_error(result))
+            failure = jsonrpc.failure(request.id, wire.render_error(result))
+            return Busy(failure, result.retry_after_seconds) if isinstance(result, Overloaded) else failure
         return jsonrpc.success(request.id, cast("bytes", result))
 
     async def _dispatch(self, call: _Call, request: jsonrpc.Request) -> object:
@@ -147,15 +161,17 @@ class Dispatcher:
             try:
                 return Success(await self._handlers[context.route.operation](context, params))
             except ClientError as error:
-                return Error(error.code, error.message, error)
+                return _refused(error)
             except StoreUnavailable:
-                return Error(
-                    0, "", Overloaded("The store does not answer at the moment; try again.", retry_after_seconds=2)
+                return _refused(
+                    Overloaded("The store does not answer at the moment; try again.", retry_after_seconds=2)
                 )
+            except Draining:
+                return _refused(Overloaded("The server is stopping; try again.", retry_after_seconds=1))
             except Exception as error:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
                 error_id = f"{id(error):x}"
                 _log.exception("Internal error %s in %s.", error_id, context.route.operation)
-                return Error(0, "", InternalError(error_id=error_id))
+                return _refused(InternalError(error_id=error_id))
 
         # jsonrpcserver asks for the signature at every call; computing it costs four times the rest.
         vars(call)["__signature__"] = inspect.signature(call)
@@ -183,6 +199,10 @@ class Dispatcher:
         request = call.route.wire.parse_subscribe(params)
         after = _after(call.caller, request.after)
         return await self._operations.subscribe(call.caller.scope, replace(request, after=after))
+
+
+def _refused(error: ClientError) -> Result:
+    return Error(error.code, error.message, error)
 
 
 def _after(caller: Caller, said: int | None) -> int | None:

@@ -50,18 +50,18 @@ class EventStream(EventSourceResponse):
 async def frames(answer: Streaming, base_url: str) -> AsyncIterator[bytes]:
     """The stream as bytes on the connection, a write each."""
     stream, wire = answer.stream, answer.wire
-    prefix = b'{"jsonrpc":"2.0","id":' + orjson.dumps(answer.id) + b',"result":'
+    prefix = b'{"jsonrpc":"2.0","id":' + _one_line(orjson.dumps(answer.id)) + b',"result":'
     form = (wire.GENERATION, base_url)
 
     def render(event: Event) -> bytes:
-        return orjson.dumps(wire.render_event(event, stream.task_id, stream.context_id, base_url))
+        return _one_line(orjson.dumps(wire.render_event(event, stream.task_id, stream.context_id, base_url)))
 
     yield b"retry: %d\n\n" % RETRY_MILLISECONDS
     if stream.start is not None:
         items = wire.render_start(stream.start, base_url)
         numbered = [b""] * (len(items) - 1) + [b"id: %d\n" % stream.start.n]
         yield b"".join(
-            b"%sdata: %s%s}\n\n" % (number, prefix, orjson.dumps(item))
+            b"%sdata: %s%s}\n\n" % (number, prefix, _one_line(orjson.dumps(item)))
             for number, item in zip(numbered, items, strict=True)
         )
     try:
@@ -71,8 +71,16 @@ async def frames(answer: Streaming, base_url: str) -> AsyncIterator[bytes]:
             )
     except (ClientError, EngineError) as error:
         shown = Overloaded(retry_after_seconds=2) if isinstance(error, EngineError) else error
-        yield b"data: %s\n\n" % jsonrpc.failure(answer.id, wire.render_error(shown))
+        yield b"data: %s\n\n" % _one_line(jsonrpc.failure(answer.id, wire.render_error(shown)))
     except Exception as error:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
         error_id = f"{id(error):x}"
         _log.exception("Internal error %s in a stream.", error_id)
-        yield b"data: %s\n\n" % jsonrpc.failure(answer.id, wire.render_error(InternalError(error_id=error_id)))
+        shown = InternalError(error_id=error_id)
+        yield b"data: %s\n\n" % _one_line(jsonrpc.failure(answer.id, wire.render_error(shown)))
+
+
+def _one_line(encoded: bytes) -> bytes:
+    """JSON without what `str.splitlines` takes for the end of a line: clients split streams with it (httpx-sse)."""
+    for character in "\x85\u2028\u2029":
+        encoded = encoded.replace(character.encode(), b"\\u%04x" % ord(character))
+    return encoded

@@ -1,0 +1,167 @@
+"""Streams as bytes on a connection: headers, numbers, hints, heartbeats, cuts, and what draining does to them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from a2a_server import Agent
+from a2a_server.examples.workbench import agent
+from a2a_server.testing import Connection, connect
+from tests.clients.rpc import new_http
+from tests.clients.sse import SseParser, read_events
+from tests.server.behaviours import new_id
+from tests.server.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EVENT_URI = "urn:a2a-task-server:event:v1"
+BOTH = pytest.mark.parametrize("generation", ["1.0", "0.1"])
+METHODS = {"1.0": "SendStreamingMessage", "0.1": "tasks/sendSubscribe"}
+
+
+def request(text: str, generation: str = "1.0") -> dict[str, Any]:
+    message: dict[str, Any] = {"messageId": new_id(), "role": "ROLE_USER", "parts": [{"text": text}]}
+    params: dict[str, Any] = {"message": message}
+    if generation == "0.1":
+        params = {"id": new_id(), "message": {"role": "user", "parts": [{"type": "text", "text": text}]}}
+    return {"jsonrpc": "2.0", "id": "the id", "method": METHODS[generation], "params": params}
+
+
+@BOTH
+async def test_headers_numbers_and_hint(server: Connection, http: httpx2.AsyncClient, generation: str) -> None:
+    parser = SseParser()
+    async with http.stream("POST", server.url, json=request("stream 3", generation)) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].partition(";")[0] == "text/event-stream"
+        assert "no-store" in response.headers["cache-control"] or "no-cache" in response.headers["cache-control"]
+        assert response.headers["x-accel-buffering"] == "no"
+        events = [event async for event in read_events(response.aiter_bytes(), parser)]
+    assert [event.id for event in events] == [str(n) for n in range(1, 7)]
+    assert {event.event for event in events} == {"message"}
+    assert parser.retry_ms == 1000
+    assert parser.comments == 0
+    assert all('"id":"the id"' in event.data and "\n" not in event.data for event in events)
+
+
+@BOTH
+async def test_every_event_says_its_number(server: Connection, generation: Any) -> None:  # noqa: ANN401 - a literal
+    async for n, item in server.stream("work 2", generation=generation):
+        inner = item if generation == "0.1" else next(iter(item.values()))
+        assert inner["metadata"][EVENT_URI] == {"n": n}
+
+
+@BOTH
+async def test_resume_at_every_event(server: Connection, generation: Any) -> None:  # noqa: ANN401 - a literal
+    task_id = new_id()
+    whole = [
+        pair
+        async for pair in server.stream(
+            "stream 6", task_id=task_id if generation == "0.1" else "", generation=generation
+        )
+    ]
+    if generation == "1.0":
+        task_id = whole[0][1]["task"]["id"]
+    assert [n for n, _ in whole] == list(range(1, 10))
+    for after in range(1, 10):
+        rest = [pair async for pair in server.subscribe(task_id, after, generation=generation)]
+        assert rest == whole[after:]
+    first = [n async for n, _ in server.subscribe(task_id, 0, generation=generation)]
+    assert first == list(range(1, 10))
+
+
+@BOTH
+async def test_cut_and_resume_while_it_runs(server: Connection, generation: Any) -> None:  # noqa: ANN401 - a literal
+    task_id = new_id()
+    order: dict[str, Any] = {"generation": generation} | ({"task_id": task_id} if generation == "0.1" else {})
+    stream = server.stream("stream 12 0.01", **order)
+    n, item = await anext(stream)
+    await stream.aclose()
+    task_id = task_id if generation == "0.1" else item["task"]["id"]
+    seen = [n]
+    while seen[-1] != 15:
+        async with aclosing(server.subscribe(task_id, seen[-1], generation=generation)) as rest:
+            seen += [(await anext(rest))[0]]
+    assert seen == list(range(1, 16))
+
+
+async def test_heartbeats_fill_silence() -> None:
+    async with connect(agent, heartbeat_seconds=0.05) as server, new_http() as http:
+        parser = SseParser()
+        async with http.stream("POST", server.url, json=request("sleep 0.4")) as response:
+            events = [event async for event in read_events(response.aiter_bytes(), parser)]
+        assert parser.comments >= 3
+        assert [event.id for event in events] == ["1", "2", "3", "4"]
+
+
+async def test_errors_before_the_first_event_are_plain_json(server: Connection, http: httpx2.AsyncClient) -> None:
+    for method in ("SubscribeToTask", "tasks/resubscribe"):
+        params = {"id": "nobody knows it"}
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        response = await http.post(server.url, json=body, headers={"Accept": "text/event-stream"})
+        assert response.headers["content-type"] == "application/json"
+        assert response.json()["error"]["code"] == -32001
+
+
+async def test_a_client_that_hangs_up_leaves_the_task_running() -> None:
+    bench = Agent("Bench")
+    go_on = asyncio.Event()
+
+    @bench.skill
+    async def wait(text: str) -> str:
+        await go_on.wait()
+        return text
+
+    async with connect(bench) as server:
+        stream = server.stream("streamed")
+        _, start = await anext(stream)
+        await stream.aclose()
+        id = new_id()
+        waiting = asyncio.create_task(server.send("blocking", message_id=id))
+        async with aclosing(server.stream("blocking", message_id=id)) as other:
+            await anext(other)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        hub = server._system.engine.hub
+        await until(lambda: not hub.watched)
+        go_on.set()
+        assert (await server.send("blocking", message_id=id))["status"]["state"] == "TASK_STATE_COMPLETED"
+        numbers = [n async for n, _ in server.subscribe(start["task"]["id"], 1)]
+        assert numbers == [2, 3, 4]
+
+
+async def test_draining_ends_streams_and_answers_waits(tmp_path: Path) -> None:
+    places = {"store": f"sqlite:///{tmp_path}/tasks.db", "artifacts": f"file:///{tmp_path}/artifacts"}
+    seen: list[int | None] = []
+
+    async def read(stream: Any) -> None:  # noqa: ANN401 - either generator
+        async for n, _ in stream:
+            seen.append(n)
+
+    async with connect(agent, **places) as server:
+        waiting = asyncio.create_task(server.send("sleep 60"))
+        stream = server.stream("sleep 60", message_id="mine")
+        n, start = await anext(stream)
+        seen.append(n)
+        reading = asyncio.create_task(read(stream))
+        async with aclosing(server.subscribe(start["task"]["id"])) as other:
+            await anext(other)
+        hub = server._system.engine.hub
+        await until(lambda: hub.watched == 2)
+        hub.close()
+        async with asyncio.timeout(10):
+            answer = await waiting
+            await reading
+        assert answer["status"]["state"] == "TASK_STATE_WORKING"
+        assert seen == [1, 2]
+    async with connect(agent, **places) as server:
+        task = await server.get(start["task"]["id"])
+        assert task["status"]["state"] == "TASK_STATE_WORKING"
+        for id in (answer["id"], task["id"]):
+            assert (await server.cancel(id))["status"]["state"] == "TASK_STATE_CANCELED"
+        assert [n async for n, _ in server.subscribe(task["id"], seen[-1])] == [3]
