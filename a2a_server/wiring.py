@@ -115,7 +115,7 @@ class System:
 
         return application(
             Door(
-                Dispatcher(Operations(self.engine), base_url),
+                Dispatcher(Operations(self.engine), base_url, agent.card.capabilities),
                 base_url,
                 DoorLimits(settings.body_limit_bytes, settings.heartbeat_seconds, settings.write_stall_seconds),
             ),

@@ -225,7 +225,8 @@ class Connection:
             task_id: whose run; None = the first of any task.
 
         Returns:
-            Await it to wait until the other worker has taken over; there is no need to.
+            Await it to wait until the other worker has taken over; there is no need to. A crash at an event that no run
+            writes never comes.
         """
         return self._crashes.arm(at_event, task_id)
 

@@ -12,12 +12,14 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from a2a_server.codec import decode_parts
+from a2a_server.codec import decode_event, decode_parts
 from a2a_server.errors import ObjectMissing
-from a2a_server.model.objects import File, Scope
-from a2a_server.model.rows import Key
+from a2a_server.model.objects import ArtifactEvent, File, Scope
+from a2a_server.model.rows import EventKind, Key
 from a2a_server.ports import ArtifactStore, TaskStore
 
+_PAGE_EVENTS = 256
+_PAGE_BYTES = 1 << 20
 _MISSING = "There is no such artifact, or it is not yours."
 
 
@@ -60,6 +62,18 @@ class ArtifactPages:
         for row in snapshot.artifacts:
             if row.location == name and row.body:
                 return next((part for part in decode_parts(row.body) if isinstance(part, File)), None)
+        return await self._in_log(key, name)
+
+    async def _in_log(self, key: Key, name: str) -> File | None:
+        """The file among the chunks that were streamed: one of several, or a piece of what is one file by now."""
+        after = 0
+        while rows := await self._store.events(key, after, _PAGE_EVENTS, _PAGE_BYTES):
+            after = rows[-1].n
+            for event in (decode_event(row) for row in rows if row.kind is EventKind.CHUNK):
+                parts = event.artifact.parts if isinstance(event, ArtifactEvent) else ()
+                for part in parts:
+                    if isinstance(part, File) and part.stored == name:
+                        return part
         return None
 
 

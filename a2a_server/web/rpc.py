@@ -23,6 +23,7 @@ from jsonrpcserver.async_main import dispatch_to_response
 from a2a_server.errors import (
     ClientError,
     Draining,
+    ExtendedCardNotConfigured,
     InternalError,
     InvalidParams,
     InvalidRequest,
@@ -31,6 +32,7 @@ from a2a_server.errors import (
     StoreUnavailable,
     UnsupportedOperation,
 )
+from a2a_server.model.card import AgentCapabilities
 from a2a_server.model.objects import Json, JsonObject, Scope
 from a2a_server.service.operations import Operations, Stream
 from a2a_server.wire import jsonrpc, v10
@@ -81,19 +83,31 @@ _Method: TypeAlias = Callable[..., Awaitable[Result]]
 
 
 class Dispatcher:
-    """Answers JSON-RPC requests for one agent. base_url: where clients reach this server, known once it listens."""
+    """Answers JSON-RPC requests for one agent.
 
-    def __init__(self, operations: Operations, base_url: Callable[[], str]) -> None:
+    base_url: where clients reach this server, known once it listens. capabilities: what the agent's card declares.
+    """
+
+    def __init__(
+        self, operations: Operations, base_url: Callable[[], str], capabilities: AgentCapabilities | None = None
+    ) -> None:
+        capabilities = capabilities or AgentCapabilities()
+        no_stream = _refuse(
+            UnsupportedOperation("The card says that this agent does not stream; send and read the task.")
+        )
+        no_card: ClientError = UnsupportedOperation("The card declares no extended card.")
+        if capabilities.extended_agent_card:
+            no_card = ExtendedCardNotConfigured()
         self._operations = operations
         self._base_url = base_url
         self._handlers: Mapping[Operation, Callable[[_Call, JsonObject], Awaitable[object]]] = {
             Operation.SEND: self._send,
-            Operation.STREAM: self._stream,
+            Operation.STREAM: no_stream if capabilities.streaming is False else self._stream,
             Operation.GET: self._get,
             Operation.CANCEL: self._cancel,
-            Operation.SUBSCRIBE: self._subscribe,
+            Operation.SUBSCRIBE: no_stream if capabilities.streaming is False else self._subscribe,
             Operation.LIST: _refuse(UnsupportedOperation("This server does not list tasks yet; read them one by one.")),
-            Operation.EXTENDED_CARD: _refuse(UnsupportedOperation("The card declares no extended card.")),
+            Operation.EXTENDED_CARD: _refuse(no_card),
             **dict.fromkeys(
                 (Operation.PUSH_SET, Operation.PUSH_GET, Operation.PUSH_LIST, Operation.PUSH_DELETE),
                 _refuse(PushNotSupported("Push Notification is not supported: the card does not declare it.")),

@@ -87,9 +87,11 @@ def snapshot_metadata(task: Task) -> JsonObject:
 
 def task_metadata(task: Task) -> JsonObject:
     """The client's own metadata as it came, what the agent said with the status, and what only the owner sees."""
-    shown: JsonObject = {**(task.status.metadata or {}), **(task.metadata or {})}
+    said = task.status.metadata or {}
+    shown: JsonObject = {**said, **(task.metadata or {})}
     if task.info:
-        shown[TASK_URI] = task.info
+        about = said.get(TASK_URI)
+        shown[TASK_URI] = {**(about if isinstance(about, dict) else {}), **task.info}
     return shown
 
 

@@ -100,6 +100,23 @@ async def test_a_file_of_several_parts_can_be_had() -> None:
             assert (response.status_code, response.content == content(size)) == (200, True)
 
 
+async def test_every_address_that_was_streamed_can_be_had() -> None:
+    agent = Agent("Pieces")
+
+    @agent.skill
+    async def pieces(task: TaskContext, text: str) -> None:
+        async with task.artifact("film", "video/mp4") as writer:
+            for index in range(3):
+                await writer.write(bytes([index]) * 70_000)
+
+    async with connect(agent) as server, httpx2.AsyncClient(trust_env=False) as http:
+        updates = [item["artifactUpdate"] async for _, item in server.stream("go") if "artifactUpdate" in item]
+        urls = [part["url"] for update in updates for part in update["artifact"]["parts"] if "url" in part]
+        assert [(await http.get(url)).content for url in urls] == [bytes([index]) * 70_000 for index in range(3)]
+        [part] = (await server.get(updates[0]["taskId"]))["artifacts"][0]["parts"]
+        assert (await http.get(part["url"])).content == b"".join(bytes([index]) * 70_000 for index in range(3))
+
+
 async def test_a_file_written_in_pieces_is_one_file() -> None:
     agent = Agent("Pieces")
 
@@ -135,7 +152,7 @@ async def test_files_reach_the_skill(server: Connection) -> None:
     sent = File("notes.txt", "text/plain", raw=content(100_000))
     async with connect(agent) as other:
         for generation in ("1.0", "0.1"):
-            task = await other.send(files=[sent], generation=generation)  # type: ignore[arg-type]
+            task = await other.send(files=[sent], generation=generation)
             assert task["artifacts"][0]["parts"][0]["text"] == "notes.txt text/plain 100000"
 
 

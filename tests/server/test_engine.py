@@ -150,17 +150,16 @@ async def test_timeout_of_a_run() -> None:
             task = await server.send("go", options=options)
             assert task["status"]["state"] == FAILED
             assert "timeoutSeconds" in said(task)
-        deadline = (datetime.now(UTC) + timedelta(seconds=0.4)).isoformat()
-        late = await server.send("go", options={"deadline": deadline})
+        late = await server.send("go", options={"deadline": moment_in(0.4)})
         assert late["status"]["state"] == FAILED
         assert "deadline" in said(late)
-        never = await server.send("go", options={"deadline": deadline_in(0.3), "delaySeconds": 60})
+        never = await server.send("go", options={"deadline": moment_in(0.3), "delaySeconds": 60})
         assert never["status"]["state"] == FAILED
         with pytest.raises(RpcError, match="-32602"):
             await server.send("go", options={"deadline": "2001-01-01T00:00:00Z"})
 
 
-def deadline_in(seconds: float) -> str:
+def moment_in(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
@@ -174,9 +173,9 @@ async def test_delays() -> None:
         return text
 
     async with connect(agent) as server:
-        sent_at = asyncio.get_running_loop().time()
-        for options in ({"delaySeconds": 0.3}, {"runAt": deadline_in(0.3)}):
+        for option in ("delaySeconds", "runAt"):
             sent_at = asyncio.get_running_loop().time()
+            options = {option: 0.3 if option == "delaySeconds" else moment_in(0.3)}
             task = await server.send("go", options=options, blocking=False)
             assert (task["status"]["state"], info(task)["phase"]) == ("TASK_STATE_SUBMITTED", "scheduled")
             assert [n async for n, _ in server.subscribe(task["id"], 1)] == [2, 3, 4]
@@ -293,16 +292,16 @@ async def test_cancel_of_a_plain_skill() -> None:
         return "too late"
 
     async with connect(agent, cancel_grace_seconds=0.2) as server:
-        for skill in ("looks", "deaf"):
+        for skill in ("deaf", "looks"):
             stream = server.stream("go", options={"skill": skill})
             task_id = (await anext(stream))[1]["task"]["id"]
             await anext(stream)
             await anext(stream)
             assert (await server.cancel(task_id))["status"]["state"] == CANCELED
-            await stream.aclose()
+            assert [n async for n, _ in stream] == [4]
+            assert (await server.get(task_id)).get("artifacts") is None
         release.set()
         assert reasons == ["canceled"]
-        assert (await server.get(task_id)).get("artifacts") is None
 
 
 async def test_cancel_that_loses() -> None:

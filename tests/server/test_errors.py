@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from a2a_server.testing import Connection
+from a2a_server import Agent
+from a2a_server.testing import Connection, connect
 from tests.server.behaviours import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OPTIONS_URI = "urn:a2a-task-server:task-options:v1"
 INSIDES = re.compile(
-    r"Traceback|Error\(|Exception|\.py|/work|/tmp|site-packages|SELECT |INSERT |sqlite|pydantic|orjson|NoneType"
+    r"Traceback|Error\(|Exception|\.py|/tmp|/usr/|/home/|site-packages|SELECT |INSERT |sqlite|pydantic|orjson|NoneType"
     r"|object at 0x|<class|a2a_server|asyncio",
     re.IGNORECASE,
 )
@@ -355,3 +357,35 @@ async def test_shapes_of_error_data(server: Connection, http: httpx2.AsyncClient
     }
     old = check(await post(server, http, call("tasks/get", {"id": "nobody knows it"})), -32001)
     assert isinstance(old.get("data", {}), dict)
+
+
+@BOTH
+async def test_overload(server: Connection, http: httpx2.AsyncClient, generation: str) -> None:
+    writer = server._system.engine.writer
+    most, writer._max_operations = writer._max_operations, 0
+    try:
+        for methods in (SEND, STREAM):
+            response = await post(server, http, call(methods[generation], send(generation)))
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) >= 1
+            assert (response.json()["error"]["code"], response.json()["id"]) == (-32050, 7)
+    finally:
+        writer._max_operations = most
+    assert (await server.send("echo x"))["status"]["state"] == "TASK_STATE_COMPLETED"
+
+
+async def test_what_the_card_says_no_to(http: httpx2.AsyncClient, tmp_path: Path) -> None:
+    path = tmp_path / "card.json"
+    path.write_text('{"name": "Quiet", "capabilities": {"streaming": false, "extendedAgentCard": true}}')
+    agent = Agent.from_card(path)
+
+    @agent.skill
+    async def quiet(text: str) -> str:
+        return text
+
+    async with connect(agent) as server:
+        assert (await server.send("x"))["status"]["state"] == "TASK_STATE_COMPLETED"
+        for generation in ("1.0", "0.1"):
+            check(await post(server, http, call(STREAM[generation], send(generation))), -32004)
+            check(await post(server, http, call(SUBSCRIBE[generation], {"id": "x"})), -32004)
+        check(await post(server, http, call("GetExtendedAgentCard", {})), -32007)

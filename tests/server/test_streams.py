@@ -13,6 +13,7 @@ import pytest
 from a2a_server import Agent
 from a2a_server.examples.workbench import agent
 from a2a_server.testing import Connection, connect
+from tests.clients import v01, v10
 from tests.clients.rpc import new_http
 from tests.clients.sse import SseParser, read_events
 from tests.server.behaviours import new_id
@@ -73,6 +74,21 @@ async def test_resume_at_every_event(server: Connection, generation: Any) -> Non
         assert rest == whole[after:]
     first = [n async for n, _ in server.subscribe(task_id, 0, generation=generation)]
     assert first == list(range(1, 10))
+
+
+async def test_resume_without_the_header(server: Connection, http: httpx2.AsyncClient) -> None:
+    task = await server.send("stream 6")
+    new = v10.Client(server.url, http=http)
+    old = v01.A2AClient(url=server.url, http=http)
+    made = await server.send("stream 6", generation="0.1")
+    for after in range(10):
+        metadata = {"afterEvent": after}
+        numbers = [item.sse_id async for item in new.subscribe(task["id"], metadata=metadata)]
+        assert numbers == [str(n) for n in range(after + 1, 10)]
+        events = old.resubscribe_to_task({"id": made["id"], "metadata": metadata})
+        assert [event.sse_id async for event in events] == numbers
+    both = new.subscribe(task["id"], metadata={"afterEvent": 2}, last_event_id=7)  # the header is the newer one
+    assert [item.sse_id async for item in both] == ["8", "9"]
 
 
 @BOTH

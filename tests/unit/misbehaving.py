@@ -1,0 +1,110 @@
+"""A store that misbehaves on purpose: what it does besides is done by the one that it wraps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from a2a_server.errors import Conflict, DataRejected, StoreUnavailable
+from a2a_server.model.objects import Scope
+from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, StoreCapabilities, TallyQuery, TaskQuery
+from a2a_server.model.rows import EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
+from a2a_server.model.turns import Changes, Loaded, Needs
+from a2a_server.ports import ArtifactStore, TaskStore
+
+
+class MisbehavingStore:
+    """Implements ports.TaskStore.
+
+    silent: turns and reads to answer with StoreUnavailable. doubtful: turns to commit and then answer so. poison and
+    contested: tasks whose writes are refused (DataRejected, Conflict). `gate` holds turns while it is clear; `turns`
+    has the size of every turn that was begun: how many tasks it wrote.
+    """
+
+    def __init__(self, inner: TaskStore) -> None:
+        self.inner = inner
+        self.silent = 0
+        self.doubtful = 0
+        self.poison: set[Key] = set()
+        self.contested: set[Key] = set()
+        self.turns: list[int] = []
+        self.reads = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    @property
+    def capabilities(self) -> StoreCapabilities:
+        return self.inner.capabilities
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
+        await self.gate.wait()
+        self._speak()
+
+        def watched(loaded: Loaded) -> Changes:
+            changes = decide(loaded)
+            written = {row.key for row in (*changes.new_tasks, *changes.tasks)}
+            self.turns.append(len(written))
+            if written & self.poison:
+                raise DataRejected("poison")
+            if written & self.contested:
+                raise Conflict("contested")
+            return changes
+
+        loaded = await self.inner.turn(needs, watched)
+        if self.doubtful:
+            self.doubtful -= 1
+            raise StoreUnavailable("in doubt")
+        return loaded
+
+    async def find(self, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
+        return await self.inner.find(scope, agent, task_id)
+
+    async def snapshot(self, key: Key, history: int | None) -> Snapshot | None:
+        return await self.inner.snapshot(key, history)
+
+    async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
+        self.reads += 1
+        self._speak()
+        return await self.inner.events(key, after, limit, limit_bytes)
+
+    async def heads(self, keys: Collection[Key]) -> Mapping[Key, Head]:
+        self._speak()
+        return await self.inner.heads(keys)
+
+    async def page(self, query: TaskQuery) -> Page[TaskRow]:
+        return await self.inner.page(query)
+
+    async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
+        return await self.inner.due(kind, limit)
+
+    async def next_alarm(self) -> int | None:
+        return await self.inner.next_alarm()
+
+    async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
+        return await self.inner.rows(query)
+
+    async def totals(self, query: TallyQuery) -> Mapping[TallyKey, int]:
+        return await self.inner.totals(query)
+
+    async def register(self, worker: WorkerRow) -> None:
+        await self.inner.register(worker)
+
+    def beat(self, worker: Key) -> bool:
+        return self.inner.beat(worker)
+
+    async def erase(self, keys: Collection[Key]) -> int:
+        return await self.inner.erase(keys)
+
+    def blobs(self) -> ArtifactStore | None:
+        return self.inner.blobs()
+
+    def _speak(self) -> None:
+        if self.silent:
+            self.silent -= 1
+            raise StoreUnavailable("silent")
