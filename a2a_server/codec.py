@@ -132,14 +132,24 @@ def unpack_message(packed: dict[str, Any]) -> Message:
     )
 
 
-def encode_parts(parts: tuple[Part, ...]) -> bytes:
-    """Parts of an artifact row."""
-    return encode([pack_part(part) for part in parts])
+def encode_parts(parts: tuple[Part, ...], description: str = "", metadata: JsonObject | None = None) -> bytes:
+    """The parts of an artifact row, with what else its chunks said of the artifact."""
+    packed: list[JsonObject] = [pack_part(part) for part in parts]
+    if not description and metadata is None:
+        return encode(packed)
+    return encode({"p": packed, "d": description, "x": metadata})
 
 
 def decode_parts(body: bytes) -> tuple[Part, ...]:
-    """What `encode_parts` was given."""
-    return tuple(unpack_part(part) for part in decode(body))
+    """The parts that `encode_parts` was given."""
+    packed = decode(body)
+    return tuple(unpack_part(part) for part in (packed["p"] if isinstance(packed, dict) else packed))
+
+
+def decode_about(body: bytes) -> tuple[str, JsonObject | None]:
+    """The description and the metadata that `encode_parts` was given."""
+    packed = decode(body)
+    return (packed["d"], packed["x"]) if isinstance(packed, dict) else ("", None)
 
 
 def encode_status(

@@ -18,7 +18,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from uuid import UUID
 
@@ -27,13 +27,13 @@ from a2a_server.engine.limits import Limits
 from a2a_server.engine.takes import Take, Takes
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import EngineError, Fail, LeaseLost, Retry, StoreUnavailable, TooLarge
-from a2a_server.lifecycle.contents import content
+from a2a_server.lifecycle.contents import content, weight
 from a2a_server.lifecycle.runs import RESUMED, Draft, End, Report, Reported
 from a2a_server.lifecycle.turn import speech
 from a2a_server.model.objects import ArtifactEvent, File, Message, Part, Phase, Progress, State
 from a2a_server.model.queries import RowQuery, Snapshot, Stored, Table
 from a2a_server.model.rows import EventKind, StateRow, TaskRow
-from a2a_server.model.runs import Chunk, Output, Stopping, TakeView, TaskView
+from a2a_server.model.runs import Chunk, LogLine, Output, Stopping, TakeView, TaskView
 from a2a_server.policy import SECOND
 from a2a_server.ports import ArtifactStore, TaskStore
 
@@ -52,6 +52,7 @@ class RunningAttempt:
         store: TaskStore,
         artifacts: ArtifactStore,
         limits: Limits,
+        on_lost: Callable[[Exception], None],
     ) -> None:
         self.row = row
         self.task = task
@@ -60,10 +61,12 @@ class RunningAttempt:
         self._store = store
         self._artifacts = artifacts
         self._limits = limits
+        self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._outputs: deque[Output] = deque()
+        self._outputs: deque[tuple[Output, int]] = deque()
         self._drafts: list[Draft] = []
+        self._draft_bytes = 0
         self._bytes = 0
         self._states: list[StateRow] = []
         self._object = str(UUID(bytes=row.key))
@@ -71,9 +74,10 @@ class RunningAttempt:
         self._uploading: asyncio.Task[None] | None = None
         self._reporting: asyncio.Future[Reported] | None = None
         self._flushing = False
+        self._finishing = False
         self._pending = 0
         self._moved: set[asyncio.Future[None]] = set()
-        self._lost: EngineError | None = None
+        self._lost: Exception | None = None
         self._broken: Fail | Retry | None = None
         self._uploads = 0
         self._notes = 0
@@ -84,6 +88,11 @@ class RunningAttempt:
     def run(self) -> int:
         """The fence."""
         return self.row.fence
+
+    @property
+    def timeout_seconds(self) -> float:
+        """How long the run may take."""
+        return decode_spec(self.row.spec).timeout_seconds
 
     @property
     def number(self) -> int:
@@ -97,7 +106,7 @@ class RunningAttempt:
 
     def emit(self, output: Output) -> None:
         """Queue an output. Raises LeaseLost. Thread-safe."""
-        if self._lost is not None:
+        if self._lost is not None or self._finishing:
             raise LeaseLost
         if threading.get_ident() == self._thread:
             self._take(output)
@@ -140,7 +149,7 @@ class RunningAttempt:
         self._flush_soon()
         await self.flush()
 
-    def lose(self, error: EngineError | None = None) -> None:
+    def lose(self, error: Exception | None = None) -> None:
         """The run no longer counts: whatever it says from now on is refused. error: why, where it is not the lease."""
         if self._lost is None:
             self._lost = error or LeaseLost()
@@ -149,13 +158,20 @@ class RunningAttempt:
             self._wake()
 
     @property
-    def lost(self) -> EngineError | None:
+    def lost(self) -> Exception | None:
         """Why the run no longer counts; None while it does."""
         return self._lost
 
     async def finish(self, end: End) -> TaskRow:
-        """Commit the end with all that was said before it. Raises LeaseLost."""
-        if self._outputs or self._uploading or any(self._takes.unfinished(take) for take in self._closing(end)):
+        """Commit the end with all that was said before it; nothing can be said from now on.
+
+        Raises LeaseLost; Fail or Retry when an artifact could not be stored, and then it may be called again with the
+        end that follows from it; and what the writer raises.
+        """
+        self._finishing = True
+        self._encode()
+        if self._outputs or any(self._takes.unfinished(take) for take in self._closing(end)):
+            self._flush_soon()
             await self.flush()
             for take in self._closing(end):
                 if self._takes.unfinished(take):
@@ -173,10 +189,12 @@ class RunningAttempt:
         return [] if end.kind in RESUMED else self._takes.left_open()
 
     def _take(self, output: Output) -> None:
-        if self._lost is not None:
+        if self._lost is not None or self._finishing:
             return
+        size = _size(output)
         self._pending += 1
-        self._outputs.append(output)
+        self._bytes += size
+        self._outputs.append((output, size))
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -193,16 +211,17 @@ class RunningAttempt:
 
     def _encode(self) -> None:
         while self._outputs and self._uploading is None and self._lost is None:
-            output = self._outputs[0]
+            output, size = self._outputs[0]
             if isinstance(output, Chunk) and any(self._is_large(part) for part in output.parts):
-                self._uploading = self._loop.create_task(self._upload(output))
+                self._uploading = self._loop.create_task(self._upload(output, size))
                 return
             self._outputs.popleft()
             if (draft := self._draft(output)) is None:
                 self._pending -= 1
+                self._bytes -= size
                 self._wake()
                 continue
-            self._bytes += len(draft.body)
+            self._draft_bytes += size
             self._drafts.append(draft)
 
     def _draft(self, output: Output) -> Draft | None:
@@ -220,7 +239,7 @@ class RunningAttempt:
         drafts, self._drafts = tuple(self._drafts), []
         states, self._states = tuple(self._states), []
         self._reported_outputs = len(drafts) + len(states)
-        self._reported_bytes = sum(len(draft.body) for draft in drafts)
+        self._reported_bytes, self._draft_bytes = self._draft_bytes, 0
         return Report(
             self.row.key,
             self.row.fence,
@@ -237,7 +256,9 @@ class RunningAttempt:
     def _reported(self, future: asyncio.Future[Reported]) -> None:
         self._reporting = None
         if (error := future.exception()) is not None:
-            self.lose(error if isinstance(error, EngineError) else StoreUnavailable("a report failed"))
+            refused = error if isinstance(error, EngineError) else StoreUnavailable("a report failed")
+            self.lose(refused)
+            self._on_lost(refused)
             return
         reported = future.result()
         self.row = reported.row
@@ -246,6 +267,7 @@ class RunningAttempt:
         self._takes.written(reported.takes)
         if self.row.phase is not Phase.LEASED:
             self.lose()
+            self._on_lost(LeaseLost())
             return
         self._wake()
         if self._outputs or self._drafts or self._states:
@@ -278,19 +300,21 @@ class RunningAttempt:
     def _is_large(self, part: Part) -> bool:
         return isinstance(part, File) and part.raw is not None and len(part.raw) > self._limits.inline_bytes
 
-    async def _upload(self, output: Chunk) -> None:
+    async def _upload(self, output: Chunk, size: int) -> None:
         try:
             parts = [await self._stored(part) if self._is_large(part) else part for part in output.parts]
-        except (EngineError, OSError) as error:
-            _log.warning("An artifact could not be stored.", exc_info=error, extra={"task": self.task.id})
+        except Exception as error:  # noqa: BLE001 - whatever an artifact store raises, the run must not hang on it
             self._uploading = None
             self._pending -= len(self._outputs)
+            self._bytes -= sum(size for _, size in self._outputs)
             self._outputs.clear()
-            self._broken = _upload_failure(error)
+            self._broken = self._artifact_failure(error)
             self._wake()
             return
-        self._outputs[0] = replace(output, parts=tuple(parts))
         self._uploading = None
+        if self._lost is not None:
+            return
+        self._outputs[0] = (replace(output, parts=tuple(parts)), size)
         self._flush()
 
     async def _stored(self, part: Part) -> File:
@@ -305,13 +329,21 @@ class RunningAttempt:
         return replace(part, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
 
     async def _assemble(self, take: Take) -> Stored:
-        name = f"{self._object}/{take.row.id}/{self.row.fence}"
-        return await self._artifacts.put(
-            name,
-            self._contents(take),
-            limit_bytes=self._limits.artifact_limit_bytes,
-            media_type=take.row.media_type,
-        )
+        name = f"{self._object}/{take.row.id}/{self.row.fence}" + (f"/{take.reopened}" if take.reopened else "")
+        limit = self._limits.artifact_limit_bytes
+        try:
+            return await self._artifacts.put(
+                name, self._contents(take), limit_bytes=limit, media_type=take.row.media_type
+            )
+        except Exception as error:
+            self._takes.leave(take)
+            raise self._artifact_failure(error) from error
+
+    def _artifact_failure(self, error: Exception) -> Fail | Retry:
+        _log.warning("An artifact could not be stored.", exc_info=error, extra={"task": self.task.id})
+        if isinstance(error, TooLarge):
+            return Fail("An artifact is larger than the server keeps (artifact_limit_bytes).")
+        return Retry("An artifact could not be stored.")
 
     async def _contents(self, take: Take) -> AsyncIterator[bytes]:
         after = take.row.first_n - 1
@@ -329,10 +361,15 @@ class RunningAttempt:
                                 yield content(part) or b""
 
 
-def _upload_failure(error: Exception) -> Fail | Retry:
-    if isinstance(error, TooLarge):
-        return Fail("An artifact is larger than the server keeps (artifact_limit_bytes).")
-    return Retry("An artifact could not be stored.")
+def _size(output: Output) -> int:
+    """About how many bytes an output holds in memory until it is committed."""
+    match output:
+        case Chunk():
+            return 64 + sum(weight(part) for part in output.parts)
+        case LogLine():
+            return 64 + len(output.text)
+        case Progress():
+            return 64 + len(output.note)
 
 
 def view_of(row: TaskRow, history: tuple[Message, ...]) -> TaskView:

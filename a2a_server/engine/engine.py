@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -17,10 +17,12 @@ from typing import Any
 import uuid_utils
 
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.run import Workshop
 from a2a_server.engine.stream import Hub
 from a2a_server.engine.sweeper import Sweeper
 from a2a_server.engine.worker import Worker
 from a2a_server.engine.writer import Writer
+from a2a_server.errors import StoreUnavailable
 from a2a_server.lifecycle.sweeping import SetGate
 from a2a_server.lifecycle.turn import Operation
 from a2a_server.model.queries import RowQuery, Table
@@ -144,18 +146,18 @@ class Engine:
         _log.info("Worker %s was replaced.", worker.hex())
 
     def _new_worker(self) -> Worker:
-        return Worker(
-            self.agent,
+        backends = self.backends
+        shop = Workshop(
             self.runner,
-            store=self.backends.store,
-            queue=self.backends.queue,
-            writer=self.writer,
-            artifacts=self.backends.artifacts,
-            limits=self.limits,
-            new_key=new_key,
-            clock=self._clock,
-            random=self._random,
+            backends.store,
+            self.writer,
+            backends.artifacts,
+            self.limits,
+            new_key,
+            self._clock,
+            self._random,
         )
+        return Worker(self.agent, shop, backends.queue)
 
     async def _check_worker(self) -> None:
         await self.worker.check()
@@ -175,11 +177,16 @@ class Engine:
         if alarm:
             self.sweeper.expect(alarm)
 
-    async def _listen(self, bells: Any) -> None:  # noqa: ANN401 - the notifier's iterator
+    async def _listen(self, bells: AsyncIterator[Sequence[Bell]]) -> None:
         async for batch in bells:
-            if batch:
-                self.hub.on_bells(batch)
-                self.worker.on_bells(batch)
-            else:
-                await self.hub.check()
-                await self.worker.check()
+            try:
+                if batch:
+                    self.hub.on_bells(batch)
+                    self.worker.on_bells(batch)
+                else:
+                    await self.hub.check()
+                    await self.worker.check()
+            except StoreUnavailable:
+                _log.warning("The store did not answer; doorbells that were missed are found at the next poll.")
+            except Exception:  # noqa: BLE001 - a bug here must not end all doorbells; it is logged each time
+                _log.exception("A doorbell could not be followed; the next poll finds what it told.")

@@ -12,8 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from a2a_server.errors import StoreUnavailable
-
 _log = logging.getLogger("a2a_server.engine.pulse")
 
 
@@ -64,8 +62,8 @@ class Pulse:
                 continue
             try:
                 alive = self._beat()
-            except StoreUnavailable:
-                _log.warning("The store did not take a sign of life.")
+            except Exception as error:  # noqa: BLE001 - a worker whose signs of life end silently would lose everything
+                _log.warning("The store did not take a sign of life (%s).", type(error).__name__)
                 alive = time.monotonic() - heard_at < self._lease
             else:
                 heard_at = time.monotonic()

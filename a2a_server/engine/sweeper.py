@@ -81,20 +81,26 @@ class Sweeper:
         if alone:
             workers = await self._workers()
             await self._writer.submit(Bury(tuple(row.id for row in workers if row.id != but), certain=True))
-        rescued = 0
-        while count := await self.rescue_orphans():
-            rescued += count
-        return rescued
+        return await self.rescue_orphans()
 
     async def ring_alarms(self) -> int:
         """Act on every alarm that is past."""
         keys = await self._store.due(DueKind.ALARM, SWEEP_LIMIT)
         rung = await self._writer.submit(Alarms(tuple(keys))) if keys else 0
-        self._alarm_at = await self._store.next_alarm() or 0
+        self._alarm_at = 0
+        self.expect(await self._store.next_alarm() or 0)
         return rung
 
     async def rescue_orphans(self) -> int:
         """Take tasks from workers that are dead, gone or silent. Returns how many."""
+        rescued = 0
+        while count := await self._rescue():
+            rescued += count
+            if count < SWEEP_LIMIT:
+                break
+        return rescued
+
+    async def _rescue(self) -> int:
         keys = await self._store.due(DueKind.ORPHAN, SWEEP_LIMIT)
         if not keys:
             return 0
@@ -110,8 +116,12 @@ class Sweeper:
 
     async def wake_held(self) -> int:
         """Let held tasks go on whose gate has room."""
-        keys = await self._store.due(DueKind.HELD, SWEEP_LIMIT)
-        return await self._writer.submit(Wake(tuple(keys))) if keys else 0
+        woken = 0
+        while keys := await self._store.due(DueKind.HELD, SWEEP_LIMIT):
+            woken += await self._writer.submit(Wake(tuple(keys)))
+            if len(keys) < SWEEP_LIMIT:
+                break
+        return woken
 
     async def _workers(self) -> list[WorkerRow]:
         page = await self._store.rows(RowQuery(Table.WORKER, limit=10_000))

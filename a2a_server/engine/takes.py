@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from a2a_server.codec import encode_chunk, encode_parts
 from a2a_server.lifecycle.contents import content, continues, joined
 from a2a_server.lifecycle.runs import TakeDraft
-from a2a_server.model.objects import Artifact, ArtifactEvent, File, Part, Text
+from a2a_server.model.objects import Artifact, ArtifactEvent, File, JsonObject, Part, Text
 from a2a_server.model.queries import Stored
 from a2a_server.model.rows import ArtifactRow, Key
 from a2a_server.model.runs import Chunk, TakeView
@@ -40,6 +40,9 @@ class Take:
     spilled: bool = False
     uniform: bool = True
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    description: str = ""
+    metadata: JsonObject | None = None
+    reopened: int = 0
 
     def add(self, parts: Sequence[Part], inline_bytes: int) -> None:
         """Take in a chunk's parts."""
@@ -98,6 +101,8 @@ class Takes:
             take = by_ordinal.get(event.artifact.ordinal)
             if take is not None and not take.row.closed:
                 take.add(event.artifact.parts, self._inline)
+                take.description = take.description or event.artifact.description
+                take.metadata = take.metadata or event.artifact.metadata
         for take in by_ordinal.values():
             take.view = TakeView(take.size, take.chunks)
 
@@ -120,8 +125,12 @@ class Takes:
                 take.mine = True
             else:
                 take, opened = self._open(output, take, now), position
+        elif take.row.closed:
+            self._reopen(take)
         first = take.chunks == 0
         take.add(output.parts, self._inline)
+        take.description = take.description or output.description
+        take.metadata = take.metadata or output.metadata
         if opened is not None:
             self._drafts.append(TakeDraft(take.row, opened=opened))
         artifact = Artifact(
@@ -150,19 +159,34 @@ class Takes:
     def close(self, take: Take, position: int | None, stored: Stored | None = None) -> None:
         """Write the take as closed with the next report; `stored` is the object that its content was assembled in."""
         row = take.row._replace(closed=True, size=take.size, sha256=take.digest.hexdigest())
+        parts: tuple[Part, ...] = ()
         if lone := take.lone_object:
-            row = row._replace(location=lone.stored, sha256=lone.sha256, body=encode_parts((lone,)))
+            parts = (lone,)
+            row = row._replace(location=lone.stored, sha256=lone.sha256)
         elif stored is not None and (whole := take.whole(stored)):
-            body = encode_parts((whole,))
-            row = row._replace(location=stored.name, size=stored.size, sha256=stored.sha256, body=body)
+            parts = (whole,)
+            row = row._replace(location=stored.name, size=stored.size, sha256=stored.sha256)
         elif not take.spilled:
-            row = row._replace(body=encode_parts(joined(take.pieces)))
+            parts = joined(take.pieces)
+        if parts:
+            row = row._replace(body=encode_parts(parts, take.description, take.metadata))
+        self._write(take, row, position)
+
+    def leave(self, take: Take) -> None:
+        """Let the take close as it stands, its content in its chunk events: it could not be assembled."""
+        take.uniform = False
+
+    def _reopen(self, take: Take) -> None:
+        take.reopened += 1
+        self._write(take, take.row._replace(closed=False, last_n=0, location="", body=b""), None)
+
+    def _write(self, take: Take, row: ArtifactRow, closed: int | None) -> None:
         take.row = row
         pending = [index for index, draft in enumerate(self._drafts) if draft.row.id == row.id]
         if pending:
-            self._drafts[pending[-1]] = replace(self._drafts[pending[-1]], row=row, closed=position)
+            self._drafts[pending[-1]] = replace(self._drafts[pending[-1]], row=row, closed=closed)
         else:
-            self._drafts.append(TakeDraft(row, closed=position))
+            self._drafts.append(TakeDraft(row, closed=closed))
 
     def left_open(self) -> list[Take]:
         """Every take that the end of the task has to close, earlier runs' too."""

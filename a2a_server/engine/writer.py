@@ -151,8 +151,14 @@ class Writer:
         else:
             for entry, outcome in zip(batch, turn.outcomes, strict=True):
                 _settle(entry, outcome)
-            if bells := turn.turn.bells:
-                await self._tell(bells, turn.turn.hints, turn.turn.alarm)
+            await self._spread(turn.turn)
+
+    async def _spread(self, turn: Turn) -> None:
+        try:
+            if bells := turn.bells:
+                await self._tell(bells, turn.hints, turn.alarm)
+        except Exception:  # noqa: BLE001 - the writer must not end with whoever listens
+            _log.exception("News of a turn could not be spread; polls find it.")
 
     async def _persist(self, turn: _GroupTurn) -> None:
         loop = asyncio.get_running_loop()
@@ -225,7 +231,10 @@ class _GroupTurn:
 
 def _settle(entry: _Entry, outcome: Any) -> None:  # noqa: ANN401 - each operation has its own result
     if entry.settled is not None:
-        entry.settled(outcome)
+        try:
+            entry.settled(outcome)
+        except Exception:  # noqa: BLE001 - the writer must not end with whoever posted
+            _log.exception("What follows from %s failed.", type(entry.operation).__name__)
     if entry.future.done():
         return
     if isinstance(outcome, BaseException):

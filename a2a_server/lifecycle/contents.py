@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from a2a_server.model.objects import File, Part, Text
+from a2a_server.codec import canonical
+from a2a_server.model.objects import Data, File, Part, Text
 
 
 def joined(chunks: Iterable[Sequence[Part]]) -> tuple[Part, ...]:
@@ -52,6 +53,17 @@ def _join(run: list[Part]) -> Part:
     if isinstance(first, File):
         return replace(first, raw=b"".join(part.raw or b"" for part in run if isinstance(part, File)))
     return first
+
+
+def weight(part: Part) -> int:
+    """About how many bytes a part holds in memory."""
+    match part:
+        case Text():
+            return len(part.text)
+        case File():
+            return len(part.raw or b"")
+        case Data():
+            return len(canonical(part.data))
 
 
 def content(part: Part) -> bytes | None:

@@ -32,11 +32,17 @@ from a2a_server.policy import (
     alarm,
 )
 
+ROW_FORMAT = 1
+"""The format of task rows that this version writes and can run."""
 
-def lease(turn: Turn, row: TaskRow, worker: Key) -> TaskRow:
-    """Give a READY task to a worker; the first claim makes it WORKING."""
+
+def lease(turn: Turn, row: TaskRow, worker: Key, grace: int) -> TaskRow:
+    """Give a READY task to a worker; the first claim makes it WORKING.
+
+    grace: how long the worker lets a run clean up that it stopped, microseconds.
+    """
     timeout = round(decode_spec(row.spec).timeout_seconds * SECOND)
-    due_at = alarm(turn.now + timeout, row.deadline_at) + SWEEP_SLACK
+    due_at = alarm(turn.now + timeout, row.deadline_at) + grace + SWEEP_SLACK
     row = row._replace(worker=worker, fence=row.fence + 1)
     if row.state is State.WORKING:
         row = turn.put(moved(row, State.WORKING, Phase.LEASED)._replace(due_at=due_at))
@@ -56,7 +62,8 @@ class Claimed:
 class Claim:
     """Lease up to `limit` tasks of `queues` to `worker`.
 
-    hinted: where to look first. suspects: whether it may take one task that has crashed its workers before.
+    hinted: where to look first. suspects: whether it may take one task that has crashed its workers before. grace: see
+    `lease`.
     """
 
     worker: Key
@@ -64,12 +71,14 @@ class Claim:
     limit: int
     hinted: tuple[Key, ...] = ()
     suspects: bool = True
+    grace: int = 0
     urgent: bool = True
     weight: int = 512
 
     def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
         """Candidates, and whom a gate that they leave unused could take instead."""
         needs.claims.append(self._need)
+        needs.workers.add(self.worker)
         needs.held = max(needs.held, self.limit)
 
     @property
@@ -78,13 +87,17 @@ class Claim:
         return ClaimNeed(self.queues, self.limit, self.hinted, crashes)
 
     def decide(self, turn: Turn) -> Claimed:
-        """Never raises: an empty claim means "ask again later"."""
+        """Never raises: an empty claim means "ask again later". A worker that was declared dead gets nothing."""
+        if turn.is_dead(self.worker):
+            return Claimed((), more=False)
         taken: list[TaskRow] = []
         suspects = self.suspects
         passed = False
         for key in turn.candidates(self._need):
             row = turn.rows[key]
             suspect = row.crashes >= SUSPECT_CRASHES
+            if row.format > ROW_FORMAT:  # written by newer code, which will run it
+                continue
             if row.phase is not Phase.READY or (suspect and not suspects):
                 passed = True
                 continue
@@ -93,7 +106,7 @@ class Claim:
                 passed = True
                 continue
             suspects = suspects and not suspect
-            taken.append(lease(turn, row, self.worker))
+            taken.append(lease(turn, row, self.worker, self.grace))
             if len(taken) == self.limit:
                 break
         return Claimed(tuple(taken), more=passed or len(taken) == self.limit)
@@ -187,11 +200,11 @@ class Report:
         overflow = self._overflows(self.last_n)
         if self.end is not None or overflow:
             needs.held += 1
-        if overflow or (self.end is not None and self.end.kind in RESUMED):
+        if overflow or (self.end is not None and (self.end.kind in RESUMED or not self.takes)):
             needs.takes.add(self.key)
 
     def _overflows(self, last_n: int) -> bool:
-        return last_n + len(self.drafts) >= self.max_events
+        return last_n + sum(draft.kind is not None for draft in self.drafts) >= self.max_events
 
     def decide(self, turn: Turn) -> Reported:
         """Raises LeaseLost when the run no longer holds the task."""

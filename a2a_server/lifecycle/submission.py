@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
-from a2a_server.lifecycle.runs import lease
+from a2a_server.lifecycle.runs import ROW_FORMAT, lease
 from a2a_server.lifecycle.states import INTERRUPTED
 from a2a_server.lifecycle.turn import PLAIN_STATUS, Turn, ended
-from a2a_server.model.objects import Generation, Lane, Phase, Scope, State
+from a2a_server.model.objects import OPTIONS_URI, Generation, Lane, Phase, Scope, State
 from a2a_server.model.rows import NO_KEY, FairKey, Key, MessageRow, SentKey, SentRow, TaskName, TaskRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import ahead, alarm
 
-ROW_FORMAT = 1
 MAX_RANK = 2**53
 
 
@@ -43,7 +42,7 @@ class Submit:
     used when neither names one. message_id: the client's, or the content's hash where its generation has none. digest:
     hash of the canonical request. window: how long a repeat is recognised, microseconds (0 = never). starts_at and
     deadline_at: moments (0 = none). worker: whose reserved slot runs the task at once
-    if nothing is ahead (NO_KEY = none).
+    if nothing is ahead (NO_KEY = none); grace: see `runs.lease`.
     """
 
     key: Key
@@ -67,6 +66,7 @@ class Submit:
     starts_at: int = 0
     deadline_at: int = 0
     worker: Key = NO_KEY
+    grace: int = 0
 
     @property
     def urgent(self) -> bool:
@@ -97,6 +97,8 @@ class Submit:
         needs.queues.add(self.queue)
         needs.fair.add(FairKey(shard, self.queue, self.lane, self.scope.tenant, self.scope.owner))
         needs.gates.update(self.gates)
+        if self.worker:
+            needs.workers.add(self.worker)
 
     def decide(self, turn: Turn) -> Submitted:
         """Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
@@ -105,7 +107,9 @@ class Submit:
         if self.task_id:
             self._refuse_words(turn)
         if self.deadline_at and self.deadline_at <= turn.now:
-            raise InvalidParams("The deadline has passed; give a later one or none.", path="deadline")
+            raise InvalidParams(
+                "The deadline has passed; give a later one or none.", path=f'metadata["{OPTIONS_URI}"].deadline'
+            )
         return self._create(turn)
 
     def _repeat(self, turn: Turn) -> Submitted | None:
@@ -184,9 +188,11 @@ class Submit:
         if self.window:
             turn.remember_sent(SentRow(*self.sent_key, self.digest, row.key, at_n, turn.now + self.window))
         if direct:
-            row = lease(turn, row, self.worker)
+            row = lease(turn, row, self.worker, self.grace)
         return Submitted(row, at_n, leased=direct)
 
     def _direct(self, turn: Turn) -> bool:
         last = (self.lane, MAX_RANK, self.key)
-        return not (ahead(turn.heads, self.queue, self.lane) or turn.closed(self.gates, last))
+        return not turn.is_dead(self.worker) and not (
+            ahead(turn.heads, self.queue, self.lane) or turn.closed(self.gates, last)
+        )

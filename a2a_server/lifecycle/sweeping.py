@@ -17,6 +17,9 @@ from a2a_server.model.rows import GateRow, JournalKind, Key, TaskRow, WorkerRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import room
 
+WAKE_LIMIT = 1000
+"""Tasks that a lifted limit wakes at once; the sweeper wakes the rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
@@ -156,7 +159,7 @@ class SetGate:
         """The gate, what it holds and what uses it."""
         needs.gates.add(self.key)
         needs.recount.add(self.key)
-        needs.held = max(needs.held, self.capacity or 0)
+        needs.held = max(needs.held, WAKE_LIMIT if self.capacity is None else self.capacity)
 
     def decide(self, turn: Turn) -> GateRow:
         """The gate as it is now."""

@@ -140,6 +140,11 @@ class Turn:
                     return name
         return ""
 
+    def is_dead(self, worker: Key) -> bool:
+        """Whether the worker was declared dead, which is for ever."""
+        row = self._workers.get(worker)
+        return row is not None and row.dead
+
     def candidates(self, need: ClaimNeed) -> tuple[Key, ...]:
         """What the claim that named `need` may look at, best first."""
         return self._claims[need]

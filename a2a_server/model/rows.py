@@ -101,10 +101,8 @@ class JournalKind(IntEnum):
     CRASH = 3
     HANDED_BACK = 4
     CANCEL_ASKED = 5
-    HELD = 6
-    LOG = 7
-    CHECKPOINT = 8
-    PROMOTED = 9
+    LOG = 6
+    PROMOTED = 7
 
 
 class JournalRow(NamedTuple):

@@ -18,7 +18,15 @@ from a2a_server.agent import choose
 from a2a_server.codec import canonical, encode, encode_spec, pack_message
 from a2a_server.engine.engine import Engine, new_key
 from a2a_server.engine.stream import LoggedEvent, Watch
-from a2a_server.errors import Draining, InvalidParams, TaskNotCancelable, TaskNotFound, UnsupportedOperation
+from a2a_server.errors import (
+    Draining,
+    InvalidParams,
+    Overloaded,
+    StoreUnavailable,
+    TaskNotCancelable,
+    TaskNotFound,
+    UnsupportedOperation,
+)
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.states import TERMINAL, settled
 from a2a_server.lifecycle.submission import Submit, Submitted
@@ -57,9 +65,10 @@ class Operations:
 
         Raises TaskNotFound, UnsupportedOperation, InvalidParams, Overloaded.
         """
+        request = _identified(request)
         submit, skill = self._submission(scope, request)
         with self._engine.hub.watch(submit.key) as watch:
-            submitted = await self._submit(submit, skill, request)
+            submitted = await self._submit(submit, skill, request.message)
             if submitted.row.key == submit.key:
                 return await self._answer(watch, submitted, request)
         with self._engine.hub.watch(submitted.row.key) as watch:
@@ -70,12 +79,13 @@ class Operations:
 
         Raises as `send` does, before anything is streamed.
         """
+        request = _identified(request)
         submit, skill = self._submission(scope, request)
-        submitted = await self._submit(submit, skill, request)
+        submitted = await self._submit(submit, skill, request.message)
         row = submitted.row
-        start = submitted_task(row, request.message) if request.after is None else None
-        after = 1 if request.after is None else _checked(request.after, row)
-        return self._stream(row, start, after, until_interrupted=True)
+        if submitted.repeat and request.after is not None:
+            return self._stream(row, None, _checked(request.after, row), until_interrupted=True)
+        return self._stream(row, submitted_task(row, request.message), 1, until_interrupted=True)
 
     async def get(self, scope: Scope, request: GetRequest) -> Task:
         """The task as it is. Raises TaskNotFound."""
@@ -130,19 +140,22 @@ class Operations:
                 await self._engine.hub.settle(watch, submitted.at_n)
         return await self._view(submitted.row.key, request.history_length)
 
-    async def _submit(self, submit: Submit, skill: SkillSpec, request: SendRequest) -> Submitted:
+    async def _submit(self, submit: Submit, skill: SkillSpec, message: Message) -> Submitted:
         worker = self._engine.worker
-        reserved = submit.worker != NO_KEY
+        reserved = NO_KEY
+        if not (submit.delay or submit.starts_at) and worker.reserve(skill.id):
+            reserved = worker.id
+            submit = replace(submit, worker=reserved)
 
         def settle(outcome: Submitted | BaseException) -> None:
             if isinstance(outcome, Submitted) and outcome.leased:
-                worker.begin(outcome.row, request.message)
+                worker.begin(outcome.row, message)
             elif reserved:
-                worker.release(skill.id)
+                worker.release(skill.id, doubt=reserved if isinstance(outcome, StoreUnavailable) else NO_KEY)
 
         try:
             posted = self._engine.writer.post(submit, settle)
-        except Exception:
+        except Overloaded:
             if reserved:
                 worker.release(skill.id)
             raise
@@ -150,13 +163,11 @@ class Operations:
 
     def _submission(self, scope: Scope, request: SendRequest) -> tuple[Submit, SkillSpec]:
         agent, limits = self._engine.agent, self._engine.limits
-        options, message = request.options, _identified(request.message)
+        options, message = request.options, request.message
         skill = choose(self._engine.runner.skills, options.skill)
         queue = queue_of(agent, skill.id)
         packed = pack_message(message)
         digest = _digest(packed, request)
-        delayed = bool(options.delay_seconds or options.run_at)
-        worker = self._engine.worker
         submit = Submit(
             key=new_key(),
             scope=scope,
@@ -185,7 +196,7 @@ class Operations:
             delay=round(options.delay_seconds * SECOND),
             starts_at=microseconds(options.run_at) if options.run_at else 0,
             deadline_at=microseconds(options.deadline) if options.deadline else 0,
-            worker=worker.id if not delayed and worker.reserve(skill.id) else NO_KEY,
+            grace=round(limits.cancel_grace_seconds * SECOND),
         )
         return submit, skill
 
@@ -236,9 +247,13 @@ def _checked(after: int, row: TaskRow) -> int:
     return after
 
 
-def _identified(message: Message) -> Message:
+def _identified(request: SendRequest) -> SendRequest:
     """Later generations show ids that v0.1 messages do not have; theirs is the hash of their content."""
-    return message if message.id else replace(message, id=hashlib.sha256(canonical(pack_message(message))).hexdigest())
+    message = request.message
+    if message.id:
+        return request
+    digest = hashlib.sha256(canonical(pack_message(message))).hexdigest()
+    return replace(request, message=replace(message, id=digest))
 
 
 def _digest(packed: object, request: SendRequest) -> bytes:
@@ -248,5 +263,6 @@ def _digest(packed: object, request: SendRequest) -> bytes:
         if options.model_fields_set
         else {}
     )
-    named = [packed, asked, request.metadata, request.context_id, request.task_id]
+    context = "" if request.generation is Generation.V01 else request.context_id  # core.md 3: the message alone
+    named = [packed, asked, request.metadata, context, request.task_id]
     return hashlib.sha256(canonical(named)).digest()

@@ -6,7 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from a2a_server.codec import decode, decode_event, decode_parts, decode_spec, decode_status, unpack_message
+from a2a_server.codec import (
+    decode,
+    decode_about,
+    decode_event,
+    decode_parts,
+    decode_spec,
+    decode_status,
+    unpack_message,
+)
 from a2a_server.errors import ObjectMissing
 from a2a_server.lifecycle.contents import joined
 from a2a_server.lifecycle.states import status_word
@@ -16,6 +24,7 @@ from a2a_server.model.objects import (
     JsonObject,
     Message,
     Part,
+    Phase,
     State,
     Status,
     Task,
@@ -37,7 +46,7 @@ def submitted_task(row: TaskRow, message: Message) -> Task:
         n=1,
         history=(_placed(message, row),),
         metadata=decode_spec(row.spec).metadata,
-        info=_info(row._replace(state=State.SUBMITTED)),
+        info=_info(row._replace(state=State.SUBMITTED, phase=Phase.READY)),
     )
 
 
@@ -76,8 +85,10 @@ async def _artifact(row: ArtifactRow, chunks: Iterable[ArtifactEvent], store: Ar
     parts = decode_parts(row.body) if row.body else joined(event.artifact.parts for event in chunks)
     if row.location:
         parts = tuple([await _with_text(part, row.location, store) for part in parts])
-    artifact = first.artifact if first is not None else Artifact(row.name, ())
-    return replace(artifact, parts=parts, ordinal=row.id, closed=row.closed)
+    if first is not None:
+        return replace(first.artifact, parts=parts, closed=row.closed)
+    description, metadata = decode_about(row.body) if row.body else ("", None)
+    return Artifact(row.name, parts, description, metadata, ordinal=row.id, closed=row.closed)
 
 
 async def _with_text(part: Part, location: str, store: ArtifactStore) -> Part:

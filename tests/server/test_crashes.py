@@ -10,6 +10,7 @@ import pytest
 
 from a2a_server import Agent, TaskContext
 from a2a_server.testing import connect
+from tests.server.waiting import until
 
 WORDS = [f"word {index} " for index in range(4)]
 WHOLE = "".join(WORDS)
@@ -179,9 +180,10 @@ async def test_suspects_run_one_at_a_time() -> None:
     async with connect(agent) as server:
         tasks = [await server.send(f"suspect {index}", blocking=False) for index in range(3)]
         for _ in range(2):
+            await until(lambda: len(running) == 3)
+            running.clear()
             async with asyncio.timeout(10):
                 await server.crash_worker()
-            running.clear()
         turn.set()
         clean = await server.send("clean")
         assert clean["status"]["state"] == DONE

@@ -1,0 +1,272 @@
+"""One leased task in this process, from its lease to its committed end.
+
+Theory of operation
+-------------------
+A run learns its task's earlier life (`_prepared`), lets the runner handle it, and ends it (`_finish`). Whatever
+happens, it leaves in one of three ways, and then it is `over`: its end is committed; the lease is somebody else's; or
+the store did not take its end, and the worker retires so that others find the task orphaned.
+
+Being stopped: the handler is canceled once, and for `cancel_grace_seconds` it may clean up. After that the task ends
+without it: what it still says is refused, and the run stays in its slot until the handler returns. An exception that
+comes while the handler is being stopped is taken for part of the stopping, unless it is the agent's own word (`Reject`,
+`Fail`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from a2a_server.codec import decode, unpack_message
+from a2a_server.engine import outcomes
+from a2a_server.engine.attempt import RunningAttempt, view_of
+from a2a_server.engine.limits import Limits
+from a2a_server.engine.writer import Writer
+from a2a_server.errors import ClientError, Fail, LeaseLost, Reject, Retry, StoreUnavailable
+from a2a_server.lifecycle.runs import End, EndKind, Report
+from a2a_server.model.objects import Message, Phase
+from a2a_server.model.queries import Snapshot
+from a2a_server.model.rows import Key, TaskRow
+from a2a_server.model.runs import SkillSpec, Stopping
+from a2a_server.policy import SECOND, SUSPECT_CRASHES
+from a2a_server.ports import AgentRunner, ArtifactStore, TaskStore
+
+FINISH_TRIES: Final = 3
+"""How often an end is replaced because artifacts of the run could not be stored."""
+
+_log = logging.getLogger("a2a_server.engine.run")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all runs of a worker share."""
+
+    runner: AgentRunner
+    store: TaskStore
+    writer: Writer
+    artifacts: ArtifactStore
+    limits: Limits
+    new_key: Callable[[], Key]
+    clock: Callable[[], int]
+    random: Random
+
+
+class Run:
+    """Begins at once. Concurrency: belongs to the event loop.
+
+    message: the task's only message, where it is at hand; else the store is asked. retire: the store did not take what
+    the run had to say. left: called once, when the handler has returned and the slot is free.
+    """
+
+    def __init__(
+        self,
+        row: TaskRow,
+        skill: SkillSpec,
+        shop: Workshop,
+        message: Message | None,
+        *,
+        retire: Callable[[], None],
+        left: Callable[[Run], None],
+    ) -> None:
+        self.row = row
+        self.skill = skill
+        self.over = False
+        self._shop = shop
+        self._retire = retire
+        self._ending = False
+        self._stopping: Stopping | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._attempt = None if message is None else self._new_attempt((message,))
+        self._finishing: asyncio.Task[None] | None = None
+        self._task = asyncio.get_running_loop().create_task(self._execute())
+        self._task.add_done_callback(lambda task: self._leave(task, left))
+
+    @property
+    def suspect(self) -> bool:
+        """Whether earlier runs of the task ended with their workers."""
+        return self.row.crashes >= SUSPECT_CRASHES
+
+    def judge(self, fence: int, phase: Phase, cancel_at: int) -> None:
+        """Take in how the task stands: stop when cancellation was asked for, drop what is no longer this run's."""
+        if self._ending or fence < self.row.fence:
+            return
+        if fence > self.row.fence or phase is not Phase.LEASED:
+            self.drop()
+        elif cancel_at:
+            self.stop(Stopping.CANCELED)
+
+    def stop(self, reason: Stopping) -> None:
+        """Cancel the handler; only the first reason counts."""
+        if self._ending or self._stopping is not None:
+            return
+        self._tell(reason)
+        self._task.cancel()
+        grace = self._shop.limits.cancel_grace_seconds
+        self._timers.append(asyncio.get_running_loop().call_later(grace, self._end_without))
+
+    def drop(self) -> None:
+        """The task is no longer this run's: nothing more is written."""
+        if self.over:
+            return
+        self._ending = self.over = True
+        if self._attempt is not None:
+            self._attempt.lose()
+        if self._stopping is None:
+            self._tell(Stopping.LEASE_LOST)
+            self._task.cancel()
+
+    def _leave(self, task: asyncio.Task[None], left: Callable[[Run], None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("A run broke off.", exc_info=error, extra=self._named)
+        left(self)
+
+    def _tell(self, reason: Stopping) -> None:
+        self._stopping = reason
+        if self._attempt is not None:
+            self._attempt.stopping = reason
+
+    def _end_without(self) -> None:
+        end = outcomes.stopped(self._stopping)
+        if not self._ending and end is not None:
+            self._ending = True
+            _log.warning("A handler did not stop within the grace; its task ends without it.", extra=self._named)
+            self._finishing = asyncio.get_running_loop().create_task(self._finish(end))
+
+    async def _execute(self) -> None:
+        try:
+            end = await self._handled()
+            if not self._ending:
+                self._ending = True
+                await self._finish(end)
+            elif self._finishing is not None:
+                await asyncio.wait({self._finishing})
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+
+    async def _handled(self) -> End | None:
+        try:
+            if self._attempt is None:
+                self._attempt = await self._prepared()
+            if self._attempt is None:
+                return None
+            self._limit_time(self._attempt)
+            return outcomes.completed(await self._shop.runner.run(self._attempt))
+        except LeaseLost:
+            return None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a handler may raise anything; outcomes judges it
+            return self._judged(error)
+
+    def _judged(self, error: BaseException) -> End | None:
+        canceled = isinstance(error, asyncio.CancelledError)
+        if canceled or (self._stopping is not None and not isinstance(error, (Reject, Fail))):
+            return outcomes.stopped(self._stopping)
+        error_id = self._shop.new_key().hex()[-12:]
+        if not outcomes.is_expected(error):
+            _log.error("Skill %s raised (error %s).", self.skill.id, error_id, exc_info=error, extra=self._named)
+        return outcomes.raised(error, self.skill, error_id=error_id, jitter=self._shop.random.random())
+
+    async def _prepared(self) -> RunningAttempt | None:
+        snapshot = await self._snapshot()
+        if snapshot is None or snapshot.task.fence != self.row.fence or snapshot.task.phase is not Phase.LEASED:
+            self.drop()
+            return None
+        attempt = self._new_attempt(tuple(unpack_message(decode(message.body)) for message in snapshot.messages))
+        if self.row.fence > 1:
+            attempt.restore(snapshot)
+        if snapshot.task.cancel_at:
+            attempt.stopping = self._stopping = Stopping.CANCELED
+            raise asyncio.CancelledError
+        return attempt
+
+    async def _snapshot(self) -> Snapshot | None:
+        while True:
+            try:
+                return await self._shop.store.snapshot(self.row.key, None)
+            except StoreUnavailable:
+                await asyncio.sleep(self._shop.limits.poll_seconds)
+
+    def _new_attempt(self, history: tuple[Message, ...]) -> RunningAttempt:
+        shop = self._shop
+        return RunningAttempt(
+            self.row,
+            view_of(self.row, history),
+            writer=shop.writer,
+            store=shop.store,
+            artifacts=shop.artifacts,
+            limits=shop.limits,
+            on_lost=self._on_lost,
+        )
+
+    def _limit_time(self, attempt: RunningAttempt) -> None:
+        seconds = attempt.timeout_seconds
+        if attempt.task.deadline is not None:
+            seconds = min(seconds, attempt.task.deadline - self._shop.clock() / SECOND)
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(max(0.0, seconds), self.stop, Stopping.DEADLINE))
+
+    def _on_lost(self, error: Exception) -> None:
+        if isinstance(error, LeaseLost):
+            self.drop()
+        elif isinstance(error, StoreUnavailable):
+            self._retire()
+        elif not self._ending:
+            _log.error("What a run said was refused by the store.", exc_info=error, extra=self._named)
+            self._task.cancel()
+
+    async def _finish(self, end: End | None) -> None:
+        attempt = self._attempt
+        lost = None if attempt is None else attempt.lost
+        if lost is not None and not isinstance(lost, (LeaseLost, StoreUnavailable)):
+            end = End(EndKind.FAILED, "What the agent said could not be stored; the task ends without it.")
+        elif lost is not None or end is None:
+            self.over = True
+            return
+        try:
+            if attempt is None or lost is not None:
+                await self._report(end)
+            else:
+                await self._commit(attempt, end)
+        except LeaseLost:
+            pass
+        except (StoreUnavailable, ClientError):
+            self._retire()
+        except Exception:  # noqa: BLE001 - whatever keeps an end from being stored, the task must not stay leased
+            _log.exception("The end of a run could not be stored.", extra=self._named)
+            await self._end_plainly()
+        finally:
+            self.over = True
+            if attempt is not None:
+                attempt.lose()
+
+    async def _commit(self, attempt: RunningAttempt, end: End) -> None:
+        for _ in range(FINISH_TRIES):
+            try:
+                await attempt.finish(end)
+            except (Fail, Retry) as error:
+                end = outcomes.raised(error, self.skill, error_id="", jitter=self._shop.random.random())
+            else:
+                return
+        await self._report(end)
+
+    async def _report(self, end: End) -> None:
+        await self._shop.writer.submit(Report(self.row.key, self.row.fence, end=end, retries=self._shop.limits.retries))
+
+    async def _end_plainly(self) -> None:
+        try:
+            await self._report(End(EndKind.FAILED, "The run ended in a way that could not be stored."))
+        except LeaseLost:
+            pass
+        except Exception:  # noqa: BLE001 - the last resort: the task is left to be found orphaned
+            _log.exception("A run could not be ended at all.", extra=self._named)
+            self._retire()
+
+    @property
+    def _named(self) -> dict[str, str]:
+        return {"task": self.row.id}
