@@ -186,9 +186,16 @@ async def serve_in_loop(system: System, on_ready: Callable[[Server], None], *, s
 @contextmanager
 def _stopped_by_signals(server: Server, system: System) -> Iterator[None]:
     def stop() -> None:
+        worker = system.engine.worker
         if server.should_exit:
             server.force_exit = True
-            system.engine.worker.hurry()
+            worker.hurry()
+        elif worker.running:
+            _log.info(
+                "Stopping: %d running tasks have up to %g s; a second signal hands them back at once.",
+                worker.running,
+                system.settings.drain_seconds,
+            )
         server.should_exit = True
 
     loop = asyncio.get_running_loop()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from a2a_server.errors import ConfigurationError
 
+_MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, section 1.3
+
 
 class FileLock:
     """One process at a time serves `database`: an exclusive `flock` on the file `<database>.lock` beside it.
@@ -27,12 +29,15 @@ class FileLock:
         """The lock is held. Idempotent.
 
         Raises:
-            ConfigurationError: Another process holds it, or the lock file cannot be opened.
+            ConfigurationError: Another process holds it, the lock file cannot be opened, or what is there is no
+                database.
         """
         if self._file is not None:
             return
         path = self._database.with_name(f"{self._database.name}.lock")
+        self._refuse_foreign()
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ConfigurationError(f"{path}: {error.strerror}; the database needs a writable directory") from error
@@ -44,6 +49,17 @@ class FileLock:
                 f"another server process serves {self._database}: stop it, or give this one another --store"
             ) from error
         self._file = file
+
+    def _refuse_foreign(self) -> None:
+        try:
+            with self._database.open("rb") as file:
+                head = file.read(len(_MAGIC))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise ConfigurationError(f"{self._database}: {error.strerror}; name another --store") from error
+        if head and head != _MAGIC:
+            raise ConfigurationError(f"{self._database} is no SQLite database; name another file as --store")
 
     def release(self) -> None:
         """The lock is free. Idempotent."""

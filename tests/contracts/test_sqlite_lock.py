@@ -55,6 +55,21 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="writable directory"):
-        FileLock(tmp_path / "missing" / "tasks.db").acquire()
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=r"file.* name another --store"):
+        FileLock(tmp_path / "file" / "tasks.db").acquire()
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("root:x:0:0")
+    with pytest.raises(ConfigurationError, match="passwd is no SQLite database; name another file"):
+        FileLock(tmp_path / "passwd").acquire()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["passwd"]
+
+
+def test_a_missing_directory_is_made(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "new" / "place" / "tasks.db")
+    lock.acquire()
+    lock.release()
+    assert (tmp_path / "new" / "place").is_dir()
