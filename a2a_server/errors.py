@@ -88,19 +88,6 @@ class ContentTypeNotSupported(ClientError):
     code, reason, default = -32005, "CONTENT_TYPE_NOT_SUPPORTED", "Incompatible content types"
 
 
-class ExtendedCardNotConfigured(ClientError):
-    """The card has no extended form."""
-
-    code, reason = -32007, "EXTENDED_AGENT_CARD_NOT_CONFIGURED"
-    default = "Extended agent card is not configured"
-
-
-class ExtensionSupportRequired(ClientError):
-    """The card requires an extension that the request did not activate."""
-
-    code, reason, default = -32008, "EXTENSION_SUPPORT_REQUIRED", "A required extension is not activated"
-
-
 class VersionNotSupported(ClientError):
     """`A2A-Version` names a version that is not served, or one that does not have the method."""
 

@@ -224,6 +224,14 @@ def local_path(address: str) -> Path:
     return Path("/" + rest.lstrip("/") if rest.startswith("/") else rest)
 
 
+_PLAIN = (
+    ("Input should", "must"),
+    ("less than or equal to", "at most"),
+    ("greater than or equal to", "at least"),
+    ("be greater than", "be above"),
+)
+
+
 def _read(config: Path) -> dict[str, object]:
     try:
         text = config.read_text(encoding="utf-8")
@@ -259,6 +267,8 @@ def _unknown(names: Iterable[str], where: str, prefix: str = "") -> Iterator[str
 def _faults(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_input=False):
         rule = fault["msg"].removeprefix("Value error, ")
+        for theirs, ours in _PLAIN:
+            rule = rule.replace(theirs, ours)
         name = ".".join(map(str, fault["loc"]))
         origin = origins.get(name)
         yield f"{name} ({origin}): {rule}" if origin else rule

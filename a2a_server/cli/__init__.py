@@ -11,14 +11,18 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
 
 from a2a_server.cli.failures import CommandError, Exit
 from a2a_server.cli.output import say
 from a2a_server.errors import ConfigurationError
+
+LIKE = 0.7
+"""How like a known option an unknown one must be to be taken for it."""
 
 _EPILOGUE = "--debug, anywhere on the line, shows where an error came from."
 
@@ -35,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as error:
         code, text = error.exit, str(error)
         failure: BaseException = error
+    except UnknownOptionError as error:
+        code, text, failure = Exit.USAGE, _unknown_option(error), error
     except (ConfigurationError, CycloptsError) as error:
         code, text, failure = Exit.USAGE, str(error), error
     except KeyboardInterrupt:
@@ -51,6 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exception(failure)
     say(f"a2a-server: {text}")
     return code
+
+
+def _unknown_option(error: UnknownOptionError) -> str:
+    given = (error.token.keyword or error.token.value).partition("=")[0]
+    if not given.startswith("--"):
+        return str(error)
+    names = [name for argument in error.argument_collection if argument.parse for name in argument.names]
+    near = get_close_matches(given.strip("-"), [name.strip("-") for name in names], n=1, cutoff=LIKE)
+    hint = f"did you mean --{near[0]}?" if near else "--help lists all"
+    return f"unknown option {given}; {hint}"
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:

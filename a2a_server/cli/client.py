@@ -11,7 +11,6 @@ import base64
 import json
 import mimetypes
 import os
-import shlex
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
@@ -25,6 +24,7 @@ from cyclopts import Parameter
 from a2a_server.cli import output
 from a2a_server.cli.failures import CommandError, Exit, UnreachableError, UsageError, WaitedTooLongError
 from a2a_server.cli.follow import ASKING, ENDED, Follower, immediately, state_of
+from a2a_server.cli.invoked import command
 from a2a_server.cli.rpc import DEFAULT_URL, BrokenError, Connection, Json
 from a2a_server.model.objects import OPTIONS_URI
 
@@ -54,7 +54,7 @@ class Target:
 def send(
     text: str | None = None,
     /,
-    *,
+    *more: Annotated[str, Parameter(show=False)],
     stream: bool = False,
     task_id: str = "",
     context: str = "",
@@ -70,7 +70,8 @@ def send(
     Ends with 1 if the task fails, is rejected or canceled. Ctrl-C leaves the task running.
 
     Args:
-        text: What to say; after -- it may begin with a hyphen.
+        text: What to say; after -- it may begin with a hyphen. Without it, --data and --file: what comes on stdin.
+        more: Never given; only there to say what to do instead.
         stream: Show text and progress as they come.
         task_id: Answer this task, which asks for something.
         context: Continue this conversation.
@@ -84,9 +85,13 @@ def send(
     target = target or Target()
     if stream and no_wait:
         raise UsageError("--stream waits for the task, --no-wait does not; give one of them")
+    if more:
+        raise UsageError(f"quote the text: {command('send', ' '.join((text or '', *more)))}")
+    if text is None and data is None and not file:
+        text = _piped()
     parts = _parts(text, data, file or [])
     if not parts and not skill:
-        raise UsageError('there is nothing to send; give a text, --data or --file: a2a-server send "hello"')
+        raise UsageError(f"there is nothing to send; give a text, --data or --file: {command('send', 'hello')}")
     parts = parts or [{"data": {}}]  # a skill may need no arguments, a message has at least one part
     message: Json = {"messageId": str(uuid.uuid4()), "role": "ROLE_USER", "parts": parts}
     message |= {key: value for key, value in (("taskId", task_id), ("contextId", context)) if value}
@@ -94,7 +99,7 @@ def send(
     params: Json = {"message": message} | ({"metadata": {OPTIONS_URI: options}} if options else {})
     if no_wait:
         return _call(target, "SendMessage", immediately(params), _show_sent)
-    return _follow(target, lambda to: Follower(to, send=params, task_id=task_id), live=stream)
+    return _follow(target, lambda to, note: Follower(to, send=params, task_id=task_id, notice=note), live=stream)
 
 
 def get(id: str, /, *, history: int | None = None, target: Target | None = None) -> int:
@@ -133,7 +138,16 @@ def subscribe(id: str, /, *, after: int | None = None, target: Target | None = N
     """
     if after is not None and after < 0:
         raise UsageError("--after is the number of an event, 0 or more")
-    return _follow(target or Target(), lambda to: Follower(to, task_id=id, after=after), live=True)
+    return _follow(target or Target(), lambda to, note: Follower(to, task_id=id, after=after, notice=note), live=True)
+
+
+def _piped() -> str | None:
+    if sys.stdin is None or sys.stdin.isatty():
+        return None
+    try:
+        return sys.stdin.buffer.read().decode().removesuffix("\n") or None
+    except UnicodeDecodeError as error:
+        raise UsageError("what comes on stdin is no UTF-8 text; send it with --file") from error
 
 
 def _parts(text: str | None, data: str | None, files: list[Path]) -> list[Json]:
@@ -168,14 +182,14 @@ def _call(target: Target, method: str, params: Json, show: Callable[[Json], None
     return _run(target, work, lambda: "")
 
 
-def _follow(target: Target, begin: Callable[[Connection], Follower], *, live: bool) -> int:
+def _follow(target: Target, begin: Callable[[Connection, output.Note], Follower], *, live: bool) -> int:
     following: list[Follower] = []
 
     async def work() -> int:
         async with _connection(target) as connection:
-            follower = begin(connection)
-            following.append(follower)
             with _view(target, live=live) as view:
+                follower = begin(connection, view.note)
+                following.append(follower)
                 async with aclosing(follower.items()) as items:
                     async for item in items:
                         view.show(item)
@@ -253,7 +267,7 @@ def _way_back(target: Target, following: list[Follower]) -> str:
 
 def _command(target: Target, *words: str) -> str:
     where = () if target.url in {DEFAULT_URL, os.environ.get("A2A_URL")} else ("--url", target.url)
-    return shlex.join(("a2a-server", *words, *where))
+    return command(*words, *where)
 
 
 def _connection(target: Target) -> Connection:

@@ -31,6 +31,7 @@ class Follower:
     """Follows what one message starts, or one task that exists.
 
     task_id, n: the task and the number of its last event, as far as known; where to go on when this one stops.
+    notice: told once when the connection is lost and tried again.
     status, message: the last status, or the agent's direct answer, which is instead of a task.
     """
 
@@ -42,6 +43,7 @@ class Follower:
         task_id: str = "",
         after: int | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.task_id = task_id
         self.n = after
@@ -50,6 +52,7 @@ class Follower:
         self._connection = connection
         self._send = send
         self._pause = pause
+        self._notice = notice
         self._begun = False
         self._subscribed = False
         self._polls = False
@@ -82,9 +85,14 @@ class Follower:
                     raise
                 reason = str(error)
             failed += 1
-            if failed > TRIES:
-                raise UnreachableError(f"lost {self._connection.url}: {reason}")
-            await self._pause(min(LONGEST_PAUSE_SECONDS, 0.25 * 2 ** max(0, failed - 1)))
+            await self._before_retry(failed, reason)
+
+    async def _before_retry(self, failed: int, reason: str) -> None:
+        if failed > TRIES:
+            raise UnreachableError(f"lost {self._connection.url}: {reason}")
+        if failed == 1:
+            self._notice("connection lost, trying again")
+        await self._pause(min(LONGEST_PAUSE_SECONDS, 0.25 * 2 ** max(0, failed - 1)))
 
     async def _open(self) -> AsyncGenerator[Item, None]:
         if self._polls:

@@ -17,7 +17,7 @@ class LiveView:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
-        self._plain = Plain(self._write, self._note)
+        self._plain = Plain(self._write, self.note)
         self._line = ""
         self._progress = Progress(
             SpinnerColumn(),
@@ -65,7 +65,8 @@ class LiveView:
         for line in whole:
             self._console.print(Text(line), soft_wrap=True)
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """A dim line above the bar."""
         self._console.print(Text(text, style="dim"), soft_wrap=True)
 
     def _render(self) -> Group:

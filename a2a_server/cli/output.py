@@ -17,6 +17,7 @@ from a2a_server.model.objects import PROGRESS_URI
 
 Json: TypeAlias = dict[str, Any]
 Write: TypeAlias = Callable[[str], object]
+Note: TypeAlias = Callable[[str], None]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SPEAKING = {"TASK_STATE_COMPLETED", "TASK_STATE_INPUT_REQUIRED", "TASK_STATE_AUTH_REQUIRED"}
@@ -208,6 +209,9 @@ class View(Protocol):
     def show(self, item: Json) -> None:
         """One item of the stream."""
 
+    def note(self, text: str) -> None:
+        """What people should know about the stream itself."""
+
 
 class JsonLines:
     """Every item as it came, one a line."""
@@ -222,6 +226,10 @@ class JsonLines:
         """One line."""
         emit_json(item)
 
+    def note(self, text: str) -> None:
+        """On stderr."""
+        say(text)
+
 
 class Silent:
     """Nothing; what is to be seen is shown afterwards."""
@@ -235,11 +243,15 @@ class Silent:
     def show(self, item: Json) -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
 
 class Plain:
     """Text as it comes, for pipes."""
 
-    def __init__(self, write: Write = emit, note: Write = say) -> None:
+    def __init__(self, write: Write = emit, note: Note = say) -> None:
+        self._note = note
         self._transcript = Transcript(write, note)
         self._words = ""
 
@@ -262,6 +274,10 @@ class Plain:
         if words != self._words:
             self._transcript.line(words)
             self._words = words
+
+    def note(self, text: str) -> None:
+        """Where notes go; the text on stdout goes on behind it."""
+        self._note(text)
 
 
 def progress_of(item: Json) -> Json | None:

@@ -13,6 +13,7 @@ import httpx2
 
 from a2a_server.cli import sse
 from a2a_server.cli.failures import BusyError, CommandError, RpcError, UnauthorizedError, UnreachableError, UsageError
+from a2a_server.cli.invoked import command
 from a2a_server.model.objects import EVENT_URI
 
 Json: TypeAlias = dict[str, Any]
@@ -20,6 +21,7 @@ Json: TypeAlias = dict[str, Any]
 DEFAULT_URL = "http://127.0.0.1:8000"
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 45.0  # three heartbeats of a stream
+MOST_REDIRECTS = 3
 _UNSUPPORTED = -32004
 
 
@@ -62,6 +64,7 @@ class Connection:
             trust_env=not _is_local(parsed.host),  # a proxy for the web must not get what is for this machine
             transport=transport,
         )
+        self._address = parsed
         self._ids = itertools.count(1)
 
     async def __aenter__(self) -> Self:
@@ -94,14 +97,20 @@ class Connection:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
         body = json.dumps(request).encode()
         try:
-            async with self._client.stream("POST", self.url, content=body, headers=headers) as response:
-                if response.status_code != httpx2.codes.OK:
-                    await _refuse(response, self.url)
-                yield response
+            for _ in range(MOST_REDIRECTS):
+                async with self._client.stream("POST", self._address, content=body, headers=headers) as response:
+                    if (moved := _moved(response)) is not None:
+                        self._address = moved
+                        continue
+                    if response.status_code != httpx2.codes.OK:
+                        await _refuse(response, self.url)
+                    yield response
+                    return
+            raise _stranger(self.url, "redirects in a circle")
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol) as error:
             reason = "no answer" if isinstance(error, httpx2.ConnectTimeout) else _reason(error)
             raise UnreachableError(
-                f"cannot reach {self.url} ({reason}). Start a server there, for example with `a2a-server demo`, "
+                f"cannot reach {self.url} ({reason}). Start a server there, for example with `{command('demo')}`, "
                 "or name another with --url."
             ) from error
         except httpx2.ReadTimeout as error:
@@ -113,6 +122,18 @@ class Connection:
 def is_unsupported(error: RpcError) -> bool:
     """The task or the agent does not take the operation now (UnsupportedOperationError)."""
     return error.code == _UNSUPPORTED
+
+
+def _moved(response: httpx2.Response) -> httpx2.URL | None:
+    # A mounted server answers so where the address lacks its last slash. What another origin says is not followed:
+    # it would get the token and the message.
+    location = response.headers.get("location")
+    if response.status_code not in {307, 308} or not location:
+        return None
+    here = response.request.url
+    there = here.join(location)
+    same = (here.scheme, here.host, here.port) == (there.scheme, there.host, there.port)
+    return there if same else None
 
 
 def _is_local(host: str) -> bool:

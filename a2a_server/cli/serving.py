@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 
-from a2a_server.cli.failures import CommandError
+from a2a_server.cli.failures import CommandError, UsageError
+from a2a_server.cli.invoked import command
 from a2a_server.cli.rpc import DEFAULT_URL
 from a2a_server.errors import ConfigurationError, EngineError
 
@@ -26,7 +27,7 @@ Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
 
 def run(
-    target: Annotated[str, Parameter(name="OBJECT")],
+    target: Annotated[str, Parameter(name="OBJECT")] = "",
     /,
     *,
     host: str | None = None,
@@ -58,6 +59,8 @@ def run(
     from a2a_server.cli.loading import load_agent
     from a2a_server.settings import load
 
+    if not target:
+        raise UsageError(f"name an agent, for example echo.py: {command('run', 'echo.py')}")
     settings = load(
         config,
         host=host,
@@ -126,7 +129,7 @@ def welcome(name: str, url: str, text: str, notes: tuple[str, ...] = ()) -> str:
     once = f"{text}-{uuid.uuid4().hex[:8]}"  # v0.1 clients make the task's id
     legacy = {"id": once, "message": {"role": "user", "parts": [{"type": "text", "text": text}]}}
     current = {"message": {"messageId": f"{once}-stream", "role": "ROLE_USER", "parts": [{"text": text}]}}
-    where = "" if url == DEFAULT_URL else f" --url {url}"
+    where = () if url == DEFAULT_URL else ("--url", url)
     lines = [
         f"{name} listens on {url}",
         f"Agent card: {url}{CARD}",
@@ -136,7 +139,7 @@ def welcome(name: str, url: str, text: str, notes: tuple[str, ...] = ()) -> str:
         "",
         f"  {_curl('-s', url, 'tasks/send', legacy)}",
         f"  {_curl('-sN', url, 'SendStreamingMessage', current)}",
-        f"  a2a-server send {shlex.quote(text)} --stream{where}",
+        f"  {command('send', text, '--stream', *where)}",
         "",
         "Ctrl-C stops the server; tasks that run go on at its next start.",
     ]

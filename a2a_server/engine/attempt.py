@@ -76,6 +76,7 @@ class RunningAttempt:
         self._flushing = False
         self._finishing = False
         self._pending = 0
+        self._settled_outputs = 0
         self._moved: set[asyncio.Future[None]] = set()
         self._lost: Exception | None = None
         self._broken: Fail | Retry | None = None
@@ -124,7 +125,8 @@ class RunningAttempt:
 
     async def flush(self) -> int:
         """Wait until everything emitted so far is committed; the number of the last event. Raises LeaseLost."""
-        while self._lost is None and self._broken is None and self._pending:
+        last = self._settled_outputs + self._pending
+        while self._lost is None and self._broken is None and self._settled_outputs < last:
             await self._step()
         self._check()
         return self.row.last_n
@@ -197,6 +199,11 @@ class RunningAttempt:
         self._outputs.append((output, size))
         self._flush_soon()
 
+    def _settle(self, outputs: int, size: int) -> None:
+        self._pending -= outputs
+        self._settled_outputs += outputs
+        self._bytes -= size
+
     def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
@@ -217,8 +224,7 @@ class RunningAttempt:
                 return
             self._outputs.popleft()
             if (draft := self._draft(output)) is None:
-                self._pending -= 1
-                self._bytes -= size
+                self._settle(1, size)
                 self._wake()
                 continue
             self._draft_bytes += size
@@ -262,8 +268,7 @@ class RunningAttempt:
             return
         reported = future.result()
         self.row = reported.row
-        self._pending -= self._reported_outputs
-        self._bytes -= self._reported_bytes
+        self._settle(self._reported_outputs, self._reported_bytes)
         self._takes.written(reported.takes)
         if self.row.phase is not Phase.LEASED:
             self.lose()
@@ -305,8 +310,7 @@ class RunningAttempt:
             parts = [await self._stored(part) if self._is_large(part) else part for part in output.parts]
         except Exception as error:  # noqa: BLE001 - whatever an artifact store raises, the run must not hang on it
             self._uploading = None
-            self._pending -= len(self._outputs)
-            self._bytes -= sum(size for _, size in self._outputs)
+            self._settle(len(self._outputs), sum(size for _, size in self._outputs))
             self._outputs.clear()
             self._broken = self._artifact_failure(error)
             self._wake()

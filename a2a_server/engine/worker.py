@@ -156,6 +156,8 @@ class Worker:
         if self._runs.get(run.row.key) is run:
             del self._runs[run.row.key]
         self._give_back(1, threaded=run.skill.threaded)
+        if run.suspect:  # the next suspect may go now
+            self._news.set()
 
     def _give_back(self, slots: int, *, threaded: bool) -> None:
         was_full = self._free[threaded] <= 0
@@ -171,6 +173,8 @@ class Worker:
         worker = self._shop.new_key()
         ttl = round(self._limits.lease_seconds * SECOND)
         await self._shop.store.register(WorkerRow(worker, 0, ttl, dead=False, format=1, body=b""))
+        if self._stopping:
+            return
         self._pulse = Pulse(
             lambda: self._shop.store.beat(worker),
             beat_seconds=self._limits.beat_seconds,
@@ -210,7 +214,7 @@ class Worker:
             run.drop()
 
     async def _claim_forever(self) -> None:
-        more = False
+        more = dict.fromkeys(self._queues, False)
         while not self._stopping:
             self._news.clear()
             queues = {threaded: names for threaded, names in self._queues.items() if names and self._free[threaded] > 0}
@@ -218,12 +222,14 @@ class Worker:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._news.wait(), self._limits.poll_seconds)
                 continue
-            hinted = () if more else await self._hints([name for names in queues.values() for name in names])
+            hinted: tuple[Key, ...] = ()
+            if not any(more[threaded] for threaded in queues):
+                hinted = await self._hints([name for names in queues.values() for name in names])
             try:
-                more = await self._claim(queues, hinted)
+                await self._claim(queues, hinted, more)
             except (EngineError, ClientError) as error:
                 _log.warning("A claim failed (%s); it is tried again.", type(error).__name__)
-                more = False
+                more = dict.fromkeys(more, False)
 
     async def _hints(self, queues: Sequence[str]) -> tuple[Key, ...]:
         wait = self._limits.poll_seconds * self._shop.random.uniform(0.8, 1.2)
@@ -243,22 +249,23 @@ class Worker:
     async def _heard(self) -> None:
         await self._news.wait()
 
-    async def _claim(self, queues: dict[bool, tuple[str, ...]], hinted: tuple[Key, ...]) -> bool:
-        more = False
+    async def _claim(
+        self, queues: dict[bool, tuple[str, ...]], hinted: tuple[Key, ...], more: dict[bool, bool]
+    ) -> None:
+        """`more` learns, for each kind of slot, whether its queues may hold work that no hint will tell of again."""
         for threaded, names in queues.items():
             limit = min(self._free[threaded], CLAIM_LIMIT)
             if not self.id or self._stopping:
-                return False
+                return
             if limit <= 0:
-                more = more or bool(hinted)
+                more[threaded] = more[threaded] or bool(hinted)
                 continue
             suspects = not any(run.suspect for run in self._live)
             claim = Claim(self.id, names, limit, hinted, suspects, grace=self._grace)
             self._free[threaded] -= limit
             begin = partial(self._begin_all, claim=claim, threaded=threaded)
             claimed = await self._shop.writer.post(claim, begin)
-            more = more or claimed.more
-        return more
+            more[threaded] = claimed.more
 
     def _begin_all(self, claimed: Claimed | BaseException, *, claim: Claim, threaded: bool) -> None:
         rows = claimed.rows if isinstance(claimed, Claimed) else ()

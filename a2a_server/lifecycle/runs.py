@@ -20,8 +20,9 @@ from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, speech
-from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, State, rfc3339
+from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, State
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
+from a2a_server.model.times import timestamp
 from a2a_server.model.turns import ClaimNeed, Needs
 from a2a_server.policy import (
     POISON_CRASHES,
@@ -287,9 +288,9 @@ def crashed(turn: Turn, row: TaskRow) -> TaskRow:
 def _again(turn: Turn, row: TaskRow, reason: str, delay: int) -> TaskRow:
     at, number = turn.now + delay, row.attempt + 1
     metadata: JsonObject = {
-        TASK_URI: {"attempt": number, "maxAttempts": row.max_attempts, "retryAt": rfc3339(at)},
+        TASK_URI: {"attempt": number, "maxAttempts": row.max_attempts, "retryAt": timestamp(at)},
     }
-    message = speech(row, f"{reason} Next: attempt {number} of {row.max_attempts} at {rfc3339(at)}.")
+    message = speech(row, f"{reason} Next: attempt {number} of {row.max_attempts} at {timestamp(at)}.")
     due_at = alarm(at if delay else 0, row.deadline_at)
     phase = Phase.SCHEDULED if delay else Phase.READY
     return turn.status(row, row.state, phase, message, metadata=metadata, due_at=due_at)

@@ -13,6 +13,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from a2a_server.errors import ConfigurationError
+from a2a_server.model.objects import OPTIONS_URI
+from a2a_server.model.options import plain_rule
 
 
 class _CardModel(BaseModel):
@@ -122,7 +124,7 @@ def read_card(data: object) -> AgentCard:
 
     Raises:
         ConfigurationError: no object, a member that no generation knows, or a value that breaks its field's rule; the
-            text names every one of them.
+            text names every one of them. Or the card declares what this server does not have yet.
     """
     if not isinstance(data, dict):
         raise ConfigurationError(f"agent card: must be a JSON object, not {_kind(data)}")
@@ -134,10 +136,29 @@ def read_card(data: object) -> AgentCard:
         elif isinstance(value, list):
             members[name] = [_current(item, (name,)) if isinstance(item, dict) else item for item in value]
     try:
-        return AgentCard.model_validate(members)
+        card = AgentCard.model_validate(members)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         raise ConfigurationError("agent card: " + "; ".join(_complaint(one) for one in details)) from error
+    _refuse_what_is_missing(card.capabilities, older=bool(data.get("supportsAuthenticatedExtendedCard")))
+    return card
+
+
+def _refuse_what_is_missing(capabilities: AgentCapabilities, *, older: bool) -> None:
+    declared = {
+        "capabilities.pushNotifications": capabilities.push_notifications,
+        "capabilities.extendedAgentCard": capabilities.extended_agent_card,
+        "supportsAuthenticatedExtendedCard": older,
+    }
+    for member, given in declared.items():
+        if given:
+            raise ConfigurationError(f"agent card: {member}: this server does not have it yet; set it to false")
+    for position, extension in enumerate(capabilities.extensions or ()):
+        if extension.required and extension.uri != OPTIONS_URI:
+            raise ConfigurationError(
+                f"agent card: capabilities.extensions[{position}] requires {extension.uri}: "
+                "this server does not have it yet; set required to false"
+            )
 
 
 def _current(data: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
@@ -148,7 +169,7 @@ def _complaint(detail: ErrorDetails) -> str:
     *place, member = detail["loc"]
     where = _spelled(detail["loc"])
     if detail["type"] != "extra_forbidden":
-        return f"{where}: {detail['msg']}"
+        return f"{where}: {plain_rule(detail['msg'])}"
     model = _MODELS[tuple(to_camel(step) for step in place if isinstance(step, str))]
     known = [field.alias or name for name, field in model.model_fields.items()]
     near = get_close_matches(str(member), known, n=1)

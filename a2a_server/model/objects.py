@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import TypeAlias
 
@@ -69,12 +68,6 @@ class Role(StrEnum):
 
     USER = "user"
     AGENT = "agent"
-
-
-def rfc3339(at: int) -> str:
-    """A moment in microseconds as clients read it: RFC 3339, UTC, milliseconds."""
-    moment = datetime.fromtimestamp(at / 1_000_000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

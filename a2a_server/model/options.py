@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import GenerateJsonSchema
 
 from a2a_server.model.objects import Lane
 
@@ -21,16 +22,42 @@ def _lane(value: object) -> object:
     return _LANES.get(value.lower(), value) if isinstance(value, str) else value
 
 
+_WORDS = (
+    ("Field required", "is missing"),
+    ("Input should", "must"),
+    ("String should", "must"),
+    ("List should", "must"),
+    ("Value should", "must"),
+    ("less than or equal to", "at most"),
+    ("greater than or equal to", "at least"),
+    ("be greater than", "be above"),
+    ("be less than", "be below"),
+)
+_LANE_SCHEMA = {
+    "anyOf": [
+        {"enum": list(_LANES)},
+        {"type": "integer", "minimum": min(Lane), "maximum": max(Lane)},
+        {"type": "null"},
+    ]
+}
+
+
 class TaskOptions(BaseModel):
     """Options of one send. Durations in seconds, moments in RFC 3339 with a time zone."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, title="A2A task options")
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        extra="forbid",
+        frozen=True,
+        title="A2A task options",
+        use_attribute_docstrings=True,
+    )
 
     skill: Annotated[str, Field(max_length=256)] = ""
     """Id of the skill to run; empty = the server chooses."""
     title: Annotated[str, Field(max_length=255)] = ""
     """A name for people."""
-    priority: Annotated[Lane | None, BeforeValidator(_lane)] = None
+    priority: Annotated[Lane | None, BeforeValidator(_lane), WithJsonSchema(_LANE_SCHEMA)] = None
     """critical, high, normal (medium), low, backlog, or 1 to 5; absent = the skill's."""
     run_at: AwareDatetime | None = None
     """Do not start before this moment."""
@@ -51,3 +78,21 @@ class TaskOptions(BaseModel):
 def microseconds(moment: datetime) -> int:
     """A moment as integer microseconds since the epoch."""
     return round(moment.timestamp() * 1e6)
+
+
+class _Untitled(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's hook
+        return False
+
+
+def plain_rule(text: str) -> str:
+    """Pydantic's text for a broken rule, as it reads behind the name of a field."""
+    for theirs, ours in _WORDS:
+        text = text.replace(theirs, ours)
+    return text
+
+
+def options_schema() -> dict[str, Any]:
+    """The JSON Schema of the task options, as clients write them."""
+    schema = TaskOptions.model_json_schema(by_alias=True, schema_generator=_Untitled)
+    return {"$schema": _Untitled.schema_dialect, **schema}

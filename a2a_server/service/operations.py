@@ -48,7 +48,6 @@ class Stream:
 
     task_id: str
     context_id: str
-    generation: Generation
     start: Task | None
     batches: AsyncIterator[Sequence[LoggedEvent]]
 
@@ -81,7 +80,8 @@ class Operations:
         """
         request = _identified(request)
         submit, skill = self._submission(scope, request)
-        submitted = await self._submit(submit, skill, request.message)
+        with self._engine.hub.watch(submit.key):
+            submitted = await self._submit(submit, skill, request.message)
         row = submitted.row
         if submitted.repeat and request.after is not None:
             return self._stream(row, None, _checked(request.after, row), until_interrupted=True)
@@ -116,7 +116,7 @@ class Operations:
         """Follow a task: from a snapshot, or from behind event `request.after` without one.
 
         Raises TaskNotFound, InvalidParams, and UnsupportedOperation for a task that has ended where no event is named
-        (v0.1 gets its last status instead).
+        (v0.1 gets its last status instead, and nothing else).
         """
         row = await self._find(scope, request.task_id)
         if request.after is not None:
@@ -131,6 +131,8 @@ class Operations:
                 "(Last-Event-ID) to get the rest of its stream."
             )
         task = await task_of(snapshot, self._engine.backends.artifacts)
+        if row.state in TERMINAL:
+            task = replace(task, artifacts=())
         return self._stream(row, task, row.last_n, until_interrupted=False)
 
     async def _answer(self, watch: Watch, submitted: Submitted, request: SendRequest) -> Task:
@@ -214,7 +216,7 @@ class Operations:
 
     def _stream(self, row: TaskRow, start: Task | None, after: int, *, until_interrupted: bool) -> Stream:
         batches = self._follow(row, after, until_interrupted=until_interrupted)
-        return Stream(row.id, row.context, row.generation, start, batches)
+        return Stream(row.id, row.context, start, batches)
 
     async def _follow(
         self, row: TaskRow, after: int, *, until_interrupted: bool

@@ -29,10 +29,10 @@ from a2a_server.model.objects import (
     Status,
     Task,
     Text,
-    rfc3339,
 )
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import ArtifactRow, TaskRow
+from a2a_server.model.times import timestamp
 from a2a_server.ports import ArtifactStore
 
 
@@ -111,5 +111,5 @@ def _info(row: TaskRow) -> JsonObject:
     if row.held_by:
         info["heldBy"] = row.held_by
     if row.due_at and row.worker == b"":
-        info["dueAt"] = rfc3339(row.due_at)
+        info["dueAt"] = timestamp(row.due_at)
     return info

@@ -13,16 +13,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from a2a_server.errors import ClientError, ContentTypeNotSupported, InvalidRequest
-from a2a_server.model.objects import Scope
+from a2a_server.model.objects import OPTIONS_URI, Scope
 from a2a_server.web.artifacts import ArtifactPages
-from a2a_server.web.card import CardPages
+from a2a_server.web.card import CARD_PATHS, CardPages
 from a2a_server.web.rpc import Answer, Busy, Caller, Dispatcher, Streaming
 from a2a_server.web.sse import EventStream
 from a2a_server.wire import jsonrpc, v10
 from a2a_server.wire.cards import OPTIONS_SCHEMA_PATH
 
 MEDIA_TYPES = frozenset({"application/json", "application/a2a+json"})
-CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
+EXTENSIONS_HEADERS = ("a2a-extensions", "x-a2a-extensions")
 HANG_UP_SECONDS = 1.0
 
 
@@ -103,7 +103,10 @@ class Door:
             return Response(status_code=499)
         finally:
             hang_up.forget()
-        return self._response(answered)
+        response = self._response(answered)
+        if _activates_options(request):
+            response.headers["A2A-Extensions"] = OPTIONS_URI
+        return response
 
     def _response(self, answered: Answer | None) -> Response:
         match answered:
@@ -139,6 +142,12 @@ class Door:
         return b"".join(pieces)
 
 
+def _activates_options(request: Request) -> bool:
+    # X-A2A-Extensions is what 0.2.4 to 0.3.0 called it.
+    named = ",".join(value for name in EXTENSIONS_HEADERS for value in request.headers.getlist(name))
+    return OPTIONS_URI in [uri.strip() for uri in named.split(",")]
+
+
 def application(
     door: Door,
     cards: CardPages,
@@ -146,9 +155,13 @@ def application(
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:
     """All routes of one agent's server."""
+
+    async def root(request: Request) -> Response:
+        return await (door.rpc(request) if request.method == "POST" else cards.signpost())
+
     return Starlette(
         routes=[
-            Route("/", door.rpc, methods=["POST"]),
+            Route("/", root, methods=["GET", "POST"]),
             *(Route(path, cards.card, methods=["GET"]) for path in CARD_PATHS),
             Route(OPTIONS_SCHEMA_PATH, cards.options_schema, methods=["GET"]),
             Route("/artifacts/{name:path}", artifacts.download, methods=["GET"]),

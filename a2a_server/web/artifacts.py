@@ -6,6 +6,7 @@ sandbox.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -17,9 +18,12 @@ from a2a_server.errors import ObjectMissing
 from a2a_server.model.objects import ArtifactEvent, File, Scope
 from a2a_server.model.rows import EventKind, Key
 from a2a_server.ports import ArtifactStore, TaskStore
+from a2a_server.web.conditional import has_it
 
 _PAGE_EVENTS = 256
 _PAGE_BYTES = 1 << 20
+# What one run, by its fence, stored of a chunk: the only objects that no artifact's row names.
+_OF_A_CHUNK = re.compile(r"[^/]+/files/([0-9]{1,18})/[0-9]{1,18}", re.ASCII)
 _MISSING = "There is no such artifact, or it is not yours."
 
 
@@ -36,6 +40,10 @@ class ArtifactPages:
         file = await self._file(Scope(), name)
         if file is None:
             return PlainTextResponse(_MISSING, status_code=404)
+        etag = f'"{file.sha256}"'
+        caching = {"Cache-Control": "private, max-age=31536000, immutable", "ETag": etag}
+        if has_it(request, etag):
+            return Response(status_code=304, headers=caching)
         content = self._artifacts.read(name)
         try:
             first = await anext(content, b"")
@@ -46,8 +54,7 @@ class ArtifactPages:
             "Content-Length": str(file.size),
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",
-            "Cache-Control": "private, max-age=31536000, immutable",
-            "ETag": f'"{file.sha256}"',
+            **caching,
         }
         return StreamingResponse(_chain(first, content), media_type=file.media_type or None, headers=headers)
 
@@ -62,6 +69,9 @@ class ArtifactPages:
         for row in snapshot.artifacts:
             if row.location == name and row.body:
                 return next((part for part in decode_parts(row.body) if isinstance(part, File)), None)
+        of_a_chunk = _OF_A_CHUNK.fullmatch(name)
+        if of_a_chunk is None or int(of_a_chunk[1]) > snapshot.task.fence:
+            return None
         return await self._in_log(key, name)
 
     async def _in_log(self, key: Key, name: str) -> File | None:

@@ -14,7 +14,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import orjson
 from jsonrpcserver import Error, Result, Success
@@ -23,7 +23,6 @@ from jsonrpcserver.async_main import dispatch_to_response
 from a2a_server.errors import (
     ClientError,
     Draining,
-    ExtendedCardNotConfigured,
     InternalError,
     InvalidParams,
     InvalidRequest,
@@ -34,6 +33,7 @@ from a2a_server.errors import (
 )
 from a2a_server.model.card import AgentCapabilities
 from a2a_server.model.objects import Json, JsonObject, Scope
+from a2a_server.model.requests import SendRequest, SubscribeRequest
 from a2a_server.service.operations import Operations, Stream
 from a2a_server.wire import jsonrpc, v10
 from a2a_server.wire.operations import Operation
@@ -80,6 +80,7 @@ class Busy:
 
 Answer: TypeAlias = bytes | Busy | Streaming
 _Method: TypeAlias = Callable[..., Awaitable[Result]]
+_Resumable = TypeVar("_Resumable", SendRequest, SubscribeRequest)
 
 
 class Dispatcher:
@@ -95,9 +96,6 @@ class Dispatcher:
         no_stream = _refuse(
             UnsupportedOperation("The card says that this agent does not stream; send and read the task.")
         )
-        no_card: ClientError = UnsupportedOperation("The card declares no extended card.")
-        if capabilities.extended_agent_card:
-            no_card = ExtendedCardNotConfigured()
         self._operations = operations
         self._base_url = base_url
         self._handlers: Mapping[Operation, Callable[[_Call, JsonObject], Awaitable[object]]] = {
@@ -107,10 +105,10 @@ class Dispatcher:
             Operation.CANCEL: self._cancel,
             Operation.SUBSCRIBE: no_stream if capabilities.streaming is False else self._subscribe,
             Operation.LIST: _refuse(UnsupportedOperation("This server does not list tasks yet; read them one by one.")),
-            Operation.EXTENDED_CARD: _refuse(no_card),
+            Operation.EXTENDED_CARD: _refuse(UnsupportedOperation("The card declares no extended card.")),
             **dict.fromkeys(
                 (Operation.PUSH_SET, Operation.PUSH_GET, Operation.PUSH_LIST, Operation.PUSH_DELETE),
-                _refuse(PushNotSupported("Push Notification is not supported: the card does not declare it.")),
+                _refuse(PushNotSupported()),
             ),
         }
         self._methods: Final = {"call": self._method()}
@@ -149,14 +147,14 @@ class Dispatcher:
                     if batch
                     else "A streaming method needs an id, which every event of its answer carries."
                 )
-            jsonrpc.check_limits(request.params, size)
+            jsonrpc.check_limits(entry, size)
         except ClientError as error:
             return None if _silent(request, error) else jsonrpc.failure(request.id, wire.render_error(error))
         result = await self._dispatch(_Call(caller, served, self._base_url()), request)
         if request.notification:
             return None
         if isinstance(result, Stream):
-            return Streaming(result, served.renderer(result.generation) if served.shared else wire, request.id)
+            return Streaming(result, wire, request.id)
         if isinstance(result, ClientError):
             failure = jsonrpc.failure(request.id, wire.render_error(result))
             return Busy(failure, result.retry_after_seconds) if isinstance(result, Overloaded) else failure
@@ -198,34 +196,39 @@ class Dispatcher:
 
     async def _stream(self, call: _Call, params: JsonObject) -> Stream:
         request = call.route.wire.parse_send(params)
-        after = _after(call.caller, request.after)
-        return await self._operations.stream(call.caller.scope, replace(request, after=after))
+        return await _resumed(call.caller, request, self._operations.stream)
 
     async def _get(self, call: _Call, params: JsonObject) -> bytes:
         task = await self._operations.get(call.caller.scope, call.route.wire.parse_get(params))
-        return orjson.dumps(call.route.renderer(task.generation).render_task(task, call.base_url))
+        return orjson.dumps(call.route.wire.render_task(task, call.base_url))
 
     async def _cancel(self, call: _Call, params: JsonObject) -> bytes:
         task = await self._operations.cancel(call.caller.scope, call.route.wire.parse_cancel(params))
-        return orjson.dumps(call.route.renderer(task.generation).render_task(task, call.base_url))
+        return orjson.dumps(call.route.wire.render_task(task, call.base_url))
 
     async def _subscribe(self, call: _Call, params: JsonObject) -> Stream:
         request = call.route.wire.parse_subscribe(params)
-        after = _after(call.caller, request.after)
-        return await self._operations.subscribe(call.caller.scope, replace(request, after=after))
+        return await _resumed(call.caller, request, self._operations.subscribe)
 
 
 def _refused(error: ClientError) -> Result:
     return Error(error.code, error.message, error)
 
 
-def _after(caller: Caller, said: int | None) -> int | None:
+async def _resumed(
+    caller: Caller, request: _Resumable, operation: Callable[[Scope, _Resumable], Awaitable[Stream]]
+) -> Stream:
     header = caller.last_event_id
     if header is None:
-        return said
+        return await operation(caller.scope, request)
     if not (header.isascii() and header.isdecimal() and len(header) <= 18):  # noqa: PLR2004 - below 2**63
         raise InvalidParams("Last-Event-ID must be the number of an event", path="Last-Event-ID")
-    return int(header)
+    try:
+        return await operation(caller.scope, replace(request, after=int(header)))
+    except InvalidParams as error:
+        if error.path != "metadata.afterEvent":
+            raise
+        raise InvalidParams(error.message, path="Last-Event-ID") from None
 
 
 def _refuse(error: ClientError) -> Callable[[_Call, JsonObject], Awaitable[object]]:

@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncIterator
 
 import orjson
+from sse_starlette.event import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
@@ -35,7 +36,13 @@ class EventStream(EventSourceResponse):
     def __init__(
         self, answer: Streaming, base_url: str, *, heartbeat_seconds: float, write_stall_seconds: float
     ) -> None:
-        super().__init__(frames(answer, base_url), ping=heartbeat_seconds, sep="\n", send_timeout=write_stall_seconds)
+        super().__init__(
+            frames(answer, base_url),
+            ping=heartbeat_seconds,
+            ping_message_factory=_heartbeat,
+            sep="\n",
+            send_timeout=write_stall_seconds,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the task's last event, the client's departure or its silence."""
@@ -77,6 +84,10 @@ async def frames(answer: Streaming, base_url: str) -> AsyncIterator[bytes]:
         _log.exception("Internal error %s in a stream.", error_id)
         shown = InternalError(error_id=error_id)
         yield b"data: %s\n\n" % _one_line(jsonrpc.failure(answer.id, wire.render_error(shown)))
+
+
+def _heartbeat() -> ServerSentEvent:
+    return ServerSentEvent(comment="ping", sep="\n")
 
 
 def _one_line(encoded: bytes) -> bytes:

@@ -6,7 +6,7 @@ In: task options and `afterEvent`. Out: event numbers, progress, and what a task
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import orjson
 from pydantic import ValidationError
@@ -23,12 +23,13 @@ from a2a_server.model.objects import (
     StatusEvent,
     Task,
 )
-from a2a_server.model.options import TaskOptions
+from a2a_server.model.options import TaskOptions, plain_rule
 from a2a_server.wire import fields
 
 AFTER = "afterEvent"
 """Member of a request's metadata: continue behind this event, as the Last-Event-ID header says it."""
 
+_EXACT = 2.0**53
 _NO_OPTIONS = TaskOptions()
 _OPTIONS_PATH = f'metadata["{OPTIONS_URI}"]'
 _OPTION_NAMES = tuple(field.alias or name for name, field in TaskOptions.model_fields.items())
@@ -114,7 +115,8 @@ def _options(given: JsonObject) -> TaskOptions:
         if value is None and name in _OPTION_NAMES:
             continue
         # Numbers that passed through google.protobuf.Struct are doubles: 3.0 attempts are 3.
-        said[name] = int(value) if type(value) is float and value.is_integer() else value
+        whole = type(value) is float and value.is_integer() and abs(value) < _EXACT
+        said[name] = int(cast("float", value)) if whole else value
     try:
         return TaskOptions.model_validate_json(orjson.dumps(said), strict=True)
     except ValidationError as error:
@@ -132,9 +134,13 @@ def _broken(error: ValidationError) -> InvalidParams:
 
 def _unknown(name: str) -> InvalidParams:
     shown = fields.shown(name)
-    near = get_close_matches(shown, _OPTION_NAMES, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known options: {', '.join(_OPTION_NAMES)}"
+    near = get_close_matches(_plain(shown), _PLAIN_NAMES, n=1)
+    hint = f"did you mean {_PLAIN_NAMES[near[0]]}?" if near else f"known options: {', '.join(_OPTION_NAMES)}"
     return fields.wrong(f"{_OPTIONS_PATH}.{shown}", f"is not an option of this server; {hint}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def _rule(name: str, text: str, kind: str) -> str:
@@ -142,6 +148,7 @@ def _rule(name: str, text: str, kind: str) -> str:
         return "must be critical, high, normal, low, backlog, or 1 to 5"
     if kind.startswith("datetime") or kind == "timezone_aware":
         return "must be a moment in RFC 3339 with a time zone, such as 2026-05-28T10:00:00Z"
-    for theirs in ("Input should", "String should", "Value should"):
-        text = text.replace(theirs, "must")
-    return text
+    return plain_rule(text)
+
+
+_PLAIN_NAMES = {_plain(name): name for name in _OPTION_NAMES}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import orjson
 
@@ -26,14 +26,43 @@ MAX_BATCH = 100
 """How many requests a batch may hold."""
 MAX_KEYS = 10_000
 """How many members all objects of one request may have together."""
+MAX_VALUES = 100_000
+"""How many members and array elements one request, or one batch, may have together."""
 MAX_STRING_BYTES = 8 * 1024 * 1024
-"""Longest string of a request, as UTF-8."""
+"""Longest string of a request, as UTF-8; names of members are strings too."""
 
 _SHORTEST_MEMBER_BYTES = 5
-# In valid JSON: whole strings, so that digits inside them are passed over, and integers of 19 digits and more; what
-# stands before or behind keeps fractions and exponents out.
-_TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(?<![0-9.eE+-])-?[0-9]{19,}+(?![.eE])', re.DOTALL)
-_LONGEST_INTEGER = len("-9223372036854775808")
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+# Arrays and objects cost most to parse, so where there are too many the body is not parsed at all.
+_CROWDED = re.compile(
+    rb'(?:[^"\[{]*+(?:' + _STRING + rb'[^"\[{]*+)*+[\[{]){%d}+' % (MAX_VALUES + 2),
+    re.DOTALL,
+)
+# Goes over valid JSON up to an integer of 19 digits or more.
+_NOTHING_HUGE = re.compile(
+    rb'(?:[^"0-9]++|' + _STRING + rb"|[0-9]{1,18}+(?![0-9.eE])"
+    rb"|[0-9]++(?:\.[0-9]++(?:[eE][+-]?+[0-9]++)?+|[eE][+-]?+[0-9]++))*+",
+    re.DOTALL,
+)
+_DIGITS = re.compile(rb"[0-9]*+")
+_LONGEST_INTEGER = len("9223372036854775808")
+
+
+class _Place(NamedTuple):
+    holder: _Place | None
+    step: str | int
+    value: Json
+
+    @property
+    def path(self) -> str:
+        steps: list[str] = []
+        place: _Place | None = self
+        while place is not None and place.holder is not None:
+            steps.append(f"[{place.step}]" if isinstance(place.step, int) else f".{shown(place.step)}")
+            place = place.holder
+        if steps[-1:] == [".params"]:  # every path begins there
+            steps.pop()
+        return "".join(reversed(steps)).removeprefix(".") or "params"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +81,27 @@ class Request:
 def read(body: bytes) -> Json:
     """The JSON value of a request's body.
 
+    An object with more than `MAX_VALUES` values is read, but neither its depth nor its integers are checked to the end:
+    `check_limits` refuses it under its id.
+
     Raises:
         ParseError: it is not JSON (bad UTF-8, lone surrogates, NaN and Infinity included), nested deeper than
-            `MAX_DEPTH`, or has an integer outside -2**63 to 2**64 - 1.
+            `MAX_DEPTH`, has an integer outside -2**63 to 2**64 - 1, or more than `MAX_VALUES` arrays and objects.
+        InvalidRequest: a batch with more than `MAX_VALUES` values.
     """
+    if len(body) > MAX_VALUES and _CROWDED.match(body):
+        raise ParseError(f"Invalid JSON payload: more than {MAX_VALUES} arrays and objects")
     try:
         document = cast("Json", orjson.loads(body))
     except orjson.JSONDecodeError as error:
         raise ParseError(f"Invalid JSON payload: not JSON at line {error.lineno}, column {error.colno}") from None
+    huge, crowded = _survey(document)
+    if crowded:
+        if isinstance(document, list):
+            raise InvalidRequest(f"A batch must not hold more than {MAX_VALUES} values in all")
+        return document
     # orjson turns integers beyond 64 bits into floats: where there is such a float, the text is searched for them.
-    if _survey(document) and (integer := _huge_integer(body)):
+    if huge and (integer := _huge_integer(body)):
         raise ParseError(f"Invalid JSON payload: the integer {integer} has more than 64 bits; send it as a string")
     return document
 
@@ -107,11 +147,11 @@ def identify(entry: Json) -> Id:
     return None if isinstance(id, (bool, dict, list)) else id
 
 
-def check_limits(params: Json, body_bytes: int) -> None:
-    """Hold a request to `MAX_KEYS` and `MAX_STRING_BYTES`.
+def check_limits(entry: Json, body_bytes: int) -> None:
+    """Hold a request to `MAX_KEYS`, `MAX_VALUES` and `MAX_STRING_BYTES`.
 
     Args:
-        params: of one request.
+        entry: the whole request.
         body_bytes: size of the body that it came in; a small one cannot break a limit and is not searched.
 
     Raises:
@@ -119,19 +159,26 @@ def check_limits(params: Json, body_bytes: int) -> None:
     """
     if body_bytes <= MAX_KEYS * _SHORTEST_MEMBER_BYTES:
         return
-    keys = 0
-    pending: list[tuple[str, Json]] = [("", params)]
+    keys = values = 0
+    pending = [_Place(None, "", entry)]
     while pending:
-        path, value = pending.pop()
-        if isinstance(value, dict):
-            keys += len(value)
-            if keys > MAX_KEYS:
-                raise wrong(path or "params", f"goes beyond {MAX_KEYS} members in all objects of a request")
-            pending.extend((f"{path}.{shown(name)}".lstrip("."), inner) for name, inner in value.items())
-        elif isinstance(value, list):
-            pending.extend((f"{path}[{position}]", inner) for position, inner in enumerate(value))
-        elif isinstance(value, str) and len(value) * 4 > MAX_STRING_BYTES and len(value.encode()) > MAX_STRING_BYTES:
-            raise wrong(path or "params", f"must not be longer than {MAX_STRING_BYTES} bytes")
+        place = pending.pop()
+        container = cast("JsonObject | list[Json]", place.value)
+        values += len(container)
+        if type(container) is dict:
+            keys += len(container)
+        if keys > MAX_KEYS:
+            raise wrong(place.path, f"goes beyond {MAX_KEYS} members in all objects of a request")
+        if values > MAX_VALUES:
+            raise wrong(place.path, f"goes beyond {MAX_VALUES} values in all of a request")
+        for step, value in container.items() if type(container) is dict else enumerate(container):
+            kind = type(value)
+            if kind is dict or kind is list:
+                pending.append(_Place(place, step, value))
+            elif kind is str and _too_long(cast("str", value)):
+                raise wrong(_Place(place, step, None).path, f"must not be longer than {MAX_STRING_BYTES} bytes")
+            if type(step) is str and _too_long(step):
+                raise wrong(place.path, f"must not have member names longer than {MAX_STRING_BYTES} bytes")
 
 
 def success(id: Id, result: bytes) -> bytes:
@@ -144,29 +191,42 @@ def failure(id: Id, error: JsonObject) -> bytes:
     return b'{"jsonrpc":"2.0","id":' + orjson.dumps(id) + b',"error":' + orjson.dumps(error) + b"}"
 
 
-def _survey(document: Json) -> bool:
-    huge = False
+def _too_long(text: str) -> bool:
+    return len(text) * 4 > MAX_STRING_BYTES and len(text.encode()) > MAX_STRING_BYTES
+
+
+def _survey(document: Json) -> tuple[bool, bool]:
+    huge, values = False, 0
     level: list[Json] = [[document]]
     for _ in range(MAX_DEPTH + 1):
         inner: list[Json] = []
-        for container in level:
-            for value in container.values() if type(container) is dict else cast("list[Json]", container):
+        for container in cast("list[JsonObject | list[Json]]", level):
+            values += len(container)
+            if values > MAX_VALUES + 1:
+                return huge, True
+            for value in container.values() if type(container) is dict else container:
                 kind = type(value)
                 if kind is dict or kind is list:
                     inner.append(value)
                 elif kind is float and not -(2.0**63) < cast("float", value) < 2.0**64:
                     huge = True
         if not inner:
-            return huge
+            return huge, False
         level = inner
     raise ParseError(f"Invalid JSON payload: nested deeper than {MAX_DEPTH} levels")
 
 
 def _huge_integer(body: bytes) -> str:
-    for token in _TOKENS.finditer(body):
-        digits = token[0]
-        if digits.startswith(b'"'):
-            continue
-        if len(digits) > _LONGEST_INTEGER or not -(2**63) <= int(digits) < 2**64:
-            return digits[: _LONGEST_INTEGER + 1].decode()
+    at = 0
+    while (at := _end(_NOTHING_HUGE, body, at)) < len(body):
+        start = at - 1 if body[at - 1 : at] == b"-" else at
+        at = _end(_DIGITS, body, at)
+        digits = body[start:at]
+        if len(digits) > _LONGEST_INTEGER + 1 or not -(2**63) <= int(digits) < 2**64:
+            return digits[: _LONGEST_INTEGER + 2].decode()
     return ""
+
+
+def _end(pattern: re.Pattern[bytes], body: bytes, at: int) -> int:
+    found = pattern.match(body, at)
+    return found.end() if found else len(body)

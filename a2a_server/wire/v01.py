@@ -37,9 +37,9 @@ from a2a_server.model.objects import (
     Text,
 )
 from a2a_server.model.requests import CancelRequest, GetRequest, SendRequest, SubscribeRequest
+from a2a_server.model.times import timestamp
 from a2a_server.wire import extensions, fields, files
 from a2a_server.wire.operations import Operation
-from a2a_server.wire.times import timestamp
 
 GENERATION = Generation.V01
 

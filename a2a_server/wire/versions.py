@@ -1,9 +1,9 @@
 """Which wire serves a method: one table keyed by (method, version).
 
 Generations tell themselves apart by the spelling of their methods (`tasks/send`, `SendMessage`); an explicit
-`A2A-Version` must agree with it. Methods that only 0.2 and 0.3 have (`message/send`, `message/stream`,
-`tasks/pushNotificationConfig/…`, `agent/getAuthenticatedExtendedCard`) are in no wire yet: until the 0.3 wire exists
-nothing here could parse or render them, so they are -32601 like any method that nobody has.
+`A2A-Version` must agree with it. Whoever asks is answered in the wire of the method's name, whatever generation the
+task was created in: who writes `tasks/get` cannot read 1.0. Methods that only 0.2 and 0.3 have are in no wire yet;
+their -32601 says so. Only what 0.3 shares with v0.1 is taken under its version.
 
 Source: A2A 1.0.1 section 3.6 (version negotiation).
 """
@@ -49,21 +49,10 @@ class Wire(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one method of one version is served: `wire` parses it, `operation` is what it asks for."""
+    """How one method of one version is served: `wire` parses and answers it, `operation` is what it asks for."""
 
     wire: Wire
     operation: Operation
-    shared: bool = False
-    """The name means the same in v0.1 and 0.3, so the answer is rendered in the generation of the task."""
-
-    def renderer(self, generation: Generation) -> Wire:
-        """The wire that renders a task which was created in `generation`."""
-        return wire_of(generation) if self.shared else self.wire
-
-
-def wire_of(generation: Generation) -> Wire:
-    """The wire of a generation: a KeyError for V03, which no task can have before its wire exists."""
-    return _WIRES[generation]
 
 
 def route(method: str, version: str | None) -> Route:
@@ -81,22 +70,27 @@ def route(method: str, version: str | None) -> Route:
     found = _ROUTES.get((method, said))
     if found is not None:
         return found
-    if said and said not in VERSIONS:
-        served = ", ".join(VERSIONS)
-        raise VersionNotSupported(f"A2A-Version {shown(said)} is not served; send one of {served}")
+    if said and said not in {*VERSIONS, _MIDDLE}:
+        served = " or ".join(VERSIONS)
+        raise VersionNotSupported(f"A2A-Version {shown(said)} is not served; send {served}")
+    if _ONLY_MIDDLE.fullmatch(method):
+        raise MethodNotFound(f"A2A 0.2–0.3 ({method}) is not served yet; use SendMessage (1.0) or tasks/send (v0.1)")
     if (method, "") not in _ROUTES:
         raise MethodNotFound(f"Method not found: {shown(method)}")
-    has = ", ".join(version for version in VERSIONS if (method, version) in _ROUTES)
+    has = next(version for version in VERSIONS if (method, version) in _ROUTES)
     raise VersionNotSupported(f"A2A {said} has no method {shown(method)}; send A2A-Version {has} or none with it")
 
 
-VERSIONS = ("1.0", "0.3", "0.1")
-"""The versions that are served, the best first; of 0.3 only what it shares with v0.1."""
+VERSIONS = ("1.0", "0.1")
+"""The versions that are served, the best first."""
 
 SHARED = frozenset({"tasks/get", "tasks/cancel", "tasks/resubscribe"})
 """Methods that v0.1 and 0.3 spell alike and with the same params; a request without a version could be either."""
 
-_WIRES: Mapping[Generation, Wire] = MappingProxyType({Generation.V01: v01, Generation.V10: v10})
+_MIDDLE = "0.3"
+_ONLY_MIDDLE = re.compile(
+    r"message/(send|stream)|tasks/pushNotificationConfig/(set|get|list|delete)|agent/getAuthenticatedExtendedCard"
+)
 _RELEASE = re.compile(r"([0-9]{1,4}\.[0-9]{1,4})(\.[0-9]{1,4})?", re.ASCII)
 
 
@@ -104,10 +98,9 @@ def _table() -> Mapping[tuple[str, str], Route]:
     table: dict[tuple[str, str], Route] = {}
     for wire, version in ((v01, "0.1"), (v10, "1.0")):
         for method, operation in wire.METHODS.items():
-            served = Route(wire, operation, method in SHARED)
-            table[method, version] = table[method, ""] = served
+            table[method, version] = table[method, ""] = Route(wire, operation)
             if method in SHARED:
-                table[method, "0.3"] = served
+                table[method, _MIDDLE] = table[method, version]
     return MappingProxyType(table)
 
 

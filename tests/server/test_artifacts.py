@@ -12,6 +12,7 @@ import pytest
 from a2a_server import Agent, Artifact, File, TaskContext
 from a2a_server.examples.workbench import agent as workbench
 from a2a_server.testing import Connection, connect
+from a2a_server.web.artifacts import ArtifactPages
 from tests.server.test_crashes import assembled, phrase
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -133,6 +134,33 @@ async def test_a_file_written_in_pieces_is_one_file() -> None:
         response = await http.get(part["url"])
         assert response.headers["content-type"] == "video/mp4"
         assert response.content == b"".join(bytes([index]) * 40_000 for index in range(5))
+
+
+async def test_a_file_that_the_client_has_is_not_sent_again(server: Connection, http: httpx2.AsyncClient) -> None:
+    task = await server.send("blob 70000")
+    url = task["artifacts"][0]["parts"][0]["url"]
+    first = await http.get(url)
+    known = await http.get(url, headers={"If-None-Match": first.headers["etag"]})
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert (await http.get(url, headers={"If-None-Match": '"other"'})).status_code == 200
+
+
+async def test_a_log_is_not_searched_for_what_no_run_can_have_made(
+    server: Connection, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await server.send("blob 70000")
+    url = task["artifacts"][0]["parts"][0]["url"]
+    key = url.removeprefix(f"{server.url}/artifacts/").partition("/")[0]
+    searched: list[str] = []
+
+    async def search(self: ArtifactPages, key: object, name: str) -> None:
+        searched.append(name)
+
+    monkeypatch.setattr(ArtifactPages, "_in_log", search)
+    names = ["x", "7/1", "files/2/1", "files/x/1", f"files/{'9' * 30}/1", "files/1", "files/1/1/1", "other/1/1"]
+    for name in [*names, "files/1/99"]:
+        assert (await http.get(f"{server.url}/artifacts/{key}/{name}")).status_code == 404
+    assert searched == [f"{key}/files/1/99"]
 
 
 @pytest.mark.parametrize("name", ["nothing", "../tasks.db", "%2e%2e/tasks.db", "a/b/c", "0" * 32 + "/0/1", ""])

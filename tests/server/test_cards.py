@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from a2a_server import Agent
 from a2a_server.examples.workbench import agent
 from a2a_server.testing import Connection, connect
 from tests.clients import sdk, v01
 from tests.clients.rpc import new_http
+from tests.server.test_errors import STREAM, SUBSCRIBE, call, check, post, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,6 +62,11 @@ async def test_card_can_be_cached(server: Connection, http: httpx2.AsyncClient, 
     assert (await http.get(server.url + path, headers={"If-None-Match": '"other"'})).status_code == 200
     since = {"If-Modified-Since": first.headers["last-modified"]}
     assert (await http.get(server.url + path, headers=since)).status_code == 304
+    later = {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}
+    assert (await http.get(server.url + path, headers=later)).status_code == 304
+    for earlier in ("Thu, 01 Jan 2015 00:00:00 GMT", "yesterday", "Fri, 01 Jan 2100 00:00:00 -0000"):
+        answer = await http.get(server.url + path, headers={"If-Modified-Since": earlier})
+        assert answer.status_code == 200
     # If-None-Match wins over If-Modified-Since. Source: RFC 9110 section 13.2.2.
     assert (await http.get(server.url + path, headers={**since, "If-None-Match": '"other"'})).status_code == 200
 
@@ -84,6 +92,9 @@ async def test_task_options_have_a_schema(server: Connection, http: httpx2.Async
     properties = schema.json()["properties"]
     assert {"skill", "title", "priority", "delaySeconds", "maxAttempts", "returnImmediately"} <= properties.keys()
     assert schema.json()["additionalProperties"] is False
+    assert schema.headers["cache-control"] == "public, max-age=60"
+    known = await http.get(options["params"]["schema"], headers={"If-None-Match": schema.headers["etag"]})
+    assert (known.status_code, known.content) == (304, b"")
 
 
 async def test_clients_of_both_generations_read_it(server: Connection, http: httpx2.AsyncClient) -> None:
@@ -94,7 +105,47 @@ async def test_clients_of_both_generations_read_it(server: Connection, http: htt
         assert card.supported_interfaces[0].protocol_version == "1.0"
 
 
+@pytest.mark.parametrize("header", ["A2A-Extensions", "X-A2A-Extensions"])
+async def test_activated_task_options_are_echoed(server: Connection, http: httpx2.AsyncClient, header: str) -> None:
+    """Rule: "response SHOULD echo the activated ones in the same header; ignore unknown ones"."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": "nobody knows it"}}
+    for named, echoed in ((f"urn:other, {OPTIONS_URI}", OPTIONS_URI), ("urn:other", None), ("", None)):
+        answer = await http.post(server.url, json=body, headers={header: named})
+        assert answer.headers.get("a2a-extensions") == echoed
+    send = {"message": {"role": "ROLE_USER", "messageId": "echoed extension", "parts": [{"text": "echo x"}]}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage", "params": send}
+    answer = await http.post(server.url, json=body, headers={header: OPTIONS_URI})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["a2a-extensions"] == OPTIONS_URI
+
+
+async def test_a_browser_is_told_where_to_go_on(server: Connection, http: httpx2.AsyncClient) -> None:
+    answer = await http.get(f"{server.url}/", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert "Workbench" in answer.text
+    assert f"{server.url}/.well-known/agent-card.json" in answer.text
+    head = await http.head(f"{server.url}/")
+    assert (head.status_code, head.content) == (200, b"")
+
+
 async def test_other_paths_and_methods_have_nothing(server: Connection, http: httpx2.AsyncClient) -> None:
     assert (await http.get(f"{server.url}/.well-known/other.json")).status_code == 404
     assert (await http.post(server.url + PATHS[0])).status_code == 405
-    assert (await http.get(f"{server.url}/")).status_code == 405
+    answer = await http.put(f"{server.url}/")
+    assert (answer.status_code, {"GET", "POST"} <= set(answer.headers["allow"].split(", "))) == (405, True)
+
+
+async def test_what_the_card_says_no_to(http: httpx2.AsyncClient, tmp_path: Path) -> None:
+    path = tmp_path / "card.json"
+    path.write_text('{"name": "Quiet", "capabilities": {"streaming": false}}')
+    agent = Agent.from_card(path)
+
+    @agent.skill
+    async def quiet(text: str) -> str:
+        return text
+
+    async with connect(agent) as server:
+        assert (await server.send("x"))["status"]["state"] == "TASK_STATE_COMPLETED"
+        for generation in ("1.0", "0.1"):
+            check(await post(server, http, call(STREAM[generation], send(generation))), -32004)
+            check(await post(server, http, call(SUBSCRIBE[generation], {"id": "x"})), -32004)

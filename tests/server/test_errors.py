@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from a2a_server import Agent
-from a2a_server.testing import Connection, connect
+from a2a_server.testing import Connection
 from tests.server.behaviours import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -153,6 +151,12 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "unsupported option": ("1.0", send(metadata={OPTIONS_URI: {"dependsOn": ["x"]}}), f"{OPTIONS}.dependsOn"),
     "wrong option": ("1.0", send(metadata={OPTIONS_URI: {"maxAttempts": 0}}), f"{OPTIONS}.maxAttempts"),
     "unknown skill": ("1.0", send(metadata={OPTIONS_URI: {"skill": "nothing"}}), f"{OPTIONS}.skill"),
+    "huge delay": ("1.0", send(metadata={OPTIONS_URI: {"delaySeconds": 1e300}}), f"{OPTIONS}.delaySeconds"),
+    "huge time limit": ("1.0", send(metadata={OPTIONS_URI: {"timeoutSeconds": 1e20}}), f"{OPTIONS}.timeoutSeconds"),
+    "title a huge number": ("1.0", send(metadata={OPTIONS_URI: {"title": 1e300}}), f"{OPTIONS}.title"),
+    "parameters a number": ("1.0", send(metadata={OPTIONS_URI: {"parameters": 1e300}}), f"{OPTIONS}.parameters"),
+    "old: huge delay": ("0.1", send("0.1", metadata={OPTIONS_URI: {"delaySeconds": 1e300}}), f"{OPTIONS}.delaySeconds"),
+    "old: huge attempts": ("0.1", send("0.1", metadata={OPTIONS_URI: {"maxAttempts": 1e20}}), f"{OPTIONS}.maxAttempts"),
     "moment without zone": ("1.0", send(metadata={OPTIONS_URI: {"runAt": "2026-01-01T00:00:00"}}), f"{OPTIONS}.runAt"),
     "afterEvent no number": ("1.0", send(metadata={"afterEvent": "x"}), "metadata.afterEvent"),
     "tenant": ("1.0", send(tenant="x"), "tenant"),
@@ -236,10 +240,21 @@ async def test_events_that_are_not_there(server: Connection, http: httpx2.AsyncC
     task = await server.send("echo x", generation=generation)  # four events
     for last in ("x", "-1", "5", "99999999999999999999", "1.5"):
         request = call(SUBSCRIBE[generation], {"id": task["id"]})
-        check(await post(server, http, request, Last_Event_ID=last), -32602)
+        check(await post(server, http, request, Last_Event_ID=last), -32602, path="Last-Event-ID")
     for after in NO_NUMBERS:
         request = call(SUBSCRIBE[generation], {"id": task["id"], "metadata": {"afterEvent": after}})
         check(await post(server, http, request), -32602)
+
+
+@BOTH
+async def test_the_place_that_named_the_event_is_named(
+    server: Connection, http: httpx2.AsyncClient, generation: str
+) -> None:
+    sent = send(generation)
+    assert "result" in (await post(server, http, call(SEND[generation], sent))).json()
+    again = call(STREAM[generation], sent | {"metadata": {"afterEvent": 99}})
+    check(await post(server, http, again), -32602, path="metadata.afterEvent")
+    check(await post(server, http, again, Last_Event_ID="98"), -32602, path="Last-Event-ID")
 
 
 PUSH = {
@@ -254,7 +269,8 @@ PUSH = {
 
 @pytest.mark.parametrize("method", PUSH)
 async def test_push_is_not_declared(server: Connection, http: httpx2.AsyncClient, method: str) -> None:
-    check(await post(server, http, call(method, PUSH[method])), -32003)
+    error = check(await post(server, http, call(method, PUSH[method])), -32003)
+    assert error["message"] == "Push Notification is not supported"
 
 
 async def test_push_with_a_send(server: Connection, http: httpx2.AsyncClient) -> None:
@@ -296,6 +312,9 @@ async def test_too_many_members(server: Connection, http: httpx2.AsyncClient) ->
     many = {f"k{index}": 0 for index in range(10_001)}
     error = check(await post(server, http, call("SendMessage", send(metadata=many))), -32602, path="metadata")
     assert "10000" in error["message"]
+    crowded = call("SendMessage", send(metadata={"numbers": [1] * 100_001}))
+    error = check(await post(server, http, crowded), -32602, path="metadata.numbers")
+    assert "100000" in error["message"]
 
 
 async def test_notifications(server: Connection, http: httpx2.AsyncClient) -> None:
@@ -372,20 +391,3 @@ async def test_overload(server: Connection, http: httpx2.AsyncClient, generation
     finally:
         writer._max_operations = most
     assert (await server.send("echo x"))["status"]["state"] == "TASK_STATE_COMPLETED"
-
-
-async def test_what_the_card_says_no_to(http: httpx2.AsyncClient, tmp_path: Path) -> None:
-    path = tmp_path / "card.json"
-    path.write_text('{"name": "Quiet", "capabilities": {"streaming": false, "extendedAgentCard": true}}')
-    agent = Agent.from_card(path)
-
-    @agent.skill
-    async def quiet(text: str) -> str:
-        return text
-
-    async with connect(agent) as server:
-        assert (await server.send("x"))["status"]["state"] == "TASK_STATE_COMPLETED"
-        for generation in ("1.0", "0.1"):
-            check(await post(server, http, call(STREAM[generation], send(generation))), -32004)
-            check(await post(server, http, call(SUBSCRIBE[generation], {"id": "x"})), -32004)
-        check(await post(server, http, call("GetExtendedAgentCard", {})), -32007)

@@ -20,7 +20,7 @@ from a2a_server.model.objects import Generation, Lane, Scope, TaskSpec
 from a2a_server.model.queries import TallyQuery, TaskQuery
 from a2a_server.ports import TaskStore
 from a2a_server.stores.sqlite import SqliteStore
-from a2a_server.testing import Connection, RpcError, connect
+from a2a_server.testing import Connection, Protocol, RpcError, connect
 from tests.server.behaviours import new_id
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -228,3 +228,26 @@ async def test_two_writers_race_on_one_database(tmp_path: Path, generation: str)
         page = await store.page(TaskQuery("", "local", "", limit=count + 1))
         assert len(page.rows) == count
         assert sum((await store.totals(TallyQuery())).values()) == count
+
+
+@pytest.mark.parametrize("others", [{}, {"title": "a title"}])
+async def test_return_immediately_is_no_content(server: Connection, others: dict[str, str]) -> None:
+    id = new_id()
+    ways: list[dict[str, object]] = [{}, {"returnImmediately": False}, {"returnImmediately": True}]
+    tasks = [await server.send("echo x", message_id=id, options={**others, **way}) for way in ways]
+    assert len({task["id"] for task in tasks}) == 1
+
+
+@pytest.mark.parametrize("first", [{}, {"context_id": "mine"}])
+async def test_v01_repeats_with_and_without_a_session(server: Connection, first: dict[str, str]) -> None:
+    id = new_id()
+    sent = await server.send("echo x", task_id=id, generation="0.1", **first)  # type: ignore[arg-type]
+    for said in ({}, {"context_id": sent["sessionId"]}):
+        again = await server.send("echo x", task_id=id, generation="0.1", **said)
+        assert (again["id"], again["status"], again["sessionId"]) == (id, sent["status"], sent["sessionId"])
+
+
+@pytest.mark.parametrize("generation", ["1.0", "0.1"])
+async def test_a_fresh_stream_starts_at_its_beginning(server: Connection, generation: Protocol) -> None:
+    stream = server.stream("stream 3", task_id=new_id() if generation == "0.1" else "", generation=generation, after=7)
+    assert await numbers(stream) == [1, 2, 3, 4, 5, 6]

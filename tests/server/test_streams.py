@@ -115,6 +115,32 @@ async def test_heartbeats_fill_silence() -> None:
         assert [event.id for event in events] == ["1", "2", "3", "4"]
 
 
+async def test_a_heartbeat_is_a_bare_comment() -> None:
+    async with connect(agent, heartbeat_seconds=0.02) as server, new_http() as http:
+        lines = (await http.post(server.url, json=request("sleep 0.2"))).text.split("\n")
+    assert {line for line in lines if line.startswith(":")} == {": ping"}
+
+
+async def test_v0_1_reads_a_task_of_1_0_in_its_own_form(server: Connection, http: httpx2.AsyncClient) -> None:
+    task = await server.send("echo x")
+    seen = await server.get(task["id"], generation="0.1")
+    assert (seen["status"]["state"], seen["sessionId"]) == ("completed", task["contextId"])
+    assert seen["artifacts"][0]["parts"] == [{"type": "text", "text": "x"}]
+    items = [item async for _, item in server.subscribe(task["id"], 0, generation="0.1")]
+    assert [item.get("final") for item in items] == [False, False, None, True]
+    work = await server.send("sleep 60", blocking=False)
+    canceled = await server.cancel(work["id"], generation="0.1")
+    assert canceled["status"]["state"] == "canceled"
+
+
+async def test_v0_1_gets_the_last_status_of_an_ended_task(server: Connection) -> None:
+    """Oracle: "v0.1 resubscribe of a terminal task | one status event, `final: true`, close"."""
+    task = await server.send("stream 3", generation="0.1")
+    assert task["artifacts"]
+    [(n, item)] = [pair async for pair in server.subscribe(task["id"], generation="0.1")]
+    assert (n, item["status"]["state"], item["final"]) == (6, "completed", True)
+
+
 async def test_errors_before_the_first_event_are_plain_json(server: Connection, http: httpx2.AsyncClient) -> None:
     for method in ("SubscribeToTask", "tasks/resubscribe"):
         params = {"id": "nobody knows it"}

@@ -16,21 +16,29 @@ from a2a_server.ports import ArtifactStore, TaskStore
 class MisbehavingStore:
     """Implements ports.TaskStore.
 
-    silent: turns and reads to answer with StoreUnavailable. doubtful: turns to commit and then answer so. poison and
-    contested: tasks whose writes are refused (DataRejected, Conflict). `gate` holds turns while it is clear; `turns`
-    has the size of every turn that was begun: how many tasks it wrote.
+    silent: turns and reads to answer with StoreUnavailable, or what `failure` is instead. down: everything is answered
+    so, signs of life too. doubtful: turns to commit and then answer so. poison and contested: tasks whose writes are
+    refused (DataRejected, Conflict); poisonous: events with these bytes are. `gate` holds the turns that `holds` names
+    while it is clear, `held` is set when it does; held_snapshots: reads of whole tasks to hold likewise. `turns` has
+    the size of every turn that was begun: how many tasks it wrote.
     """
 
     def __init__(self, inner: TaskStore) -> None:
         self.inner = inner
         self.silent = 0
         self.doubtful = 0
+        self.down = False
+        self.failure: Exception = StoreUnavailable("silent")
+        self.poisonous = b""
         self.poison: set[Key] = set()
         self.contested: set[Key] = set()
         self.turns: list[int] = []
         self.reads = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.holds: Callable[[Needs], bool] = lambda _: True
+        self.held = asyncio.Event()
+        self.held_snapshots = 0
 
     @property
     def capabilities(self) -> StoreCapabilities:
@@ -43,7 +51,8 @@ class MisbehavingStore:
         await self.inner.close()
 
     async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
-        await self.gate.wait()
+        if self.holds(needs):
+            await self._pass()
         self._speak()
 
         def watched(loaded: Loaded) -> Changes:
@@ -54,6 +63,8 @@ class MisbehavingStore:
                 raise DataRejected("poison")
             if written & self.contested:
                 raise Conflict("contested")
+            if self.poisonous and any(self.poisonous in event.body for event in changes.events):
+                raise DataRejected("poisonous")
             return changes
 
         loaded = await self.inner.turn(needs, watched)
@@ -63,9 +74,14 @@ class MisbehavingStore:
         return loaded
 
     async def find(self, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
+        self._speak_if_down()
         return await self.inner.find(scope, agent, task_id)
 
     async def snapshot(self, key: Key, history: int | None) -> Snapshot | None:
+        if self.held_snapshots:
+            self.held_snapshots -= 1
+            await self._pass()
+        self._speak_if_down()
         return await self.inner.snapshot(key, history)
 
     async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
@@ -81,21 +97,26 @@ class MisbehavingStore:
         return await self.inner.page(query)
 
     async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
+        self._speak_if_down()
         return await self.inner.due(kind, limit)
 
     async def next_alarm(self) -> int | None:
+        self._speak_if_down()
         return await self.inner.next_alarm()
 
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
+        self._speak_if_down()
         return await self.inner.rows(query)
 
     async def totals(self, query: TallyQuery) -> Mapping[TallyKey, int]:
         return await self.inner.totals(query)
 
     async def register(self, worker: WorkerRow) -> None:
+        self._speak_if_down()
         await self.inner.register(worker)
 
     def beat(self, worker: Key) -> bool:
+        self._speak_if_down()
         return self.inner.beat(worker)
 
     async def erase(self, keys: Collection[Key]) -> int:
@@ -104,7 +125,17 @@ class MisbehavingStore:
     def blobs(self) -> ArtifactStore | None:
         return self.inner.blobs()
 
+    async def _pass(self) -> None:
+        if not self.gate.is_set():
+            self.held.set()
+        await self.gate.wait()
+
     def _speak(self) -> None:
+        self._speak_if_down()
         if self.silent:
             self.silent -= 1
-            raise StoreUnavailable("silent")
+            raise self.failure
+
+    def _speak_if_down(self) -> None:
+        if self.down:
+            raise StoreUnavailable("down")

@@ -8,6 +8,7 @@ import pytest
 from a2a_server.errors import ConfigurationError
 from a2a_server.examples import demo
 from a2a_server.model.card import AgentSkill, read_card
+from a2a_server.model.objects import OPTIONS_URI
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,9 +74,31 @@ def test_unknown_members_at_every_depth(data: object, said: str) -> None:
 
 
 def test_a_broken_rule_names_its_field() -> None:
-    assert refusal({}) == "agent card: name: Field required"
-    assert "skills[0].description: Field required" in refusal({"name": "N", "skills": [{"id": "a", "name": "A"}]})
+    assert refusal({}) == "agent card: name: is missing"
+    assert "skills[0].description: is missing" in refusal({"name": "N", "skills": [{"id": "a", "name": "A"}]})
     assert refusal({"name": "N", "skills": ["a"]}).startswith("agent card: skills[0]: ")
+
+
+@pytest.mark.parametrize(
+    ("data", "member"),
+    [
+        ({"capabilities": {"pushNotifications": True}}, "capabilities.pushNotifications"),
+        ({"capabilities": {"extendedAgentCard": True}}, "capabilities.extendedAgentCard"),
+        ({"supportsAuthenticatedExtendedCard": True}, "supportsAuthenticatedExtendedCard"),
+        ({"capabilities": {"extensions": [{"uri": "u:1"}, {"uri": "u:2", "required": True}]}}, "extensions[1]"),
+    ],
+    ids=["push", "extended card", "extended card of 0.3", "extension"],
+)
+def test_what_this_server_does_not_have_cannot_be_declared(data: dict[str, object], member: str) -> None:
+    text = refusal({"name": "N", **data})
+    assert member in text
+    assert "this server does not have it yet" in text
+
+
+def test_extensions_that_nobody_has_to_know_can_be_declared() -> None:
+    known = [{"uri": OPTIONS_URI, "required": True}, {"uri": "u:1", "required": False}, {"uri": "u:2"}]
+    capabilities = {"extensions": known, "pushNotifications": False, "extendedAgentCard": False}
+    assert read_card({"name": "N", "capabilities": capabilities}).capabilities.extensions is not None
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,6 @@ def test_the_welcome_has_commands_that_can_be_pasted() -> None:
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        (["send"], 2, "nothing to send"),
         (["send", "hi", "--data", "{"], 2, "--data is not JSON"),
         (["send", "hi", "--file", "missing.bin"], 2, "missing.bin"),
         (["send", "hi", "--stream", "--no-wait"], 2, "--no-wait"),
@@ -148,7 +147,7 @@ def test_the_welcome_has_commands_that_can_be_pasted() -> None:
         (["nonsense"], 2, "nonsense"),
         (["send", "hi", "--nonsense"], 2, "--nonsense"),
         (["run", "missing_file.py"], 2, "there is no file missing_file.py"),
-        (["run"], 2, "OBJECT"),
+        (["run"], 2, "name an agent"),
     ],
 )
 def test_errors_are_one_line_and_a_code(
@@ -162,7 +161,7 @@ def test_errors_are_one_line_and_a_code(
 
 
 def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--debug", "send"]) == 2
+    assert main(["--debug", "run"]) == 2
     assert "Traceback" in capsys.readouterr().err
 
 

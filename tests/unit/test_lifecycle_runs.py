@@ -6,8 +6,9 @@ from a2a_server.codec import decode_status, encode_chunk, encode_status
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.runs import Claimed, Draft, End, EndKind, TakeDraft
 from a2a_server.lifecycle.sweeping import SetGate
-from a2a_server.model.objects import TASK_URI, Artifact, Message, Phase, Role, State, Text, rfc3339
+from a2a_server.model.objects import TASK_URI, Artifact, Message, Phase, Role, State, Text
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
+from a2a_server.model.times import timestamp
 from a2a_server.policy import SECOND, SWEEP_SLACK, RetryPolicy
 from tests.unit.turns import WORKER, MemoryTurns, cancel, claim, crash, key, report, started, submit
 
@@ -263,7 +264,7 @@ def test_a_transient_failure_waits_for_its_next_attempt() -> None:
         1,
         b"",
     )
-    assert words(row) == f"Net gone. Next: attempt 2 of 4 at {rfc3339(at)}."
+    assert words(row) == f"Net gone. Next: attempt 2 of 4 at {timestamp(at)}."
     assert store.turn.alarm == at
 
 

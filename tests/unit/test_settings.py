@@ -107,9 +107,9 @@ def test_broken_rules_are_told_with_their_source_and_without_the_value(
     config = written(tmp_path, "a.yaml", "slots: hunter2\n")
     monkeypatch.setenv("A2A_SERVER_THREADS", "hunter2")
     error = refused(config, port=70_000, store="postgresql://me:hunter2@host/db")
-    assert "port (flag): Input should be less than or equal to 65535" in error
-    assert "threads (environment variable A2A_SERVER_THREADS): Input should be a valid integer" in error
-    assert f"slots (in {config}): Input should be a valid integer" in error
+    assert "port (flag): must be at most 65535" in error
+    assert "threads (environment variable A2A_SERVER_THREADS): must be a valid integer" in error
+    assert f"slots (in {config}): must be a valid integer" in error
     assert "hunter2" not in error
 
 

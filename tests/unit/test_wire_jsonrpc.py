@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import orjson
 import pytest
 from hypothesis import given, strategies
@@ -39,6 +41,7 @@ VALUES = strategies.recursive(
         b"[" + DEEPEST + b"]",
         b'{"a":' * 65 + b"1" + b"}" * 65,
         b"[" * 2000,
+        b"[" * 200_000,
         b"18446744073709551616",
         b'{"a":[1,{"b":18446744073709551616}]}',
         b"-9223372036854775809",
@@ -180,24 +183,75 @@ def test_answers_are_spliced_around_encoded_results(id: jsonrpc.Id) -> None:
     assert orjson.loads(jsonrpc.failure(id, error)) == {"jsonrpc": "2.0", "id": id, "error": error}
 
 
+def refused(entry: Json) -> InvalidParams:
+    with pytest.raises(InvalidParams) as caught:
+        jsonrpc.check_limits(entry, len(orjson.dumps(entry)))
+    return caught.value
+
+
 def test_too_many_members_are_refused_with_path_and_limit() -> None:
     """Rule: "more keys, longer strings … | -32602 with the path and the limit"."""
-    params: Json = {"metadata": {f"key {n}": n for n in range(10_000)}}
-    with pytest.raises(InvalidParams, match="10000") as caught:
-        jsonrpc.check_limits(params, len(orjson.dumps(params)))
-    assert caught.value.path == "metadata"
-    assert isinstance(params, dict)
-    params["metadata"] = {f"key {n}": n for n in range(9_999)}
-    jsonrpc.check_limits(params, len(orjson.dumps(params)))
+    metadata: dict[str, Json] = {f"key {n}": n for n in range(9_999)}
+    error = refused({"params": {"metadata": metadata}})
+    assert error.path == "metadata"
+    assert "10000" in error.message
+    del metadata["key 0"]
+    entry: Json = {"params": {"metadata": metadata}}
+    jsonrpc.check_limits(entry, len(orjson.dumps(entry)))
+
+
+def test_too_many_elements_are_refused_with_path_and_limit() -> None:
+    error = refused({"id": 1, "params": {"message": {"parts": [{"data": [1] * 50_000}, {"data": [1] * 50_000}]}}})
+    assert error.path == "message.parts[0].data"
+    assert "100000" in error.message
+    assert refused({"params": {"parts": [[]] * 100_000}}).path == "parts"
+    assert refused({"params": {}, "other": {"more": [1] * 100_000}}).path == "other.more"
+    entry: Json = {"params": {"data": [1] * 99_998}}
+    jsonrpc.check_limits(entry, len(orjson.dumps(entry)))
 
 
 def test_too_long_a_string_is_refused_with_path_and_limit() -> None:
     limit = 8 * 1024 * 1024
-    params: Json = {"message": {"parts": [{"text": "x"}, {"text": "ü" * (limit // 2) + "x"}]}}
-    with pytest.raises(InvalidParams, match=str(limit)) as caught:
-        jsonrpc.check_limits(params, limit + 100)
-    assert caught.value.path == "message.parts[1].text"
+    error = refused({"params": {"message": {"parts": [{"text": "x"}, {"text": "ü" * (limit // 2) + "x"}]}}})
+    assert error.path == "message.parts[1].text"
+    assert str(limit) in error.message
+    assert refused({"params": {"metadata": {"x" * (limit + 1): 1}}}).path == "metadata"
     jsonrpc.check_limits({"a": "x" * limit}, limit + 100)
+
+
+MANY = 3_000_000
+CROWDS = {
+    "numbers": b"1,",
+    "strings": b'"",',
+    "arrays": b"[],",
+    "objects": b"{},",
+    "nested": b"[[[[]]]],",
+}
+
+
+@pytest.mark.parametrize("kind", CROWDS)
+def test_a_crowded_body_is_refused_at_little_cost(kind: str) -> None:
+    item = CROWDS[kind]
+    values = item * (MANY // len(item))
+    body = b'{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"a":[1e300,' + values + b"1]}}"
+    begin = process_time()
+    with pytest.raises((InvalidParams, ParseError), match="100000"):
+        jsonrpc.check_limits(jsonrpc.read(body), len(body))
+    assert process_time() - begin < 0.3
+    with pytest.raises((InvalidRequest, ParseError), match="100000"):
+        jsonrpc.read(b"[" + body + b"]")
+
+
+def test_brackets_in_strings_are_no_arrays() -> None:
+    text = '[{\\"' * 100_000
+    assert jsonrpc.read(orjson.dumps({"text": text})) == {"text": text}
+
+
+def test_a_search_for_huge_integers_costs_little_whatever_stands_between() -> None:
+    for body in (b"[1e300," + b" " * MANY + b"1]", b"[1e300" + b",1234567890123456789" * 90_000 + b"]"):
+        begin = process_time()
+        jsonrpc.read(body)
+        assert process_time() - begin < 0.3
 
 
 def test_a_small_body_is_not_searched() -> None:

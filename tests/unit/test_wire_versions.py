@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from a2a_server.errors import MethodNotFound, VersionNotSupported
-from a2a_server.model.objects import Generation
 from a2a_server.wire import v01, v10, versions
 from a2a_server.wire.operations import Operation
 
@@ -58,7 +57,7 @@ def test_an_explicit_version_that_does_not_have_the_method_is_refused(method: st
 @pytest.mark.parametrize("method", ["SendMessage", "tasks/send", "nothing/known"])
 def test_a_version_that_is_not_served_is_refused_whatever_the_method(method: str, version: str) -> None:
     """Rule: "`A2A-Version` not served (9.9) … | -32009"."""
-    with pytest.raises(VersionNotSupported, match=r"1\.0") as caught:
+    with pytest.raises(VersionNotSupported, match=r"is not served; send 1\.0 or 0\.1$") as caught:
         versions.route(method, version)
     assert len(caught.value.message) < 600
 
@@ -67,10 +66,7 @@ def test_a_version_that_is_not_served_is_refused_whatever_the_method(method: str
 @pytest.mark.parametrize(
     "method",
     [
-        "message/send",
-        "message/stream",
-        "tasks/pushNotificationConfig/set",
-        "agent/getAuthenticatedExtendedCard",
+        "message/sends",
         "",
         "getTask",
         "no\nmethod",
@@ -79,25 +75,31 @@ def test_a_version_that_is_not_served_is_refused_whatever_the_method(method: str
     ids=lambda value: repr(value)[:24],
 )
 def test_a_method_of_no_wire_is_not_found(method: str, version: str | None) -> None:
-    """Rule: "unknown method; method of no generation | -32601"; those of 0.2 and 0.3 alone are not served yet."""
+    """Rule: "unknown method; method of no generation | -32601"."""
     with pytest.raises(MethodNotFound) as caught:
         versions.route(method, version)
     assert caught.value.code == -32601
+    assert caught.value.message.startswith("Method not found: ")
     assert len(caught.value.message) < 100
     assert caught.value.message.isprintable()
 
 
-def test_shared_methods_answer_in_the_generation_that_the_task_was_created_in() -> None:
-    shared = versions.route("tasks/get", None)
-    assert shared.renderer(Generation.V10) is v10
-    assert shared.renderer(Generation.V01) is v01
-    assert versions.route("GetTask", None).renderer(Generation.V01) is v10
-    assert versions.route("tasks/send", None).renderer(Generation.V10) is v01
-
-
-def test_each_generation_has_its_wire() -> None:
-    for wire in (v01, v10):
-        assert versions.wire_of(wire.GENERATION) is wire
+@pytest.mark.parametrize("version", [None, "0.3", "1.0", "0.1"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "message/send",
+        "message/stream",
+        *(f"tasks/pushNotificationConfig/{verb}" for verb in ("set", "get", "list", "delete")),
+        "agent/getAuthenticatedExtendedCard",
+    ],
+)
+def test_methods_of_0_2_and_0_3_alone_say_what_to_use_instead(method: str, version: str | None) -> None:
+    with pytest.raises(MethodNotFound) as caught:
+        versions.route(method, version)
+    assert caught.value.code == -32601
+    for said in (method, "0.2–0.3 ", "not served yet", "SendMessage (1.0)", "tasks/send (v0.1)"):
+        assert said in caught.value.message
 
 
 def test_every_operation_is_a_method_of_1_0_and_two_of_them_stream() -> None:

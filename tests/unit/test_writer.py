@@ -306,3 +306,27 @@ def test_a_turn_was_committed_only_if_none_of_its_rows_is_older() -> None:
     rows.tasks[key(2)] = group.turn.rows[key(2)]
     assert group.decide(rows.load(group.needs)) == Changes()
     assert [row.key for row in group.outcomes[0].rows] == [key(2)]
+
+
+# Whoever listens
+
+
+async def test_a_bug_in_whoever_posted_does_not_end_the_writer(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def settled(outcome: object) -> None:
+        raise ZeroDivisionError(outcome)
+
+    posted = bench.writer.post(submit(1), settled)
+    assert (await asyncio.wait_for(posted, BOUND)).row.key == key(1)
+    assert (await bench.do(submit(2))).row.key == key(2)
+    assert "What follows from Submit failed" in caplog.text
+
+
+async def test_a_bug_in_telling_does_not_end_the_writer(store: MisbehavingStore) -> None:
+    class Deaf(Bench):
+        async def tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+            raise ZeroDivisionError
+
+    bench = Deaf(store)
+    for number in (1, 2):
+        assert (await bench.do(submit(number))).row.key == key(number)
+    await bench.close()

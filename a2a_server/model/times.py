@@ -1,4 +1,4 @@
-"""Moments as the wires spell them."""
+"""Moments as clients read them."""
 
 from __future__ import annotations
 

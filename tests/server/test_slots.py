@@ -1,0 +1,165 @@
+"""Slots, claims and time limits: who may run, for how long, and without waiting for a poll."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from a2a_server import Agent, TaskContext
+from a2a_server.model.objects import Phase, State, Task, Text
+from tests.server.engines import LONG, Suspect, running
+from tests.server.waiting import until
+
+
+def said(task: Task) -> str:
+    assert task.status.message is not None
+    return task.status.message.text
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_thread_that_ignores_its_timeout_keeps_its_slot(tmp_path: Path) -> None:
+    agent = Agent("Stuck")
+    release = threading.Event()
+    begun: list[str] = []
+
+    @agent.skill(id="plain", timeout_seconds=0.2)
+    def plain(text: str) -> str:
+        begun.append(text)
+        if text == "stuck":
+            release.wait(20)
+        return text
+
+    @agent.skill(id="clock", timeout_seconds=0.6)
+    async def clock(text: str) -> None:
+        await forever()
+
+    async with running(agent, tmp_path, threads=1, cancel_grace_seconds=0.05, poll_seconds=0.05) as server:
+        try:
+            stuck = await server.send("stuck", skill="plain")
+            assert stuck.status.state is State.FAILED
+            following = await server.start("following", skill="plain")
+            assert (await server.send(skill="clock")).status.state is State.FAILED  # longer than its own timeout
+            row = await server.row(following)
+            assert (row.state, row.phase, begun) == (State.SUBMITTED, Phase.READY, ["stuck"])
+        finally:
+            release.set()
+        row = await server.reached(following, State.COMPLETED, State.FAILED)
+        assert (row.state, row.fence, begun) == (State.COMPLETED, 1, ["stuck", "following"])
+
+
+async def test_the_whole_grace_is_for_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("a2a_server.lifecycle.runs.SWEEP_SLACK", 50_000)
+    agent = Agent("Tidy")
+
+    @agent.skill(timeout_seconds=0.1)
+    async def tidy(task: TaskContext, text: str) -> None:
+        try:
+            await forever()
+        finally:
+            await asyncio.sleep(0.5)  # much longer than the sweeper's slack
+            await task.progress(note="saved")
+            async with task.artifact("kept") as writer:
+                await writer.write("what there was")
+
+    async with running(agent, tmp_path, cancel_grace_seconds=20, poll_seconds=0.05) as server:
+        task = await server.send()
+        assert (task.status.state, "timeoutSeconds" in said(task)) == (State.FAILED, True)
+        assert [(artifact.name, artifact.parts) for artifact in task.artifacts] == [("kept", (Text("what there was"),))]
+        assert (await server.row(task.id)).last_n >= 5  # the note among them
+
+
+async def test_suspects_never_run_side_by_side(tmp_path: Path) -> None:
+    agent = Agent("Suspects")
+    lock = threading.Lock()
+    at_work = most = 0
+
+    def enter(step: int) -> None:
+        nonlocal at_work, most
+        with lock:
+            at_work += step
+            most = max(most, at_work)
+
+    @agent.skill(id="coroutine")
+    async def coroutine(text: str) -> str:
+        enter(1)
+        await asyncio.sleep(0.02)
+        enter(-1)
+        return text
+
+    @agent.skill(id="plain")
+    def plain(text: str) -> str:
+        enter(1)
+        threading.Event().wait(0.02)
+        enter(-1)
+        return text
+
+    async with running(agent, tmp_path, poll_seconds=0.02) as server:
+        tasks = [
+            await server.start(skill=skill, delaySeconds=0.3) for skill in ("coroutine", "plain") for _ in range(3)
+        ]
+        await server.engine.submit(Suspect(tuple([(await server.row(task)).key for task in tasks])))
+        for task in tasks:
+            row = await server.reached(task, State.COMPLETED)
+            assert (row.fence, row.crashes) == (1, 2)
+        assert most == 1
+
+
+async def test_instant_tasks_of_a_mixed_agent_wait_for_no_poll(tmp_path: Path) -> None:
+    agent = Agent("Mixed")
+
+    @agent.skill(id="coroutine")
+    async def coroutine(text: str) -> str:
+        return text
+
+    @agent.skill(id="plain")
+    def plain(text: str) -> str:
+        return text
+
+    async with running(agent, tmp_path, threads=1, poll_seconds=LONG) as server:
+        async with asyncio.timeout(15):
+            tasks = await asyncio.gather(*(server.send(f"{index}", skill="plain") for index in range(6)))
+        assert {task.status.state for task in tasks} == {State.COMPLETED}
+
+
+async def test_a_short_run_is_two_turns(tmp_path: Path) -> None:
+    agent = Agent("Echo")
+
+    @agent.skill
+    async def echo(text: str) -> str:
+        return text
+
+    async with running(agent, tmp_path, poll_seconds=LONG) as server:
+        server.store.turns.clear()
+        task = await server.send()
+        assert (task.status.state, (await server.row(task.id)).last_n) == (State.COMPLETED, 4)
+        await until(lambda: server.engine.worker.running == 0)
+        assert [size for size in server.store.turns if size] == [1, 1]
+
+
+async def test_a_cancel_while_the_run_is_restored(tmp_path: Path) -> None:
+    agent = Agent("Restored")
+    begun: list[str] = []
+
+    @agent.skill
+    async def restored(text: str) -> str:
+        begun.append(text)
+        return text
+
+    async with running(agent, tmp_path, poll_seconds=LONG, cancel_grace_seconds=15) as server:
+        task_id = await server.start(delaySeconds=0.1)
+        server.store.held_snapshots = 1
+        server.store.holds = lambda _: False
+        server.store.gate.clear()
+        await asyncio.wait_for(server.store.held.wait(), 10)
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
+        assert (await server.cancel(task_id)).status.state is State.CANCELED
+        assert loop.time() - asked_at < 10
+        await until(lambda: server.engine.worker.running == 0)
+        assert not begun
