@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from a2a_server import Agent
@@ -207,3 +210,28 @@ async def test_draining_ends_streams_and_answers_waits(tmp_path: Path) -> None:
         for id in (answer["id"], task["id"]):
             assert (await server.cancel(id))["status"]["state"] == "TASK_STATE_CANCELED"
         assert [n async for n, _ in server.subscribe(task["id"], seen[-1])] == [3]
+
+
+async def test_a_reader_that_never_reads_is_cut() -> None:
+    async with connect(agent, write_stall_seconds=0.3) as server:
+        address = httpx2.URL(server.url)
+        body = json.dumps(request("stream 20000")).encode()
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, (address.host, address.port))
+            await loop.sock_sendall(deaf, head + body)
+            hub = server._system.engine.hub
+            await until(lambda: hub.watched == 1)
+            mine = deaf.getsockname()
+            await until(lambda: not hub.watched)
+            await until(lambda: all(held.raddr != mine for held in psutil.Process().net_connections("tcp")))
+            received = bytearray()
+            async with asyncio.timeout(10):
+                while piece := await loop.sock_recv(deaf, 65536):
+                    received += piece
+        assert b"chunk 0" in received
+        assert b"TASK_STATE_COMPLETED" not in received
+        assert (await server.send("echo still here"))["status"]["state"] == "TASK_STATE_COMPLETED"
