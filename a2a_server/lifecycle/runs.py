@@ -85,7 +85,7 @@ class Claim:
     @property
     def _need(self) -> ClaimNeed:
         crashes = SUSPECT_CRASHES if self.suspects else SUSPECT_CRASHES - 1
-        return ClaimNeed(self.queues, self.limit, self.hinted, crashes)
+        return ClaimNeed(self.queues, self.limit, self.hinted, crashes, ROW_FORMAT)
 
     def decide(self, turn: Turn) -> Claimed:
         """Never raises: an empty claim means "ask again later". A worker that was declared dead gets nothing."""
@@ -97,8 +97,6 @@ class Claim:
         for key in turn.candidates(self._need):
             row = turn.rows[key]
             suspect = row.crashes >= SUSPECT_CRASHES
-            if row.format > ROW_FORMAT:  # written by newer code, which will run it
-                continue
             if row.phase is not Phase.READY or (suspect and not suspects):
                 passed = True
                 continue

@@ -27,13 +27,14 @@ class ClaimNeed(NamedTuple):
     """Candidates for one claim: READY tasks of `queues`, the best `limit` by (lane, rank, key).
 
     `hinted` keys are looked at too (only those that are READY and in `queues`); the result is the union, ordered.
-    `max_crashes` leaves out tasks that crashed more often than that.
+    `max_crashes` leaves out tasks that crashed more often than that, `max_format` rows written by newer code.
     """
 
     queues: tuple[str, ...]
     limit: int
     hinted: tuple[Key, ...] = ()
     max_crashes: int = 2
+    max_format: int = 1
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ _FAIR: Final = sized(
 )
 _READY: Final = (
     "SELECT lane, rank, key FROM task INDEXED BY task_ready "
-    "WHERE phase = 3 AND queue = ? AND crashes <= ? ORDER BY lane, rank, key LIMIT ?"
+    "WHERE phase = 3 AND queue = ? AND crashes <= ? AND format <= ? ORDER BY lane, rank, key LIMIT ?"
 )
 _HEADS: Final = (
     "WITH lanes (lane) AS (VALUES (1), (2), (3), (4), (5)) "
@@ -109,7 +109,7 @@ def _load_tasks(db: sqlite3.Connection, loaded: Loaded, needs: Needs) -> None:
 def _best_ready(db: sqlite3.Connection, claim: ClaimNeed) -> list[Key]:
     found: list[tuple[int, int, Key]] = []
     for queue in dict.fromkeys(claim.queues):
-        found.extend(db.execute(_READY, (queue, claim.max_crashes, claim.limit)))
+        found.extend(db.execute(_READY, (queue, claim.max_crashes, claim.max_format, claim.limit)))
     if len(claim.queues) > 1:
         found.sort()
     return [key for _, _, key in found[: claim.limit]]
@@ -121,10 +121,14 @@ def _candidates(loaded: Loaded, claim: ClaimNeed, best: list[Key]) -> tuple[Key,
     keys = set(best)
     for key in claim.hinted:
         row = loaded.tasks.get(key)
-        if row and row.phase is Phase.READY and row.queue in claim.queues and row.crashes <= claim.max_crashes:
+        if row and row.phase is Phase.READY and row.queue in claim.queues and _allowed(row, claim):
             keys.add(key)
     rows = [loaded.tasks[key] for key in keys]
     return tuple(key for _, _, key in sorted((row.lane, row.rank, row.key) for row in rows))
+
+
+def _allowed(row: TaskRow, claim: ClaimNeed) -> bool:
+    return row.crashes <= claim.max_crashes and row.format <= claim.max_format
 
 
 def _load_gates(db: sqlite3.Connection, loaded: Loaded, names: Collection[str]) -> None:

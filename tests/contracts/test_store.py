@@ -528,6 +528,14 @@ async def test_tasks_that_crashed_too_often_are_left_out_before_the_limit(store:
     assert await claim(store, ClaimNeed(("echo",), 50)) == [(0, 1, 2, 4, 5, 6, 8, 9, 10)]
 
 
+async def test_rows_of_a_newer_format_are_left_out_before_the_limit(store: TaskStore) -> None:
+    newer = [rows.task(n, rank=n, format=2) for n in range(5)]
+    await put(store, new_tasks=[*newer, rows.task(9, rank=9)])
+    assert await claim(store, ClaimNeed(("echo",), 1)) == [(9,)]
+    assert await claim(store, ClaimNeed(("echo",), 1, (key(3),))) == [(9,)]
+    assert await claim(store, ClaimNeed(("echo",), 2, max_format=2)) == [(0, 1)]
+
+
 async def test_gates_of_all_loaded_tasks_are_loaded(store: TaskStore) -> None:
     await put(
         store,

@@ -154,7 +154,11 @@ class MemoryTurns:
         return tuple(row.key for row in sorted(rows, key=lambda row: (row.lane, row.rank, row.key)))
 
     def _candidates(self, need: ClaimNeed) -> tuple[Key, ...]:
-        ready = [row for row in self._in(Phase.READY) if row.queue in need.queues and row.crashes <= need.max_crashes]
+        ready = [
+            row
+            for row in self._in(Phase.READY)
+            if row.queue in need.queues and row.crashes <= need.max_crashes and row.format <= need.max_format
+        ]
         keys = {*self._best(ready)[: need.limit], *(row.key for row in ready if row.key in need.hinted)}
         return self._best(self.tasks[key] for key in keys)
 

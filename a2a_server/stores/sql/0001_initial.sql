@@ -60,8 +60,8 @@ CREATE INDEX task_list ON task (tenant, owner, agent, status_at DESC, key DESC) 
 -- Lists of one context.
 CREATE INDEX task_context ON task (tenant, owner, context, status_at DESC, key DESC);
 
--- Claims; `crashes` only spares them the row of a task that they leave out.
-CREATE INDEX task_ready ON task (queue, lane, rank, key, crashes) WHERE phase = 3;
+-- Claims; `crashes` and `format` only spare them the row of a task that they leave out.
+CREATE INDEX task_ready ON task (queue, lane, rank, key, crashes, format) WHERE phase = 3;
 
 -- Who goes on when a gate has room.
 CREATE INDEX task_held ON task (held_by, lane, rank, key) WHERE phase = 4;
