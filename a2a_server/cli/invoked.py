@@ -17,7 +17,7 @@ def command(*words: str) -> str:
 
 def _program() -> tuple[str, ...]:
     started = Path(sys.argv[0])
-    if started.name == "__main__.py":
+    if started.parts[-2:] == ("a2a_server", "__main__.py"):
         return _path(Path(sys.executable)), "-m", "a2a_server"
     if started.name != NAME or not started.is_file():
         return (NAME,)
