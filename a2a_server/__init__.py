@@ -11,7 +11,7 @@ from a2a_server.errors import Fail, Reject, Retry
 from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Role, Text
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.applications import Starlette
 
 __all__ = [
     "Agent",
@@ -55,7 +55,7 @@ def run(agent: Agent, **settings: object) -> None:
     wiring.run(agent, **settings)
 
 
-def asgi(agent: Agent, **settings: object) -> ASGIApp:
+def asgi(agent: Agent, **settings: object) -> Starlette:
     """The agent as an ASGI application, to mount in another one or to give to a server of your choice.
 
     Args:
