@@ -39,6 +39,14 @@ async def pragma(store: SqliteStore, text: str) -> None:
     await store._writer.call(lambda db: db.execute(f"PRAGMA {text}").fetchall())
 
 
+async def test_a_commit_waits_for_the_disk(store: SqliteStore) -> None:
+    """Promise: "acknowledged is durable", through a power cut too: WAL with `synchronous` FULL (2)."""
+    assert store._writer is not None
+    names = ("synchronous", "journal_mode")
+    found = await store._writer.call(lambda db: [db.execute(f"PRAGMA {name}").fetchone() for name in names])
+    assert found == [(2,), ("wal",)]
+
+
 @contextmanager
 def plans(store: SqliteStore) -> Iterator[set[str]]:
     """Every statement that the store runs meanwhile."""
