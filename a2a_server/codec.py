@@ -216,13 +216,32 @@ def encode_spec(spec: TaskSpec) -> bytes:
         packed["p"] = dict(spec.parameters)
     if spec.metadata is not None:
         packed["x"] = spec.metadata
+    if spec.heard != 1:
+        packed["h"] = spec.heard
+    if spec.rolls_back:
+        packed["b"] = True
+    if spec.failing:
+        packed["f"] = spec.failing
     return encode(packed)
 
 
 def decode_spec(body: bytes) -> TaskSpec:
     """What `encode_spec` was given."""
     packed = decode(body)
-    return TaskSpec(packed["o"], packed.get("t", ""), packed.get("p", {}), packed.get("x"))
+    return TaskSpec(
+        packed["o"],
+        packed.get("t", ""),
+        packed.get("p", {}),
+        packed.get("x"),
+        packed.get("h", 1),
+        "b" in packed,
+        packed.get("f", ""),
+    )
+
+
+def shelf_scope(tenant: str, owner: str, context: str = "") -> bytes:
+    """The scope of values that the tasks of an owner share, or those of one of its contexts. No task's key looks so."""
+    return canonical([tenant, owner, context] if context else [tenant, owner])
 
 
 def _unpack_status(packed: dict[str, Any], at: int) -> tuple[Status, Progress | None]:

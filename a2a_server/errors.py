@@ -88,6 +88,12 @@ class ContentTypeNotSupported(ClientError):
     code, reason, default = -32005, "CONTENT_TYPE_NOT_SUPPORTED", "Incompatible content types"
 
 
+class ExtendedCardNotConfigured(ClientError):
+    """There is no card for authenticated callers."""
+
+    code, reason, default = -32007, "EXTENDED_AGENT_CARD_NOT_CONFIGURED", "This agent has no extended card"
+
+
 class VersionNotSupported(ClientError):
     """`A2A-Version` names a version that is not served, or one that does not have the method."""
 
@@ -163,3 +169,10 @@ class Retry(Exception):
         self.text = text
         self.after_seconds = after_seconds
         super().__init__(text)
+
+
+class Paused(BaseException):
+    """Raised in a handler that asked: it runs again, from its beginning, when the answer is there.
+
+    Let it pass; `finally` blocks run. A handler that swallows it fails.
+    """

@@ -7,9 +7,9 @@ A backend is written against its port's contract suite in tests/contracts.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
-from a2a_server.model.objects import Scope
+from a2a_server.model.objects import File, Scope, State
 from a2a_server.model.queries import (
     DueKind,
     Page,
@@ -22,7 +22,17 @@ from a2a_server.model.queries import (
     TaskQuery,
 )
 from a2a_server.model.rows import EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
-from a2a_server.model.runs import Completed, Output, SkillSpec, Stopping, TakeView, TaskView
+from a2a_server.model.runs import (
+    Completed,
+    Happening,
+    Output,
+    Pause,
+    Shelf,
+    SkillSpec,
+    Stopping,
+    TakeView,
+    TaskView,
+)
 from a2a_server.model.turns import Bell, Changes, Hint, Loaded, Needs
 
 
@@ -67,8 +77,12 @@ class TaskStore(Protocol):
         """How far these tasks are; unknown keys are left out."""
         ...
 
-    async def page(self, query: TaskQuery) -> Page[TaskRow]:
-        """One page of a list, by keyset."""
+    async def page(self, query: TaskQuery) -> Page[Snapshot]:
+        """One page of a list, by keyset, all as of one moment. The cost does not grow with the tasks of the store."""
+        ...
+
+    async def count(self, query: TaskQuery, most: int) -> int:
+        """How many tasks the list has from its beginning; never more than `most`, which bounds the cost too."""
         ...
 
     async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
@@ -216,12 +230,27 @@ class Attempt(Protocol):
         """What earlier runs committed of the artifact `name`."""
         ...
 
-    async def recall(self, space: str, name: str) -> bytes | None:
-        """A value remembered for this task."""
+    async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
+        """A value that was remembered; None = none. Raises LeaseLost."""
         ...
 
-    async def remember(self, space: str, name: str, value: bytes) -> None:
-        """Keep a value for this task, replacing the one before; durable on return. Raises LeaseLost."""
+    async def remember(self, space: str, name: str, value: bytes | None, shelf: Shelf = Shelf.TASK) -> None:
+        """Keep a value, replacing the one before (None = forget it); durable on return. Raises LeaseLost."""
+        ...
+
+    async def names(self, space: str, prefix: str = "", shelf: Shelf = Shelf.TASK) -> Sequence[str]:
+        """The names in `space` that begin with `prefix`, in order. Raises LeaseLost."""
+        ...
+
+    def read(self, file: File) -> AsyncIterator[bytes]:
+        """A file's bytes, piece by piece: inline ones, or from the artifact store.
+
+        Raises Fail at the first step for a file that is only an address elsewhere, and when the object is gone.
+        """
+        ...
+
+    def pause(self, pause: Pause) -> NoReturn:
+        """End the run with a question; always raises Paused. Thread-safe. Raises LeaseLost once the task is lost."""
         ...
 
 
@@ -233,6 +262,30 @@ class AgentRunner(Protocol):
         """Its skills, in the order of registration; exactly one is marked default."""
         ...
 
+    @property
+    def listens_for(self) -> frozenset[State]:
+        """States that the agent wants to hear of, once they are committed (`tell`)."""
+        ...
+
+    async def open(self) -> None:
+        """Get ready to run, once in a process and before anything else. What it raises ends the server's start."""
+        ...
+
     async def run(self, attempt: Attempt) -> Completed:
-        """Run `attempt.task.skill`. Raises Reject, Fail, Retry, CancelledError or anything else (engine.outcomes)."""
+        """Run `attempt.task.skill`.
+
+        Raises Reject, Fail, Retry, Paused, CancelledError or anything else (engine.outcomes).
+        """
+        ...
+
+    async def roll_back(self, attempt: Attempt, reason: str) -> None:
+        """Undo what the runs of the task did; it is about to end as failed or canceled. May be called twice."""
+        ...
+
+    async def tell(self, happening: Happening) -> None:
+        """The task reached a state of `listens_for`. Raising has it called again later. May be called twice."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back; called once after `open`, when no run is left."""
         ...

@@ -225,13 +225,18 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """What a task was asked to be, fixed when it was submitted.
+    """What a task was asked to be, and the little that later messages add to it.
 
     `timeout_seconds` bounds one run from its claim. `parameters` fill the skill's parameters by name;
-    `metadata` is the client's own, given back as it came.
+    `metadata` is the client's own, given back as it came. `heard` is the event of the newest user message.
+    `rolls_back`: its skill has something to undo; `failing` is why the task fails once that is undone ('' = it does
+    not).
     """
 
     timeout_seconds: float = 1800.0
     title: str = ""
     parameters: Mapping[str, Json] = field(default_factory=dict)
     metadata: JsonObject | None = None
+    heard: int = 1
+    rolls_back: bool = False
+    failing: str = ""

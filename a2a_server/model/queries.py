@@ -41,12 +41,13 @@ class DueKind(Enum):
     """What a sweep asks for.
 
     ALARM: `due_at` is past. ORPHAN: leased by a worker that is dead, missing or unseen for longer than its ttl. HELD:
-    held by a gate that has room.
+    held by a gate that has room. PUSH: somebody is to be told of its events.
     """
 
     ALARM = "alarm"
     ORPHAN = "orphan"
     HELD = "held"
+    PUSH = "push"
 
 
 class TaskCursor(NamedTuple):
@@ -58,7 +59,11 @@ class TaskCursor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TaskQuery:
-    """Visible tasks of one scope and agent, newest status first (ties: newest key first). None = any."""
+    """Visible tasks of one scope and agent, newest status first (ties: newest key first). None = any.
+
+    history: how many of each task's newest messages to read; artifacts: whether to read its artifacts. A page has at
+    most `limit` tasks and about `limit_bytes` of content, but one task if there is one.
+    """
 
     tenant: str
     owner: str
@@ -68,6 +73,9 @@ class TaskQuery:
     status_from: int | None = None
     after: TaskCursor | None = None
     limit: int = 50
+    limit_bytes: int = 8 << 20
+    history: int = 0
+    artifacts: bool = False
 
 
 class Table(Enum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from a2a_server.model.objects import Generation, JsonObject, Message
+from a2a_server.model.objects import Generation, JsonObject, Message, State
 from a2a_server.model.options import TaskOptions
 
 
@@ -13,7 +13,8 @@ class SendRequest:
     """A message for a new or an existing task.
 
     task_id: as the client gave it ('' = none; v0.1 clients make it, later generations only continue with it).
-    blocking: wait until the task ends or asks. history_length: None = server's default, 0 = none.
+    blocking: wait until the task ends or asks; None = as the server is set for the generation. history_length: None =
+    server's default, 0 = none.
     after: resume the stream of a repeated send behind this event. metadata: the request's, without the task options.
     """
 
@@ -21,7 +22,7 @@ class SendRequest:
     message: Message
     task_id: str = ""
     context_id: str = ""
-    blocking: bool = True
+    blocking: bool | None = True
     history_length: int | None = None
     options: TaskOptions = field(default_factory=TaskOptions)
     metadata: JsonObject | None = None
@@ -30,10 +31,30 @@ class SendRequest:
 
 @dataclass(frozen=True, slots=True)
 class GetRequest:
-    """Read one task."""
+    """Read one task. history_length: None = the generation's default: all, and none in v0.1.
+
+    generation: whose rules answer; None = those of the generation that the task was created in.
+    """
 
     task_id: str
     history_length: int | None = None
+    generation: Generation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Read many tasks, newest status first. None = any; status_from: microseconds, inclusive.
+
+    token: where the list goes on, as the page before gave it; '' = from the first.
+    """
+
+    context_id: str | None = None
+    state: State | None = None
+    status_from: int | None = None
+    page_size: int = 50
+    token: str = ""
+    history_length: int | None = None
+    artifacts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +66,11 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeRequest:
-    """Follow one task; after: continue behind this event without a snapshot."""
+    """Follow one task; after: continue behind this event without a snapshot.
+
+    generation: whose rules answer; None = those of the generation that the task was created in.
+    """
 
     task_id: str
     after: int | None = None
-    generation: Generation = Generation.V10
+    generation: Generation | None = Generation.V10

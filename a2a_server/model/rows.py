@@ -116,7 +116,10 @@ class JournalRow(NamedTuple):
 
 
 class MessageRow(NamedTuple):
-    """Message `seq` (from 1) of a task's history; it appeared with event `at_n`. `role`: 1 user, 2 agent."""
+    """A message of a task's history, ordered by `seq`: the event that said it. `role`: 1 user, 2 agent.
+
+    It is part of the history from event `at_n` on: a question only once it is no longer the task's status.
+    """
 
     task: Key
     seq: int
@@ -230,6 +233,23 @@ class WorkerRow(NamedTuple):
     ttl: int
     dead: bool
     format: int
+    body: bytes
+
+
+class PushRow(NamedTuple):
+    """Somebody who is told of a task's events: which they have heard is `cursor_n`.
+
+    due_at: when to tell them next, 0 = there is nothing to tell. tries: failures since the last success; `dead` = given
+    up. generation: whose words they read (0 = the agent itself, of which `body` lists the states that it wants).
+    """
+
+    task: Key
+    id: str
+    generation: int
+    cursor_n: int
+    due_at: int
+    tries: int
+    dead: bool
     body: bytes
 
 

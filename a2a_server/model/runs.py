@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from a2a_server.model.objects import Json, JsonObject, Message, Part, Progress
+from a2a_server.model.objects import Json, JsonObject, Message, Part, Progress, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,41 @@ class Completed:
     partial: str = ""
 
 
+class Want(StrEnum):
+    """What a pause waits for."""
+
+    INPUT = "input"
+    AUTH = "auth"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A question to whoever sent the task; its answer is the task's next user message.
+
+    message: what clients read. name, note: what is remembered in the task's space `ASKED` in the turn that asks, so
+    that the next run finds the question answered.
+    """
+
+    want: Want
+    message: Message
+    name: str
+    note: bytes
+
+
+ASKED = "ask"
+"""The space of a task's state that holds its questions."""
+CHECKPOINT = "checkpoint"
+"""The space of a task's state that holds its checkpoints."""
+
+
+class Shelf(StrEnum):
+    """Who shares a remembered value: the runs of one task, the tasks of one context, or all tasks of one owner."""
+
+    TASK = "task"
+    CONTEXT = "context"
+    OWNER = "owner"
+
+
 class Stopping(StrEnum):
     """Why a run is being stopped."""
 
@@ -64,7 +100,11 @@ class TakeView:
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """The task as its handler sees it. `deadline` is in seconds since the epoch (None = none)."""
+    """The task as its handler sees it. `deadline` is in seconds since the epoch (None = none).
+
+    message: what began the task. history: all messages, oldest first, the questions of earlier runs among them.
+    checkpoints: what earlier runs remembered in the space `CHECKPOINT`, by name.
+    """
 
     id: str
     context_id: str
@@ -77,6 +117,17 @@ class TaskView:
     metadata: JsonObject | None = None
     title: str = ""
     deadline: float | None = None
+    checkpoints: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event of a task that the agent listens for: `state` was reached with event `n`; `text` is what was said."""
+
+    task: TaskView
+    state: State
+    n: int
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +136,8 @@ class SkillSpec:
 
     threaded: runs in a worker's thread (a plain function), so it needs a thread slot. retry_on: exception classes that
     are transient for this skill, beside the general ones. max_concurrency: capacity of its gate (None = no limit).
+    direct: its first output may be a message that is the whole answer, without a task. rolls_back: it has something to
+    undo before its task ends as failed or canceled.
     """
 
     id: str
@@ -102,3 +155,5 @@ class SkillSpec:
     priority: int = 3
     retry_on: tuple[type[Exception], ...] = ()
     schema: JsonObject = field(default_factory=dict)
+    direct: bool = False
+    rolls_back: bool = False

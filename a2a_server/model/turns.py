@@ -13,6 +13,7 @@ from a2a_server.model.rows import (
     JournalRow,
     Key,
     MessageRow,
+    PushRow,
     SentKey,
     SentRow,
     StateRow,
@@ -68,7 +69,7 @@ class Loaded:
     now: the store's clock, microseconds. heads: (queue, lane) -> rank of its first READY task. claims: for each
     `ClaimNeed` in order, the candidates' keys by (lane, rank, key). held: gate -> keys by (lane, rank, key).
     Every key that appears anywhere here has its row in `tasks`, every gate that one of these rows names and that has
-    a row is in `gates`.
+    a row is in `gates`. pushes: those of every task in `tasks` that has any, by id.
     """
 
     now: int
@@ -83,6 +84,7 @@ class Loaded:
     leased: dict[str, int] = field(default_factory=dict)
     workers: dict[Key, WorkerRow] = field(default_factory=dict)
     takes: dict[Key, tuple[ArtifactRow, ...]] = field(default_factory=dict)
+    pushes: dict[Key, tuple[PushRow, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -90,8 +92,9 @@ class Changes:
     """Row writes of one turn, all or none.
 
     new_tasks are inserted; tasks replace the row of the same key whose `rev` is one lower (else `Conflict`: the turn is
-    loaded and decided again). events, journal and messages are inserted; artifacts, states, sent, gates, workers and
-    fair are upserted by primary key; gates guard on `rev` like tasks. tally: (shard, key) -> what to add to the count.
+    loaded and decided again). events, journal and messages are inserted; artifacts, states, sent, gates, workers,
+    pushes and fair are upserted by primary key; gates guard on `rev` like tasks. tally: (shard, key) -> what to add to
+    the count.
     """
 
     new_tasks: list[TaskRow] = field(default_factory=list)
@@ -106,6 +109,7 @@ class Changes:
     fair: dict[FairKey, int] = field(default_factory=dict)
     tally: dict[tuple[str, TallyKey], int] = field(default_factory=dict)
     workers: list[WorkerRow] = field(default_factory=list)
+    pushes: list[PushRow] = field(default_factory=list)
 
 
 class Bell(NamedTuple):
