@@ -15,29 +15,29 @@ Handlers may live in threads: `emit` hands over to the event loop, everything el
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
-from uuid import UUID
+from typing import NoReturn
 
 from a2a_server.codec import decode_event, decode_spec, encode_status
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.objects import Objects
+from a2a_server.engine.shelves import Shelves
 from a2a_server.engine.takes import Take, Takes
 from a2a_server.engine.writer import Writer
-from a2a_server.errors import EngineError, Fail, LeaseLost, Retry, StoreUnavailable, TooLarge
-from a2a_server.lifecycle.contents import content, weight
-from a2a_server.lifecycle.runs import RESUMED, Draft, End, Report, Reported
+from a2a_server.errors import EngineError, Fail, LeaseLost, Paused, Retry, StoreUnavailable
+from a2a_server.lifecycle.contents import weight
+from a2a_server.lifecycle.endings import RESUMED, End
+from a2a_server.lifecycle.runs import Draft, Report, Reported
 from a2a_server.lifecycle.turn import speech
-from a2a_server.model.objects import ArtifactEvent, File, Message, Part, Phase, Progress, State
-from a2a_server.model.queries import RowQuery, Snapshot, Stored, Table
+from a2a_server.model.objects import ArtifactEvent, File, Message, Phase, Progress, State
+from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import EventKind, StateRow, TaskRow
-from a2a_server.model.runs import Chunk, LogLine, Output, Stopping, TakeView, TaskView
+from a2a_server.model.runs import Chunk, LogLine, Output, Pause, Shelf, Stopping, TakeView, TaskView
 from a2a_server.policy import SECOND
 from a2a_server.ports import ArtifactStore, TaskStore
-
-_log = logging.getLogger("a2a_server.engine.attempt")
 
 
 class RunningAttempt:
@@ -57,9 +57,8 @@ class RunningAttempt:
         self.row = row
         self.task = task
         self.stopping: Stopping | None = None
+        self.paused: Pause | None = None
         self._writer = writer
-        self._store = store
-        self._artifacts = artifacts
         self._limits = limits
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -69,7 +68,10 @@ class RunningAttempt:
         self._draft_bytes = 0
         self._bytes = 0
         self._states: list[StateRow] = []
-        self._object = str(UUID(bytes=row.key))
+        self._objects = Objects(
+            row, store, artifacts, inline_bytes=limits.inline_bytes, limit_bytes=limits.artifact_limit_bytes
+        )
+        self._shelves = Shelves(row, store, retry_seconds=limits.poll_seconds, check=self._check)
         self._takes = Takes(row.key, row.fence, limits.inline_bytes)
         self._uploading: asyncio.Task[None] | None = None
         self._reporting: asyncio.Future[Reported] | None = None
@@ -80,7 +82,6 @@ class RunningAttempt:
         self._moved: set[asyncio.Future[None]] = set()
         self._lost: Exception | None = None
         self._broken: Fail | Retry | None = None
-        self._uploads = 0
         self._notes = 0
         self._reported_outputs = 0
         self._reported_bytes = 0
@@ -89,11 +90,6 @@ class RunningAttempt:
     def run(self) -> int:
         """The fence."""
         return self.row.fence
-
-    @property
-    def timeout_seconds(self) -> float:
-        """How long the run may take."""
-        return decode_spec(self.row.spec).timeout_seconds
 
     @property
     def number(self) -> int:
@@ -135,21 +131,36 @@ class RunningAttempt:
         """What earlier runs left of the artifact."""
         return self._takes.view(name)
 
-    async def recall(self, space: str, name: str) -> bytes | None:
-        """A value remembered for this task."""
-        page = await self._store.rows(RowQuery(Table.STATE, (self.row.key, space, name), limit=1))
-        for found in page.rows:
-            if isinstance(found, StateRow):
-                return found.body
-        return None
+    async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
+        """A value that was remembered; None = none."""
+        return await self._shelves.recall(space, name, shelf)
 
-    async def remember(self, space: str, name: str, value: bytes) -> None:
-        """Keep a value for this task; durable on return. Raises LeaseLost."""
+    async def remember(self, space: str, name: str, value: bytes | None, shelf: Shelf = Shelf.TASK) -> None:
+        """Keep a value; durable on return. Raises LeaseLost."""
         self._check()
         self._pending += 1
-        self._states.append(StateRow(self.row.key, space, name, 0, self.row.fence, value))
+        self._states.append(self._shelves.row(space, name, value, shelf))
         self._flush_soon()
         await self.flush()
+
+    async def names(self, space: str, prefix: str = "", shelf: Shelf = Shelf.TASK) -> Sequence[str]:
+        """The names in `space` that begin with `prefix`, in order."""
+        return await self._shelves.names(space, prefix, shelf)
+
+    async def checkpoints(self) -> Mapping[str, bytes]:
+        """What earlier runs remembered as checkpoints."""
+        return await self._shelves.checkpoints()
+
+    def read(self, file: File) -> AsyncIterator[bytes]:
+        """A file's bytes, piece by piece. Raises Fail at the first step when they cannot be had."""
+        return self._objects.read(file)
+
+    def pause(self, pause: Pause) -> NoReturn:
+        """Take note of the question and leave the handler. Thread-safe. Raises Paused; LeaseLost."""
+        if self._lost is not None or self._finishing:
+            raise LeaseLost
+        self.paused = self.paused or pause
+        raise Paused
 
     def lose(self, error: Exception | None = None) -> None:
         """The run no longer counts: whatever it says from now on is refused. error: why, where it is not the lease."""
@@ -177,7 +188,7 @@ class RunningAttempt:
             await self.flush()
             for take in self._closing(end):
                 if self._takes.unfinished(take):
-                    self._takes.close(take, None, await self._assemble(take))
+                    await self._close_large(take)
         if self._reporting is not None:
             await self._settled()
         self._check()
@@ -219,7 +230,7 @@ class RunningAttempt:
     def _encode(self) -> None:
         while self._outputs and self._uploading is None and self._lost is None:
             output, size = self._outputs[0]
-            if isinstance(output, Chunk) and any(self._is_large(part) for part in output.parts):
+            if isinstance(output, Chunk) and any(map(self._objects.is_large, output.parts)):
                 self._uploading = self._loop.create_task(self._upload(output, size))
                 return
             self._outputs.popleft()
@@ -302,17 +313,14 @@ class RunningAttempt:
             broken, self._broken = self._broken, None
             raise broken
 
-    def _is_large(self, part: Part) -> bool:
-        return isinstance(part, File) and part.raw is not None and len(part.raw) > self._limits.inline_bytes
-
     async def _upload(self, output: Chunk, size: int) -> None:
         try:
-            parts = [await self._stored(part) if self._is_large(part) else part for part in output.parts]
+            parts = [await self._objects.stored(part) for part in output.parts]
         except Exception as error:  # noqa: BLE001 - whatever an artifact store raises, the run must not hang on it
             self._uploading = None
             self._settle(len(self._outputs), sum(size for _, size in self._outputs))
             self._outputs.clear()
-            self._broken = self._artifact_failure(error)
+            self._broken = self._objects.failure(error)
             self._wake()
             return
         self._uploading = None
@@ -321,48 +329,13 @@ class RunningAttempt:
         self._outputs[0] = (replace(output, parts=tuple(parts)), size)
         self._flush()
 
-    async def _stored(self, part: Part) -> File:
-        if not isinstance(part, File) or part.raw is None:
-            raise TypeError(part)
-        self._uploads += 1
-        name = f"{self._object}/files/{self.row.fence}/{self._uploads}"
-        media_type = part.media_type or "application/octet-stream"
-        stored = await self._artifacts.put(
-            name, _once(part.raw), limit_bytes=self._limits.artifact_limit_bytes, media_type=media_type
-        )
-        return replace(part, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
-
-    async def _assemble(self, take: Take) -> Stored:
-        name = f"{self._object}/{take.row.id}/{self.row.fence}" + (f"/{take.reopened}" if take.reopened else "")
-        limit = self._limits.artifact_limit_bytes
+    async def _close_large(self, take: Take) -> None:
         try:
-            return await self._artifacts.put(
-                name, self._contents(take), limit_bytes=limit, media_type=take.row.media_type
-            )
+            stored = await self._objects.assembled(take)
         except Exception as error:
             self._takes.leave(take)
-            raise self._artifact_failure(error) from error
-
-    def _artifact_failure(self, error: Exception) -> Fail | Retry:
-        _log.warning("An artifact could not be stored.", exc_info=error, extra={"task": self.task.id})
-        if isinstance(error, TooLarge):
-            return Fail("An artifact is larger than the server keeps (artifact_limit_bytes).")
-        return Retry("An artifact could not be stored.")
-
-    async def _contents(self, take: Take) -> AsyncIterator[bytes]:
-        after = take.row.first_n - 1
-        while rows := await self._store.events(self.row.key, after, 256, 1 << 20):
-            after = rows[-1].n
-            for row in rows:
-                if row.kind is EventKind.CHUNK and row.artifact == take.row.id:
-                    event = decode_event(row)
-                    if isinstance(event, ArtifactEvent):
-                        for part in event.artifact.parts:
-                            if isinstance(part, File) and part.stored:
-                                async for piece in self._artifacts.read(part.stored):
-                                    yield piece
-                            else:
-                                yield content(part) or b""
+            raise self._objects.failure(error) from error
+        self._takes.close(take, None, stored)
 
 
 def _size(output: Output) -> int:
@@ -377,7 +350,7 @@ def _size(output: Output) -> int:
 
 
 def view_of(row: TaskRow, history: tuple[Message, ...]) -> TaskView:
-    """The task as its handler sees it. `history` oldest first; its last user message is what the run answers."""
+    """The task as its handler sees it. `history` oldest first; its first message is what the task was made of."""
     spec = decode_spec(row.spec)
     return TaskView(
         id=row.id,
@@ -385,14 +358,10 @@ def view_of(row: TaskRow, history: tuple[Message, ...]) -> TaskView:
         tenant=row.tenant,
         owner=row.owner,
         skill=row.skill,
-        message=history[-1],
+        message=history[0],
         history=history,
         parameters=dict(spec.parameters),
         metadata=spec.metadata,
         title=spec.title,
         deadline=row.deadline_at / SECOND if row.deadline_at else None,
     )
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data

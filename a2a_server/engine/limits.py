@@ -16,9 +16,13 @@ class Limits:
     lease_seconds: float = 8.0
     beat_seconds: float = 2.0
     stall_seconds: float = 60.0
+    block_seconds: float = 1.0
     poll_seconds: float = 1.0
     cancel_grace_seconds: float = 5.0
     drain_seconds: float = 30.0
+    pause_seconds: float = 7 * 86400.0
+    direct_seconds: float = 1.0
+    v03_default_blocking: bool = True
     timeout_seconds: float = 1800.0
     max_attempts: int = 4
     backoff_base_seconds: float = 1.0
@@ -26,6 +30,8 @@ class Limits:
     idempotency_seconds: float = 86400.0
     inline_bytes: int = 65536
     artifact_limit_bytes: int = 1 << 30
+    collect_seconds: float = 3600.0
+    unused_object_seconds: float = 86400.0
     max_events_per_task: int = 1_000_000
     uncommitted_events: int = 256
     uncommitted_bytes: int = 256 * 1024

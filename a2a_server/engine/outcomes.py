@@ -10,8 +10,8 @@ import math
 from typing import Final
 
 from a2a_server.errors import Fail, Reject, Retry
-from a2a_server.lifecycle.runs import End, EndKind
-from a2a_server.model.runs import Completed, SkillSpec, Stopping
+from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.model.runs import Completed, Pause, SkillSpec, Stopping
 from a2a_server.policy import SECOND
 
 TRANSIENT = (OSError, TimeoutError)
@@ -24,6 +24,18 @@ LONGEST_WAIT_SECONDS: Final = 366 * 86_400
 def completed(result: Completed) -> End:
     """The end of a run that returned."""
     return End(EndKind.COMPLETED, message=result.message, partial=_told(result.partial))
+
+
+def paused(pause: Pause, patience_seconds: float) -> End:
+    """The end of a run that asked; `patience_seconds` is how long the answer may take."""
+    return End(EndKind.PAUSED, pause=pause, patience=round(patience_seconds * SECOND))
+
+
+def swallowed() -> End:
+    """The end of a run whose handler asked and went on."""
+    return End(
+        EndKind.FAILED, "The handler went on after it had asked; it must let the exception Paused pass through it."
+    )
 
 
 def stopped(reason: Stopping | None) -> End | None:

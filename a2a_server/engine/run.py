@@ -10,6 +10,9 @@ Being stopped: the handler is canceled once, and for `cancel_grace_seconds` it m
 without it: what it still says is refused, and the run stays in its slot until the handler returns. An exception that
 comes while the handler is being stopped is taken for part of the stopping, unless it is the agent's own word (`Reject`,
 `Fail`).
+
+What a skill has to undo is undone before its task ends as failed or canceled, within another grace. A run whose task
+is to end so already (`TaskSpec.failing`, or canceled while nobody ran it) does nothing else.
 """
 
 from __future__ import annotations
@@ -17,23 +20,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Final
+from typing import Any, Final
 
-from a2a_server.codec import decode, unpack_message
+from a2a_server.codec import decode, decode_spec, unpack_message
 from a2a_server.engine import outcomes
 from a2a_server.engine.attempt import RunningAttempt, view_of
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.writer import Writer
-from a2a_server.errors import ClientError, Fail, LeaseLost, Reject, Retry, StoreUnavailable
-from a2a_server.lifecycle.runs import End, EndKind, Report
+from a2a_server.errors import ClientError, Fail, LeaseLost, Paused, Reject, Retry, StoreUnavailable
+from a2a_server.lifecycle.endings import End, EndKind, fails
+from a2a_server.lifecycle.runs import Report
 from a2a_server.model.objects import Message, Phase
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import Key, TaskRow
-from a2a_server.model.runs import SkillSpec, Stopping
+from a2a_server.model.runs import LogLine, SkillSpec, Stopping
 from a2a_server.policy import SECOND, SUSPECT_CRASHES
 from a2a_server.ports import AgentRunner, ArtifactStore, TaskStore
+from a2a_server.telemetry.observer import SILENT, Observer
 
 FINISH_TRIES: Final = 3
 """How often an end is replaced because artifacts of the run could not be stored."""
@@ -53,6 +58,7 @@ class Workshop:
     new_key: Callable[[], Key]
     clock: Callable[[], int]
     random: Random
+    observer: Observer = SILENT
 
 
 class Run:
@@ -77,6 +83,9 @@ class Run:
         self.over = False
         self._shop = shop
         self._retire = retire
+        self._spec = decode_spec(row.spec)
+        self._began = False
+        self._rolled_back = False
         self._ending = False
         self._stopping: Stopping | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -84,6 +93,10 @@ class Run:
         self._finishing: asyncio.Task[None] | None = None
         self._task = asyncio.get_running_loop().create_task(self._execute())
         self._task.add_done_callback(lambda task: self._leave(task, left))
+
+    def is_run_by(self, task: asyncio.Task[Any]) -> bool:
+        """Whether its handler runs in this task of the event loop."""
+        return task is self._task
 
     @property
     def suspect(self) -> bool:
@@ -154,8 +167,14 @@ class Run:
                 self._attempt = await self._prepared()
             if self._attempt is None:
                 return None
+            if self._stopping is not None:
+                raise asyncio.CancelledError  # noqa: TRY301 - judged as one that the loop raised
+            if failing := self._spec.failing:
+                return End(EndKind.FAILED, failing)
             self._limit_time(self._attempt)
-            return outcomes.completed(await self._shop.runner.run(self._attempt))
+            self._began = True
+            completed = await self._shop.runner.run(self._attempt)
+            return outcomes.swallowed() if self._attempt.paused else outcomes.completed(completed)
         except LeaseLost:
             return None
         except KeyboardInterrupt:
@@ -164,12 +183,18 @@ class Run:
             return self._judged(error)
 
     def _judged(self, error: BaseException) -> End | None:
+        pause = self._attempt.paused if self._attempt is not None else None
+        if pause is not None and isinstance(error, Paused):
+            return outcomes.paused(pause, self._shop.limits.pause_seconds)
         canceled = isinstance(error, asyncio.CancelledError)
         if canceled or (self._stopping is not None and not isinstance(error, (Reject, Fail))):
             return outcomes.stopped(self._stopping)
+        if pause is not None or isinstance(error, Paused):
+            return outcomes.swallowed()
         error_id = self._shop.new_key().hex()[-12:]
         if not outcomes.is_expected(error):
-            _log.error("Skill %s raised (error %s).", self.skill.id, error_id, exc_info=error, extra=self._named)
+            named = self._named | {"error_id": error_id}
+            _log.error("Skill %s raised (error %s).", self.skill.id, error_id, exc_info=error, extra=named)
         return outcomes.raised(error, self.skill, error_id=error_id, jitter=self._shop.random.random())
 
     async def _prepared(self) -> RunningAttempt | None:
@@ -180,9 +205,9 @@ class Run:
         attempt = self._new_attempt(tuple(unpack_message(decode(message.body)) for message in snapshot.messages))
         if self.row.fence > 1:
             attempt.restore(snapshot)
+            attempt.task = replace(attempt.task, checkpoints=await attempt.checkpoints())
         if snapshot.task.cancel_at:
             attempt.stopping = self._stopping = Stopping.CANCELED
-            raise asyncio.CancelledError
         return attempt
 
     async def _snapshot(self) -> Snapshot | None:
@@ -205,7 +230,7 @@ class Run:
         )
 
     def _limit_time(self, attempt: RunningAttempt) -> None:
-        seconds = attempt.timeout_seconds
+        seconds = self._spec.timeout_seconds
         if attempt.task.deadline is not None:
             seconds = min(seconds, attempt.task.deadline - self._shop.clock() / SECOND)
         loop = asyncio.get_running_loop()
@@ -229,6 +254,10 @@ class Run:
             self.over = True
             return
         try:
+            if attempt is None and self.skill.rolls_back:  # it was stopped before it knew of its earlier runs
+                attempt = self._attempt = await self._prepared()
+            if self.over:
+                return
             if attempt is None or lost is not None:
                 await self._report(end)
             else:
@@ -247,6 +276,7 @@ class Run:
 
     async def _commit(self, attempt: RunningAttempt, end: End) -> None:
         for _ in range(FINISH_TRIES):
+            await self._roll_back(attempt, end)
             try:
                 await attempt.finish(end)
             except (Fail, Retry) as error:
@@ -254,6 +284,21 @@ class Run:
             else:
                 return
         await self._report(end)
+
+    async def _roll_back(self, attempt: RunningAttempt, end: End) -> None:
+        began = self._began or self.row.fence > 1
+        if not (self.skill.rolls_back and began and fails(end, attempt.row)) or self._rolled_back:
+            return
+        self._rolled_back = True
+        reason = end.text or end.kind.value
+        try:
+            async with asyncio.timeout(self._shop.limits.cancel_grace_seconds):
+                await self._shop.runner.roll_back(attempt, reason)
+        except LeaseLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - a roll-back that fails is told to operators, and the task ends
+            _log.exception("A roll-back failed.", extra=self._named)
+            attempt.emit(LogLine("error", f"The roll-back failed ({type(error).__name__})."))
 
     async def _report(self, end: End) -> None:
         await self._shop.writer.submit(Report(self.row.key, self.row.fence, end=end, retries=self._shop.limits.retries))
@@ -269,4 +314,4 @@ class Run:
 
     @property
     def _named(self) -> dict[str, str]:
-        return {"task": self.row.id}
+        return {"task": self.row.id, "skill": self.skill.id}

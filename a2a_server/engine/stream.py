@@ -30,6 +30,7 @@ from a2a_server.model.objects import Event, Phase, State
 from a2a_server.model.rows import EventRow, Key, TaskRow
 from a2a_server.model.turns import Bell
 from a2a_server.ports import TaskStore
+from a2a_server.telemetry.observer import SILENT, Observer
 
 _log = logging.getLogger("a2a_server.engine.stream")
 
@@ -62,7 +63,7 @@ class LoggedEvent:
 class Watch:
     """What this process knows of one task that somebody watches."""
 
-    __slots__ = ("_waiters", "key", "last_n", "phase", "readers", "ring", "ring_bytes", "state")
+    __slots__ = ("_waiters", "key", "last_n", "phase", "readers", "ring", "ring_bytes", "state", "visible")
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -70,6 +71,7 @@ class Watch:
         self.last_n = 0
         self.state: State | None = None
         self.phase: Phase | None = None
+        self.visible = True
         self.ring: deque[LoggedEvent] = deque()
         self.ring_bytes = 0
         self._waiters: set[asyncio.Future[None]] = set()
@@ -78,6 +80,7 @@ class Watch:
         """Take in what the store said after this watch was registered."""
         if row.last_n >= self.last_n:
             self.last_n, self.state, self.phase = row.last_n, row.state, row.phase
+            self.visible = row.visible
 
     def since(self, n: int) -> list[LoggedEvent] | None:
         """The ring's events behind `n`; None when the ring no longer has the first of them."""
@@ -110,12 +113,18 @@ class Watch:
 class Hub:
     """All watches of this process. Concurrency: belongs to the event loop."""
 
-    def __init__(self, store: TaskStore, limits: Limits) -> None:
+    def __init__(self, store: TaskStore, limits: Limits, observer: Observer = SILENT) -> None:
         self._store = store
         self._limits = limits
+        self._observer = observer
         self._watches: dict[Key, Watch] = {}
         self._ring_bytes = 0
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the process stops."""
+        return self._closed
 
     @property
     def watched(self) -> int:
@@ -148,6 +157,7 @@ class Hub:
             if bell.row.last_n >= watch.last_n:
                 self._extend(watch, bell.events, bell.row.last_n)
                 watch.state, watch.phase = bell.row.state, bell.row.phase
+                watch.visible = bell.row.visible
             watch.wake()
 
     async def check(self) -> None:
@@ -179,24 +189,36 @@ class Hub:
                 raise Draining
             await watch.moved()
 
+    async def shown(self, watch: Watch) -> None:
+        """Wait until the task is visible, or terminal or interrupted. Raises Draining."""
+        while not (watch.visible or (watch.state is not None and settled(watch.state))):
+            if self._closed:
+                raise Draining
+            await watch.moved()
+
     async def follow(self, watch: Watch, after: int) -> AsyncIterator[Sequence[LoggedEvent]]:
         """Every event behind number `after`, in order and without a gap, in batches as they come.
 
         It does not end by itself: the reader leaves at the event that it takes for the end. Raises Draining.
         """
         n = after
-        while True:
-            batch = watch.since(n)
-            if batch is None:
-                rows = await self._store.events(watch.key, n, self._limits.ring_events, self._limits.ring_bytes)
-                batch = [LoggedEvent(row) for row in rows]
-            if batch:
-                n = batch[-1].row.n
-                yield batch
-                continue
-            if self._closed:
-                raise Draining
-            await watch.moved()
+        self._observer.stream_opened()
+        try:
+            while True:
+                batch = watch.since(n)
+                if batch is None:
+                    rows = await self._store.events(watch.key, n, self._limits.ring_events, self._limits.ring_bytes)
+                    batch = [LoggedEvent(row) for row in rows]
+                if batch:
+                    n = batch[-1].row.n
+                    self._observer.stream_sent(len(batch))
+                    yield batch
+                    continue
+                if self._closed:
+                    raise Draining
+                await watch.moved()
+        finally:
+            self._observer.stream_closed()
 
     def _extend(self, watch: Watch, events: Sequence[EventRow], last_n: int) -> None:
         ring = watch.ring

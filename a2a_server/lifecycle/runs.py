@@ -1,10 +1,10 @@
-"""Runs of a task: claimed, reported on, ended.
+"""Runs of a task: claimed and reported on; how they end is in `endings`.
 
 Theory of operation
 -------------------
 Three counters: `fence` grows with every claim and is what every later write of the run must name; `attempt` grows when
 a run ends in a retryable failure or a crash and is what `max_attempts` bounds; `crashes` grows when a run's worker
-died. A run that is handed back costs nothing. While `cancel_at` is set every end but a returned result is CANCELED.
+died. A run that pauses or is handed back costs nothing.
 `alarm` of a leased task lies a little behind the moment at which its worker ends the run itself, so the sweeper acts
 only for workers that could not.
 
@@ -14,24 +14,18 @@ Source: core.md section 5.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 
 from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
+from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish
 from a2a_server.lifecycle.states import moved
-from a2a_server.lifecycle.turn import Turn, speech
-from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, State
+from a2a_server.lifecycle.turn import Turn
+from a2a_server.model.objects import JsonObject, Phase, State
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
-from a2a_server.model.times import timestamp
 from a2a_server.model.turns import ClaimNeed, Needs
-from a2a_server.policy import (
-    POISON_CRASHES,
-    SECOND,
-    SUSPECT_CRASHES,
-    SWEEP_SLACK,
-    RetryPolicy,
-    alarm,
-)
+from a2a_server.policy import SECOND, SUSPECT_CRASHES, SWEEP_SLACK, RetryPolicy, alarm, clean_up
+
+_UNDECIDED = frozenset({EndKind.TRANSIENT, EndKind.HANDED_BACK})
 
 ROW_FORMAT = 1
 """The format of task rows that this version writes and can run."""
@@ -42,8 +36,9 @@ def lease(turn: Turn, row: TaskRow, worker: Key, grace: int) -> TaskRow:
 
     grace: how long the worker lets a run clean up that it stopped, microseconds.
     """
-    timeout = round(decode_spec(row.spec).timeout_seconds * SECOND)
-    due_at = alarm(turn.now + timeout, row.deadline_at) + grace + SWEEP_SLACK
+    spec = decode_spec(row.spec)
+    timeout = round(spec.timeout_seconds * SECOND)
+    due_at = alarm(turn.now + timeout, row.deadline_at) + clean_up(grace, rolls_back=spec.rolls_back) + SWEEP_SLACK
     row = row._replace(worker=worker, fence=row.fence + 1)
     if row.state is State.WORKING:
         row = turn.put(moved(row, State.WORKING, Phase.LEASED)._replace(due_at=due_at))
@@ -111,37 +106,6 @@ class Claim:
         return Claimed(tuple(taken), more=passed or len(taken) == self.limit)
 
 
-class EndKind(Enum):
-    """How a run ended."""
-
-    COMPLETED = "completed"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    TRANSIENT = "transient"
-    CANCELED = "canceled"
-    HANDED_BACK = "handed_back"
-
-
-RESUMED = frozenset({EndKind.TRANSIENT, EndKind.HANDED_BACK})
-"""Ends after which the task usually runs again; what such a run left open may be continued."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The end of a run.
-
-    text: what clients read (of a transient failure: its reason). after: delay before the next attempt in microseconds
-    (None = the back-off's). jitter: uniform in 0.0-1.0, for the back-off.
-    """
-
-    kind: EndKind
-    text: str = ""
-    message: Message | None = None
-    partial: str = ""
-    after: int | None = None
-    jitter: float = 1.0
-
-
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An event (or, with `journal`, an entry of the journal) that has no number yet."""
@@ -205,11 +169,19 @@ class Report:
     def _overflows(self, last_n: int) -> bool:
         return last_n + sum(draft.kind is not None for draft in self.drafts) >= self.max_events
 
+    def _shows(self) -> bool:
+        """Whether a task that may still be a direct answer is a task from now on: anything but a message came first."""
+        if any(draft.kind is not None for draft in self.drafts):
+            return True
+        return self.end is not None and self.end.kind not in _UNDECIDED and not self.end.is_message
+
     def decide(self, turn: Turn) -> Reported:
         """Raises LeaseLost when the run no longer holds the task."""
         row = turn.rows.get(self.key)
         if row is None or row.phase is not Phase.LEASED or row.fence != self.fence:
             raise LeaseLost
+        if not row.visible and self._shows():
+            row = turn.put(row._replace(visible=True))
         if self._overflows(row.last_n):
             text = f"The task wrote more events than the server keeps for one task ({self.max_events})."
             return Reported(finish(turn, row, End(EndKind.FAILED, text), self.retries))
@@ -230,9 +202,6 @@ class Report:
         return Reported(row, takes)
 
 
-_FAILURES = {EndKind.REJECTED: State.REJECTED, EndKind.FAILED: State.FAILED}
-
-
 def _numbered(draft: TakeDraft, numbers: list[int], last_n: int) -> ArtifactRow:
     row = draft.row
     if draft.opened is not None:
@@ -240,55 +209,3 @@ def _numbered(draft: TakeDraft, numbers: list[int], last_n: int) -> ArtifactRow:
     if row.closed:
         row = row._replace(last_n=last_n if draft.closed is None else numbers[draft.closed])
     return row
-
-
-def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
-    """Take a leased task from its run, by how the run ended."""
-    if end.kind is EndKind.COMPLETED:
-        metadata: JsonObject | None = {TASK_URI: {"partial": end.partial}} if end.partial else None
-        return turn.status(row, State.COMPLETED, Phase.FINAL, end.message, metadata=metadata)
-    if row.cancel_at or end.kind is EndKind.CANCELED:
-        return turn.status(row, State.CANCELED, Phase.FINAL)
-    if end.kind in _FAILURES:
-        return turn.status(row, _FAILURES[end.kind], Phase.FINAL, speech(row, end.text))
-    if end.kind is EndKind.HANDED_BACK:
-        row = turn.put(moved(row, row.state, Phase.READY)._replace(worker=Key(b""), due_at=row.deadline_at))
-        return turn.journal(row, JournalKind.HANDED_BACK, fence=row.fence)
-    return _retry(turn, row, end, retries)
-
-
-def _retry(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
-    row = turn.journal(row._replace(attempt=row.attempt + 1), JournalKind.RETRY, fence=row.fence, reason=end.text)
-    if row.attempt >= row.max_attempts:
-        times = "once" if row.attempt == 1 else f"{row.attempt} times"
-        text = f"{end.text} Tried {times}; the task allows no more attempts (maxAttempts {row.max_attempts})."
-        return turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
-    delay = retries.delay(row.attempt, end.jitter) if end.after is None else end.after
-    return _again(turn, row, end.text, delay)
-
-
-def crashed(turn: Turn, row: TaskRow) -> TaskRow:
-    """Take a leased task from a worker that died. Its next run starts at once, unless too many ended so."""
-    row = row._replace(attempt=row.attempt + 1, crashes=row.crashes + 1)
-    row = turn.journal(row, JournalKind.CRASH, fence=row.fence, worker=row.worker.hex())
-    if row.cancel_at:
-        return turn.status(row, State.CANCELED, Phase.FINAL)
-    text = "The worker that ran the task stopped."
-    if row.crashes >= POISON_CRASHES:
-        text = f"Workers stopped {row.crashes} times while they ran this task; it is not tried again."
-    elif row.attempt >= row.max_attempts:
-        text += f" The task allows no more attempts (maxAttempts {row.max_attempts})."
-    else:
-        return _again(turn, row, text, 0)
-    return turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
-
-
-def _again(turn: Turn, row: TaskRow, reason: str, delay: int) -> TaskRow:
-    at, number = turn.now + delay, row.attempt + 1
-    metadata: JsonObject = {
-        TASK_URI: {"attempt": number, "maxAttempts": row.max_attempts, "retryAt": timestamp(at)},
-    }
-    message = speech(row, f"{reason} Next: attempt {number} of {row.max_attempts} at {timestamp(at)}.")
-    due_at = alarm(at if delay else 0, row.deadline_at)
-    phase = Phase.SCHEDULED if delay else Phase.READY
-    return turn.status(row, row.state, phase, message, metadata=metadata, due_at=due_at)

@@ -6,19 +6,23 @@ for it and nothing is ahead, the new task is leased in the same turn (core.md se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
+from a2a_server.codec import decode_spec, encode, encode_spec
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
+from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.runs import ROW_FORMAT, lease
 from a2a_server.lifecycle.states import INTERRUPTED
 from a2a_server.lifecycle.turn import PLAIN_STATUS, Turn, ended
-from a2a_server.model.objects import OPTIONS_URI, Generation, Lane, Phase, Scope, State
-from a2a_server.model.rows import NO_KEY, FairKey, Key, MessageRow, SentKey, SentRow, TaskName, TaskRow
+from a2a_server.model.objects import OPTIONS_URI, File, Generation, Lane, Phase, Scope, State
+from a2a_server.model.rows import NO_KEY, FairKey, Key, MessageRow, PushRow, SentKey, SentRow, TaskName, TaskRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import ahead, alarm
 
 MAX_RANK = 2**53
+AGENT = "agent"
+"""The id of the push that tells the agent itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,14 @@ class Submitted:
 class Submit:
     """Accept a message.
 
-    key: of the task, should there be a new one. task_id, context: as the client gave them ('' = none); fresh_context is
-    used when neither names one. message_id: the client's, or the content's hash where its generation has none. digest:
-    hash of the canonical request. window: how long a repeat is recognised, microseconds (0 = never). starts_at and
-    deadline_at: moments (0 = none). worker: whose reserved slot runs the task at once
-    if nothing is ahead (NO_KEY = none); grace: see `runs.lease`.
+    key: of the task, should there be a new one. task_id, context: as the client gave them ('' = none);
+    fresh_context is used when neither names one. message_id: the client's, or the content's hash where its
+    generation has none. digest: hash of the canonical request. window: how long a repeat is recognised,
+    microseconds (0 = never). starts_at and deadline_at: moments (0 = none). worker: whose reserved slot runs the
+    task at once if nothing is ahead (NO_KEY = none); grace: see `runs.lease`. visible: False while the answer may
+    still be a message instead of a task. tells: states of the task that the agent itself wants to hear of. files:
+    parts of the message that refer to objects. asked: the path of a task option that only a new task can be given
+    ('' = none).
     """
 
     key: Key
@@ -67,6 +74,10 @@ class Submit:
     deadline_at: int = 0
     worker: Key = NO_KEY
     grace: int = 0
+    visible: bool = True
+    tells: tuple[State, ...] = ()
+    files: tuple[File, ...] = ()
+    asked: str = ""
 
     @property
     def urgent(self) -> bool:
@@ -104,8 +115,8 @@ class Submit:
         """Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
         if again := self._repeat(turn):
             return again
-        if self.task_id:
-            self._refuse_words(turn)
+        if self.task_id and (row := self._named(turn)) is not None:
+            return self._heard(turn, row)
         if self.deadline_at and self.deadline_at <= turn.now:
             raise InvalidParams(
                 "The deadline has passed; give a later one or none.", path=f'metadata["{OPTIONS_URI}"].deadline'
@@ -117,15 +128,15 @@ class Submit:
         if known is None:
             return None
         sent, row = known
-        same = sent.hash == self.digest and turn.now < sent.expires_at
+        same = sent.hash == self.digest and turn.now < sent.expires_at and decode_spec(row.spec).heard <= sent.at_n
         answer = self.generation is Generation.V01 and row.state in INTERRUPTED
         return Submitted(row, sent.at_n, repeat=True) if same and not answer else None
 
-    def _refuse_words(self, turn: Turn) -> None:
+    def _named(self, turn: Turn) -> TaskRow | None:
         row = turn.named(self.name)
         if row is None:
             if self.generation is Generation.V01:
-                return
+                return None
             raise TaskNotFound
         if self.context and self.context != row.context:
             raise InvalidParams(
@@ -137,7 +148,26 @@ class Submit:
                 f"The task has ended ({row.state.name.lower()}) and takes no more messages; "
                 "send the message as a new task."
             )
-        raise UnsupportedOperation("The task is still at work; it takes messages when it asks.")
+        if row.state not in INTERRUPTED:
+            raise UnsupportedOperation("The task is still at work; it takes messages when it asks.")
+        if self.asked:
+            raise InvalidParams(
+                f"{self.asked} can only be given with a new task; leave it out to answer this one.", path=self.asked
+            )
+        return row
+
+    def _heard(self, turn: Turn, row: TaskRow) -> Submitted:
+        """The answer to what the task asked; `working` is the event that tells of it."""
+        at_n = row.last_n + 1
+        before, said = decode_spec(row.spec), decode_spec(self.spec)
+        metadata = before.metadata if said.metadata is None else {**(before.metadata or {}), **said.metadata}
+        spec = encode_spec(replace(before, metadata=metadata, heard=at_n))
+        row = turn.status(row._replace(spec=spec), State.WORKING, Phase.READY, due_at=row.deadline_at)
+        turn.message(MessageRow(row.key, at_n, at_n, 1, self.message_id, self.body))
+        use(turn, row, self.files)
+        if self.window:
+            turn.remember_sent(SentRow(*self.sent_key, self.digest, row.key, at_n, turn.now + self.window))
+        return Submitted(row, at_n)
 
     def _create(self, turn: Turn) -> Submitted:
         starts_at = max(self.starts_at, turn.now + self.delay if self.delay else 0)
@@ -153,7 +183,7 @@ class Submit:
                 id=self.task_id or str(UUID(bytes=self.key)),
                 context=self.context or self.fresh_context,
                 generation=self.generation,
-                visible=True,
+                visible=self.visible,
                 skill=self.skill,
                 queue=self.queue,
                 lane=self.lane,
@@ -177,14 +207,18 @@ class Submit:
                 crashes=0,
                 unmet=0,
                 parent=NO_KEY,
-                pushes=0,
+                pushes=1 if self.tells else 0,
                 status=PLAIN_STATUS[State.SUBMITTED],
                 spec=self.spec,
             ),
             queued=not direct,
         )
+        if self.tells:
+            states = encode([int(state) for state in self.tells])
+            turn.push(PushRow(row.key, AGENT, 0, 1, 0, 0, dead=False, body=states))
         at_n = row.last_n
         turn.message(MessageRow(row.key, 1, at_n, 1, self.message_id, self.body))
+        use(turn, row, self.files)
         if self.window:
             turn.remember_sent(SentRow(*self.sent_key, self.digest, row.key, at_n, turn.now + self.window))
         if direct:
@@ -196,3 +230,23 @@ class Submit:
         return not turn.is_dead(self.worker) and not (
             ahead(turn.heads, self.queue, self.lane) or turn.closed(self.gates, last)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Make a task visible, unless a message was all that it came to."""
+
+    key: Key
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The task."""
+        needs.tasks.add(self.key)
+
+    def decide(self, turn: Turn) -> TaskRow:
+        """The task as it is now; invisible = its status message is the direct answer. Raises TaskNotFound."""
+        row = turn.rows.get(self.key)
+        if row is None:
+            raise TaskNotFound
+        return row if row.visible or row.state is State.COMPLETED else turn.put(row._replace(visible=True))

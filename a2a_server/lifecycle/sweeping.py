@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from a2a_server.lifecycle.runs import crashed
+from a2a_server.lifecycle.endings import crashed, failed
 from a2a_server.lifecycle.states import moved
-from a2a_server.lifecycle.turn import Turn, speech
+from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import GateRow, JournalKind, Key, TaskRow, WorkerRow
 from a2a_server.model.turns import Needs
@@ -48,18 +48,14 @@ def _ring(turn: Turn, row: TaskRow) -> None:
     if row.phase is Phase.LEASED and row.cancel_at:
         turn.status(row, State.CANCELED, Phase.FINAL)
     elif late:
-        _fail(turn, row, "The task did not end before its deadline.")
+        failed(turn, row, "The task did not end before its deadline.")
     elif row.phase is Phase.LEASED:
-        _fail(turn, row, "The run took longer than the task's timeoutSeconds and was ended.")
+        failed(turn, row, "The run took longer than the task's timeoutSeconds and was ended.")
     elif row.phase is Phase.PAUSED:
-        _fail(turn, row, "Nobody answered in time.")
+        failed(turn, row, "Nobody answered in time.")
     elif row.phase is Phase.SCHEDULED:
         row = turn.put(moved(row, row.state, Phase.READY)._replace(due_at=row.deadline_at))
         turn.journal(row, JournalKind.PROMOTED)
-
-
-def _fail(turn: Turn, row: TaskRow, text: str) -> None:
-    turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from a2a_server.codec import encode, encode_status
-from a2a_server.lifecycle.states import TERMINAL, moved
+from a2a_server.codec import decode, decode_status, encode, encode_status, pack_message
+from a2a_server.lifecycle.states import INTERRUPTED, TERMINAL, moved
 from a2a_server.model.objects import JsonObject, Message, Phase, Role, State, Text
 from a2a_server.model.rows import (
     ArtifactRow,
@@ -28,6 +28,7 @@ from a2a_server.model.rows import (
     JournalRow,
     Key,
     MessageRow,
+    PushRow,
     SentKey,
     SentRow,
     StateRow,
@@ -89,6 +90,7 @@ class Turn:
         "_held",
         "_loaded",
         "_names",
+        "_pushes",
         "_sent",
         "_touched",
         "_workers",
@@ -109,6 +111,7 @@ class Turn:
         self.fair = dict(loaded.fair)
         self._sent = dict(loaded.sent)
         self._names = dict(loaded.names)
+        self._pushes = {key: {row.id: row for row in rows} for key, rows in loaded.pushes.items()}
         self._workers = dict(loaded.workers)
         self._claims = dict(zip(claims, loaded.claims, strict=True))
         self._loaded = loaded
@@ -205,8 +208,12 @@ class Turn:
     ) -> TaskRow:
         """Move the task and say so in its log. In phase FINAL it gives up worker, alarm and hold, and its takes close.
 
-        Takes close as they stand: their content stays in the chunk events.
+        Takes close as they stand: their content stays in the chunk events. A question that is no longer open becomes
+        part of the task's history.
         """
+        if row.state in INTERRUPTED and state is not row.state:
+            self._keep_question(row)
+        reached = state is not row.state
         plain = message is None and metadata is None
         body = PLAIN_STATUS[state] if plain else encode_status(state, message, None, metadata)
         row = moved(row, state, phase)._replace(
@@ -217,6 +224,10 @@ class Turn:
             held_by="",
         )
         row = self._append(self.put(row), EventKind.STATUS, body, None)
+        if reached and row.pushes:
+            for push in self.pushes(row.key):
+                if not push.dead and (not push.body or int(state) in decode(push.body)):
+                    self.push(push._replace(due_at=self.now))
         if phase is Phase.FINAL:
             for take in self._open_takes(row.key):
                 self.artifact(take._replace(closed=True, last_n=row.last_n))
@@ -251,6 +262,14 @@ class Turn:
         self._sent[row.key] = row
         self._changes.sent.append(row)
 
+    def pushes(self, key: Key) -> tuple[PushRow, ...]:
+        """Who is told of the task."""
+        return tuple(self._pushes.get(key, {}).values())
+
+    def push(self, row: PushRow) -> None:
+        """Write who is told, how far they are, and when they are due."""
+        self._pushes.setdefault(row.task, {})[row.id] = row
+
     def bury(self, row: WorkerRow) -> None:
         """Declare a worker dead."""
         self._workers[row.id] = row
@@ -265,6 +284,9 @@ class Turn:
         self._wake_held()
         changes, loaded = self._changes, self._loaded
         changes.artifacts = [row for takes in self._artifacts.values() for row in takes.values()]
+        for key, pushes in self._pushes.items():
+            before_pushes = loaded.pushes.get(key, ())
+            changes.pushes += [push for push in pushes.values() if push not in before_pushes]
         for key in self._touched:
             row, before = self.rows[key], loaded.tasks.get(key)
             if before is None:
@@ -308,6 +330,11 @@ class Turn:
         self._changes.events.append(event)
         self._events.setdefault(row.key, []).append(event)
         return row
+
+    def _keep_question(self, row: TaskRow) -> None:
+        status, _ = decode_status(row.status, row.status_at)
+        if asked := status.message:  # a task that asks writes no events, so its question is its last one
+            self.message(MessageRow(row.key, row.last_n, row.last_n + 1, 2, asked.id, encode(pack_message(asked))))
 
     def _open_takes(self, key: Key) -> list[ArtifactRow]:
         takes = {(row.id, row.take): row for row in self._loaded.takes.get(key, ())} | self._artifacts.get(key, {})

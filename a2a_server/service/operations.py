@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from a2a_server.agent import choose
-from a2a_server.codec import canonical, encode, encode_spec, pack_message
+from a2a_server.codec import canonical, decode_spec, decode_status, encode, encode_spec, pack_message
 from a2a_server.engine.engine import Engine, new_key
-from a2a_server.engine.stream import LoggedEvent, Watch
+from a2a_server.engine.stream import LoggedEvent
 from a2a_server.errors import (
+    ClientError,
     Draining,
     InvalidParams,
     Overloaded,
@@ -28,84 +29,120 @@ from a2a_server.errors import (
     UnsupportedOperation,
 )
 from a2a_server.lifecycle.cancellation import Cancel
+from a2a_server.lifecycle.keeping import stored_files
 from a2a_server.lifecycle.states import TERMINAL, settled
-from a2a_server.lifecycle.submission import Submit, Submitted
-from a2a_server.model.objects import Generation, Lane, Message, Scope, State, StatusEvent, Task, TaskSpec
-from a2a_server.model.options import microseconds
-from a2a_server.model.requests import CancelRequest, GetRequest, SendRequest, SubscribeRequest
-from a2a_server.model.rows import NO_KEY, Key, TaskName, TaskRow
+from a2a_server.lifecycle.submission import Show, Submit, Submitted
+from a2a_server.model.objects import (
+    OPTIONS_URI,
+    Generation,
+    Lane,
+    Message,
+    Scope,
+    State,
+    StatusEvent,
+    Task,
+    TaskSpec,
+)
+from a2a_server.model.options import TaskOptions, microseconds
+from a2a_server.model.requests import CancelRequest, GetRequest, ListRequest, SendRequest, SubscribeRequest
+from a2a_server.model.rows import NO_KEY, Key, TaskRow
 from a2a_server.model.runs import SkillSpec
-from a2a_server.policy import SECOND, gates_of, queue_of
+from a2a_server.policy import SECOND, clean_up, gates_of, queue_of
+from a2a_server.service.files import Inbound
+from a2a_server.service.listing import TaskPage, list_tasks
 from a2a_server.service.views import submitted_task, task_of
+from a2a_server.wire import shared
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A task as it goes on. start: the snapshot that the stream begins with, None when it continues an earlier one.
 
-    batches: the events behind it, in order; ends with the event that ends the stream, or when the process stops.
+    A message instead is a direct answer, and all there is. batches: the events behind the snapshot, in order; ends with
+    the event that ends the stream, or when the process stops. generation: whose wire tells it.
     """
 
     task_id: str
     context_id: str
-    start: Task | None
+    generation: Generation
+    start: Task | Message | None
     batches: AsyncIterator[Sequence[LoggedEvent]]
 
 
 class Operations:
-    """What clients of one agent can ask for. Concurrency: any number of callers in the engine's event loop."""
+    """What clients of one agent can ask for. Concurrency: any number of callers in the engine's event loop.
 
-    def __init__(self, engine: Engine) -> None:
+    base_url: where clients reach this server, so that a file's address is known for one of its own.
+    """
+
+    def __init__(self, engine: Engine, base_url: Callable[[], str] = str) -> None:
         self._engine = engine
+        self._inbound = Inbound(engine, base_url)
         self._store = engine.backends.store
 
-    async def send(self, scope: Scope, request: SendRequest) -> Task:
-        """The task after the message: at once, or (blocking) when it has ended or asks. Repeats: core.md section 3.
+    async def send(self, scope: Scope, request: SendRequest) -> Task | Message:
+        """What came of the message: a task, at once or (blocking) when it has ended or asks; or a direct answer.
 
-        Raises TaskNotFound, UnsupportedOperation, InvalidParams, Overloaded.
+        Repeats: core.md section 3. Raises TaskNotFound, UnsupportedOperation, InvalidParams, Overloaded.
         """
-        request = _identified(request)
-        submit, skill = self._submission(scope, request)
-        with self._engine.hub.watch(submit.key) as watch:
-            submitted = await self._submit(submit, skill, request.message)
-            if submitted.row.key == submit.key:
-                return await self._answer(watch, submitted, request)
-        with self._engine.hub.watch(submitted.row.key) as watch:
-            return await self._answer(watch, submitted, request)
+        hub, limits = self._engine.hub, self._engine.limits
+        key = new_key()
+        with hub.watch(key):
+            submitted = await self._submitted(scope, key, request)
+            row = submitted.row
+            if (answer := await self._direct_answer(row)) is not None:
+                return answer
+            if limits.v03_default_blocking if request.blocking is None else request.blocking:
+                with suppress(Draining), hub.watch(row.key) as watch:
+                    watch.learn(row)
+                    await hub.settle(watch, submitted.at_n)
+        return await self._view(row.key, request.history_length)
 
     async def stream(self, scope: Scope, request: SendRequest) -> Stream:
         """Send and follow. A repeated send replays the log from its first event, or from behind `request.after`.
 
-        Raises as `send` does, before anything is streamed.
+        An answer to a question is followed from its acceptance on. Raises as `send` does, before anything is streamed.
         """
-        request = _identified(request)
-        submit, skill = self._submission(scope, request)
-        with self._engine.hub.watch(submit.key):
-            submitted = await self._submit(submit, skill, request.message)
-        row = submitted.row
+        key = new_key()
+        with self._engine.hub.watch(key):
+            submitted = await self._submitted(scope, key, request)
+            row, at_n = submitted.row, submitted.at_n
+            if (answer := await self._direct_answer(row)) is not None:
+                return Stream("", answer.context_id, request.generation, answer, _nothing())
         if submitted.repeat and request.after is not None:
-            return self._stream(row, None, _checked(request.after, row), until_interrupted=True)
-        return self._stream(row, submitted_task(row, request.message), 1, until_interrupted=True)
+            return self._stream(row, request.generation, None, _checked(request.after, row), ends_after=at_n)
+        if submitted.repeat or at_n == 1:
+            first = request.message if at_n == 1 else None
+            return self._stream(row, request.generation, submitted_task(row, first), 1, ends_after=at_n)
+        task = await self._view(row.key, None)
+        return self._stream(row, request.generation, task, task.n, ends_after=at_n)
 
     async def get(self, scope: Scope, request: GetRequest) -> Task:
         """The task as it is. Raises TaskNotFound."""
         row = await self._find(scope, request.task_id)
-        return await self._view(row.key, request.history_length)
+        history = request.history_length
+        if history is None and (request.generation or row.generation) is Generation.V01:
+            history = 0  # v0.1 sends it to whoever asks for it
+        return await self._view(row.key, history)
+
+    async def list(self, scope: Scope, request: ListRequest) -> TaskPage:
+        """A page of the caller's tasks, newest status first. Raises InvalidParams for a token of another list."""
+        return await list_tasks(self._engine, scope, request)
 
     async def cancel(self, scope: Scope, request: CancelRequest) -> Task:
         """The canceled task; or as it is, when its run has not stopped within the grace and a second.
 
         Raises TaskNotFound, TaskNotCancelable (also when the task ended otherwise meanwhile).
         """
-        grace = self._engine.limits.cancel_grace_seconds
-        name = TaskName(scope.tenant, scope.owner, self._engine.agent, request.task_id)
         found = await self._find(scope, request.task_id)
+        grace = round(self._engine.limits.cancel_grace_seconds * SECOND)
+        patience = clean_up(grace, rolls_back=decode_spec(found.spec).rolls_back) + SECOND
         with self._engine.hub.watch(found.key) as watch:
-            row: TaskRow = await self._engine.submit(Cancel(name, round(grace * SECOND), found.key))
+            row: TaskRow = await self._engine.submit(Cancel(found.name, grace, found.key))
             if row.state not in TERMINAL:
                 watch.learn(row)
                 with suppress(TimeoutError, Draining):
-                    await asyncio.wait_for(self._engine.hub.settle(watch, row.last_n - 1), grace + 1)
+                    await asyncio.wait_for(self._engine.hub.settle(watch, row.last_n - 1), patience / SECOND)
         task = await self._view(row.key, None)
         if task.status.state in TERMINAL and task.status.state is not State.CANCELED:
             ended = task.status.state.name.lower()
@@ -116,16 +153,18 @@ class Operations:
         """Follow a task: from a snapshot, or from behind event `request.after` without one.
 
         Raises TaskNotFound, InvalidParams, and UnsupportedOperation for a task that has ended where no event is named
-        (v0.1 gets its last status instead, and nothing else).
+        (v0.1 gets its last status instead, and nothing else). Before 1.0 a stream ends where a task asks.
         """
         row = await self._find(scope, request.task_id)
+        generation = request.generation or shared.answering(row.generation)
+        ends_after = None if generation is Generation.V10 else 0
         if request.after is not None:
-            return self._stream(row, None, _checked(request.after, row), until_interrupted=False)
+            return self._stream(row, generation, None, _checked(request.after, row), ends_after=ends_after)
         snapshot = await self._store.snapshot(row.key, None)
         if snapshot is None:
             raise TaskNotFound
         row = snapshot.task
-        if row.state in TERMINAL and request.generation is not Generation.V01:
+        if row.state in TERMINAL and generation is not Generation.V01:
             raise UnsupportedOperation(
                 f"The task has ended ({row.state.name.lower()}); read it, or name the last event that you have "
                 "(Last-Event-ID) to get the rest of its stream."
@@ -133,14 +172,24 @@ class Operations:
         task = await task_of(snapshot, self._engine.backends.artifacts)
         if row.state in TERMINAL:
             task = replace(task, artifacts=())
-        return self._stream(row, task, row.last_n, until_interrupted=False)
+        if generation is Generation.V01 and settled(row.state):  # told as final, where its clients leave
+            return Stream(row.id, row.context, generation, task, _nothing())
+        return self._stream(row, generation, task, row.last_n, ends_after=None if ends_after is None else row.last_n)
 
-    async def _answer(self, watch: Watch, submitted: Submitted, request: SendRequest) -> Task:
-        watch.learn(submitted.row)
-        if request.blocking:
-            with suppress(Draining):
-                await self._engine.hub.settle(watch, submitted.at_n)
-        return await self._view(submitted.row.key, request.history_length)
+    async def _direct_answer(self, row: TaskRow) -> Message | None:
+        """The message that is the whole answer; None = it is a task. Waits at most `direct_seconds` to know."""
+        if row.visible:
+            return None
+        hub = self._engine.hub
+        with suppress(TimeoutError, Draining), hub.watch(row.key) as watch:
+            watch.learn(row)
+            async with asyncio.timeout(self._engine.limits.direct_seconds):
+                await hub.shown(watch)
+        row = await self._engine.submit(Show(row.key))
+        if row.visible:
+            return None
+        status, _ = decode_status(row.status, row.status_at)
+        return None if status.message is None else replace(status.message, context_id=row.context, task_id="")
 
     async def _submit(self, submit: Submit, skill: SkillSpec, message: Message) -> Submitted:
         worker = self._engine.worker
@@ -163,15 +212,27 @@ class Operations:
             raise
         return await posted
 
-    def _submission(self, scope: Scope, request: SendRequest) -> tuple[Submit, SkillSpec]:
+    async def _submitted(self, scope: Scope, key: Key, request: SendRequest) -> Submitted:
+        request = _identified(request)
+        await self._check_references(scope, request.message)
+        skill = choose(self._engine.runner.skills, request.options.skill)
+        digest = _digest(request)
+        request = await self._inbound.taken(scope, key, request)
+        try:
+            submitted = await self._submit(self._submission(scope, key, request, skill, digest), skill, request.message)
+        except ClientError:
+            await self._inbound.dropped(key, request)
+            raise
+        if submitted.repeat:
+            await self._inbound.dropped(key, request)
+        return submitted
+
+    def _submission(self, scope: Scope, key: Key, request: SendRequest, skill: SkillSpec, digest: bytes) -> Submit:
         agent, limits = self._engine.agent, self._engine.limits
         options, message = request.options, request.message
-        skill = choose(self._engine.runner.skills, options.skill)
         queue = queue_of(agent, skill.id)
-        packed = pack_message(message)
-        digest = _digest(packed, request)
-        submit = Submit(
-            key=new_key(),
+        return Submit(
+            key=key,
             scope=scope,
             agent=agent,
             generation=request.generation,
@@ -180,13 +241,18 @@ class Operations:
             fresh_context=str(UUID(bytes=new_key())),
             message_id=message.id,
             digest=digest,
-            body=encode(packed),
+            body=encode(pack_message(message)),
+            files=stored_files(message.parts),
+            tells=tuple(sorted(self._engine.runner.listens_for)),
+            visible=not skill.direct or request.generation is Generation.V01,
+            asked=_asked(options),
             spec=encode_spec(
                 TaskSpec(
                     options.timeout_seconds or skill.timeout_seconds or limits.timeout_seconds,
                     options.title,
                     options.parameters,
                     request.metadata,
+                    rolls_back=skill.rolls_back,
                 )
             ),
             skill=skill.id,
@@ -200,7 +266,12 @@ class Operations:
             deadline_at=microseconds(options.deadline) if options.deadline else 0,
             grace=round(limits.cancel_grace_seconds * SECOND),
         )
-        return submit, skill
+
+    async def _check_references(self, scope: Scope, message: Message) -> None:
+        for position, task_id in enumerate(message.reference_task_ids):
+            if await self._store.find(scope, self._engine.agent, task_id) is None:
+                path = f"message.referenceTaskIds[{position}]"
+                raise InvalidParams(f"{path} names no task of yours; leave it out.", path=path)
 
     async def _find(self, scope: Scope, task_id: str) -> TaskRow:
         row = await self._store.find(scope, self._engine.agent, task_id)
@@ -214,30 +285,43 @@ class Operations:
             raise TaskNotFound
         return await task_of(snapshot, self._engine.backends.artifacts)
 
-    def _stream(self, row: TaskRow, start: Task | None, after: int, *, until_interrupted: bool) -> Stream:
-        batches = self._follow(row, after, until_interrupted=until_interrupted)
-        return Stream(row.id, row.context, start, batches)
+    def _stream(
+        self, row: TaskRow, generation: Generation, start: Task | None, after: int, *, ends_after: int | None
+    ) -> Stream:
+        return Stream(row.id, row.context, generation, start, self._follow(row, after, ends_after))
 
-    async def _follow(
-        self, row: TaskRow, after: int, *, until_interrupted: bool
-    ) -> AsyncIterator[Sequence[LoggedEvent]]:
+    async def _follow(self, row: TaskRow, after: int, ends_after: int | None) -> AsyncIterator[Sequence[LoggedEvent]]:
+        """ends_after: the stream also ends where the task asks, behind this event; None = only with the task."""
         with suppress(Draining), self._engine.hub.watch(row.key) as watch:
             head = (await self._store.heads([row.key])).get(row.key)
             watch.learn(row if head is None else row._replace(last_n=head.last_n, state=head.state, phase=head.phase))
-            if after >= watch.last_n and watch.state in TERMINAL:
+            if after >= watch.last_n and watch.state is not None and _is_end(watch.state, watch.last_n, ends_after):
                 return
             async for batch in self._engine.hub.follow(watch, after):
-                end = next((index for index, event in enumerate(batch) if _ends(event, until_interrupted)), None)
+                end = next((index for index, event in enumerate(batch) if _ends(event, ends_after)), None)
                 yield batch if end is None else batch[: end + 1]
                 if end is not None:
                     return
 
 
-def _ends(event: LoggedEvent, until_interrupted: bool) -> bool:  # noqa: FBT001 - a predicate of two arguments
-    if not isinstance(status := event.event, StatusEvent):
-        return False
-    state = status.status.state
-    return settled(state) if until_interrupted else state in TERMINAL
+async def _nothing() -> AsyncIterator[Sequence[LoggedEvent]]:
+    return
+    yield
+
+
+def _ends(event: LoggedEvent, ends_after: int | None) -> bool:
+    status = event.event
+    return isinstance(status, StatusEvent) and _is_end(status.status.state, event.row.n, ends_after)
+
+
+def _is_end(state: State, n: int, ends_after: int | None) -> bool:
+    return state in TERMINAL or (ends_after is not None and n > ends_after and settled(state))
+
+
+def _asked(options: TaskOptions) -> str:
+    """The path of the first option that is for new tasks only, '' = none is given."""
+    given = options.model_dump(exclude_defaults=True, exclude={"return_immediately"}, by_alias=True)
+    return next((f'metadata["{OPTIONS_URI}"].{name}' for name in given), "")
 
 
 def _checked(after: int, row: TaskRow) -> int:
@@ -258,7 +342,7 @@ def _identified(request: SendRequest) -> SendRequest:
     return replace(request, message=replace(message, id=digest))
 
 
-def _digest(packed: object, request: SendRequest) -> bytes:
+def _digest(request: SendRequest) -> bytes:
     options = request.options  # how long the sender waits is not part of what it says
     asked = (
         options.model_dump(mode="json", exclude={"return_immediately"}, exclude_defaults=True)
@@ -266,5 +350,5 @@ def _digest(packed: object, request: SendRequest) -> bytes:
         else {}
     )
     context = "" if request.generation is Generation.V01 else request.context_id  # core.md 3: the message alone
-    named = [packed, asked, request.metadata, context, request.task_id]
+    named = [pack_message(request.message), asked, request.metadata, context, request.task_id]
     return hashlib.sha256(canonical(named)).digest()

@@ -36,15 +36,15 @@ from a2a_server.model.times import timestamp
 from a2a_server.ports import ArtifactStore
 
 
-def submitted_task(row: TaskRow, message: Message) -> Task:
-    """The task as of its first event: what every stream of a send begins with."""
+def submitted_task(row: TaskRow, message: Message | None) -> Task:
+    """The task as of its first event, with its first message where that is at hand: the start of a send's stream."""
     return Task(
         row.id,
         row.context,
         row.generation,
         Status(State.SUBMITTED, row.created_at),
         n=1,
-        history=(_placed(message, row),),
+        history=() if message is None else (_placed(message, row),),
         metadata=decode_spec(row.spec).metadata,
         info=_info(row._replace(state=State.SUBMITTED, phase=Phase.READY)),
     )

@@ -127,8 +127,11 @@ class SqliteStore:
     async def heads(self, keys: Collection[Key]) -> Mapping[Key, Head]:
         return await self._read(partial(reads.heads, keys=keys))
 
-    async def page(self, query: TaskQuery) -> Page[TaskRow]:
+    async def page(self, query: TaskQuery) -> Page[Snapshot]:
         return await self._read(partial(reads.page, query=query))
+
+    async def count(self, query: TaskQuery, most: int) -> int:
+        return await self._read(partial(reads.count, query=query, most=most))
 
     async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
         return await self._read(partial(reads.due, kind=kind, limit=limit, now=self._now()))

@@ -19,9 +19,11 @@ from a2a_server.model.rows import FairKey, Key, SentKey, SentRow, TaskName, Task
 from a2a_server.model.turns import ClaimNeed, Loaded, Needs
 from a2a_server.stores.sqlite_rows import (
     ARTIFACT_COLUMNS,
+    PUSH_COLUMNS,
     TASK_COLUMNS,
     artifact_row,
     gate_row,
+    push_row,
     select_in,
     select_wide,
     sized,
@@ -67,6 +69,7 @@ _GATES: Final = sized(
     "SELECT key, capacity, used, tokens, refilled_at, closed_until, reason, rev FROM gate WHERE key IN ({list})"
 )
 _WORKERS: Final = sized("SELECT id, seen_at, ttl, dead, format, body FROM worker WHERE id IN ({list})")
+_PUSHES: Final = sized(f"SELECT {PUSH_COLUMNS} FROM push WHERE task IN ({{list}}) ORDER BY task, id")
 _TAKES: Final = sized(
     f"SELECT {ARTIFACT_COLUMNS} FROM artifact AS a WHERE task IN ({{list}}) AND closed = 0 AND NOT EXISTS "
     "(SELECT 1 FROM artifact AS b WHERE b.task = a.task AND b.id = a.id AND b.take > a.take) ORDER BY task, id"
@@ -89,6 +92,9 @@ def load(db: sqlite3.Connection, needs: Needs, now: int) -> Loaded:
     for record in select_in(db, _TAKES, list(needs.takes)):
         take = artifact_row(record)
         loaded.takes[take.task] = (*loaded.takes.get(take.task, ()), take)
+    for record in select_in(db, _PUSHES, [row.key for row in loaded.tasks.values() if row.pushes]):
+        push = push_row(record)
+        loaded.pushes[push.task] = (*loaded.pushes.get(push.task, ()), push)
     return loaded
 
 

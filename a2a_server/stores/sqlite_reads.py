@@ -11,9 +11,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from a2a_server.model.objects import Scope
+from a2a_server.model.objects import Scope, State
 from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, Table, TallyQuery, TaskQuery
 from a2a_server.model.rows import (
     ArtifactRow,
@@ -23,6 +24,7 @@ from a2a_server.model.rows import (
     JournalRow,
     Key,
     MessageRow,
+    PushRow,
     StateRow,
     TallyKey,
     TaskRow,
@@ -40,6 +42,7 @@ from a2a_server.stores.sqlite_rows import (
     event_row,
     gate_row,
     journal_row,
+    push_row,
     select_in,
     sized,
     task_row,
@@ -63,8 +66,8 @@ _CHUNKS: Final = (
 _EVENTS: Final = f"SELECT {EVENT_COLUMNS} FROM event WHERE task = ? AND n > ? ORDER BY n LIMIT ?"
 _HEADS: Final = sized("SELECT key, last_n, state, phase, cancel_at, fence FROM task WHERE key IN ({list})")
 
-_PAGE: Final = f"SELECT {TASK_COLUMNS} FROM task INDEXED BY {{index}} WHERE {{filters}} "
-_PAGE_ORDER: Final = "ORDER BY status_at DESC, key DESC LIMIT ?"
+_LIST: Final = "SELECT status_at, key FROM task INDEXED BY {index} WHERE {filters} AND state = {state}"
+_LIST_ORDER: Final = " ORDER BY status_at DESC, key DESC LIMIT :most"
 
 _DUE_ALARMS: Final = (
     "SELECT key FROM task INDEXED BY task_due WHERE due_at > 0 AND due_at <= ? ORDER BY due_at, key LIMIT ?"
@@ -89,6 +92,9 @@ WHERE holding.name IS NOT NULL
 _DUE_HELD: Final = (
     "SELECT key FROM task INDEXED BY task_held WHERE phase = 4 AND held_by = ? ORDER BY lane, rank, key LIMIT ?"
 )
+_DUE_PUSHES: Final = (
+    "SELECT task FROM push INDEXED BY push_due WHERE due_at > 0 AND due_at <= ? AND dead = 0 ORDER BY due_at LIMIT ?"
+)
 _NEXT_ALARM: Final = "SELECT min(due_at) FROM task INDEXED BY task_due WHERE due_at > 0"
 _TOTALS: Final = "SELECT tenant, owner, agent, queue, state, phase, sum(count) FROM tally "
 _TOTALS_GROUP: Final = "GROUP BY tenant, owner, agent, queue, state, phase HAVING sum(count) <> 0"
@@ -108,7 +114,7 @@ _SOURCES: Final = {
     Table.GATE: _Source(GateRow._fields, 1, gate_row),
     Table.JOURNAL: _Source(JournalRow._fields, 2, journal_row),
     Table.MESSAGE: _Source(MessageRow._fields, 2, MessageRow._make),
-    Table.PUSH: _Source(("task", "id", "generation", "cursor_n", "due_at", "tries", "dead", "body"), 2, tuple),
+    Table.PUSH: _Source(PushRow._fields, 2, push_row),
     Table.RECORD: _Source(("kind", "tenant", "owner", "id", "rev", "due_at", "body"), 4, tuple),
     Table.STATE: _Source(StateRow._fields, 3, StateRow._make),
     Table.WORKER: _Source(WorkerRow._fields, 1, worker_row),
@@ -136,15 +142,17 @@ def snapshot(db: sqlite3.Connection, key: Key, history: int | None) -> Snapshot 
         record = db.execute(_TASK, (key,)).fetchone()
         if record is None:
             return None
-        task = task_row(record)
-        limit = -1 if history is None else history
-        messages = db.execute(_NEWEST_MESSAGES, (key, limit)).fetchall() if limit else []
-        takes = [artifact_row(record) for record in db.execute(_NEWEST_TAKES, (key,))]
-        chunks: list[EventRow] = []
-        for take in takes:
-            if not take.body and not take.location:
-                last_n = take.last_n if take.closed else task.last_n
-                chunks.extend(map(event_row, db.execute(_CHUNKS, (key, take.id, take.first_n, last_n))))
+        return _snapshot(db, task_row(record), -1 if history is None else history, artifacts=True)
+
+
+def _snapshot(db: sqlite3.Connection, task: TaskRow, history: int, *, artifacts: bool) -> Snapshot:
+    messages = db.execute(_NEWEST_MESSAGES, (task.key, history)).fetchall() if history else []
+    takes = [artifact_row(record) for record in db.execute(_NEWEST_TAKES, (task.key,))] if artifacts else []
+    chunks: list[EventRow] = []
+    for take in takes:
+        if not take.body and not take.location:
+            last_n = take.last_n if take.closed else task.last_n
+            chunks.extend(map(event_row, db.execute(_CHUNKS, (task.key, take.id, take.first_n, last_n))))
     chunks.sort(key=lambda event: event.n)
     return Snapshot(task, tuple(map(MessageRow._make, reversed(messages))), tuple(takes), tuple(chunks))
 
@@ -171,34 +179,66 @@ def heads(db: sqlite3.Connection, keys: Collection[Key]) -> Mapping[Key, Head]:
     }
 
 
-def page(db: sqlite3.Connection, query: TaskQuery) -> Page[TaskRow]:
+def page(db: sqlite3.Connection, query: TaskQuery) -> Page[Snapshot]:
     """See `TaskStore.page`."""
-    filters = ["tenant = ? AND owner = ? AND agent = ? AND visible = 1"]
-    values: list[str | int | bytes] = [query.tenant, query.owner, query.agent]
+    sql, values = _list(query)
+    shown: list[Snapshot] = []
+    size = 0
+    with _one_view(db):
+        keys = [key for _, key in db.execute(sql + _LIST_ORDER, {**values, "most": query.limit + 1})]
+        for key in keys[: query.limit]:
+            task = task_row(db.execute(_TASK, (key,)).fetchone())
+            one = _snapshot(db, task, query.history, artifacts=query.artifacts)
+            size += _size(one)
+            if shown and size > query.limit_bytes:
+                break
+            shown.append(one)
+    return Page(shown, more=len(shown) < len(keys))
+
+
+def count(db: sqlite3.Connection, query: TaskQuery, most: int) -> int:
+    """See `TaskStore.count`."""
+    sql, values = _list(replace(query, after=None))
+    counted: int = db.execute(f"SELECT count(*) FROM ({sql} LIMIT :most)", {**values, "most": most}).fetchone()[0]
+    return counted
+
+
+def _list(query: TaskQuery) -> tuple[str, dict[str, str | int | bytes | None]]:
+    # Each state is a range of its own in the index; SQLite merges them and stops at the limit.
+    filters = "tenant = :tenant AND owner = :owner AND agent = :agent AND visible = 1"
     if query.context is not None:
-        filters.append("context = ?")
-        values.append(query.context)
-    if query.state is not None:
-        filters.append("state = ?")
-        values.append(int(query.state))
+        filters += " AND context = :context"
     if query.status_from is not None:
-        filters.append("status_at >= ?")
-        values.append(query.status_from)
+        filters += " AND status_at >= :status_from"
     if query.after is not None:
-        filters.append("(status_at, key) < (?, ?)")
-        values.extend(query.after)
+        filters += " AND (status_at, key) < (:after_at, :after_key)"
     index = "task_list" if query.context is None else "task_context"
-    sql = _PAGE.format(index=index, filters=" AND ".join(filters)) + _PAGE_ORDER
-    records = db.execute(sql, (*values, query.limit + 1)).fetchall()
-    return Page([task_row(record) for record in records[: query.limit]], more=len(records) > query.limit)
+    states = State if query.state is None else (query.state,)
+    after_at, after_key = query.after or (None, None)
+    return " UNION ALL ".join(_LIST.format(index=index, filters=filters, state=int(state)) for state in states), {
+        "tenant": query.tenant,
+        "owner": query.owner,
+        "agent": query.agent,
+        "context": query.context,
+        "status_from": query.status_from,
+        "after_at": after_at,
+        "after_key": after_key,
+    }
+
+
+def _size(shown: Snapshot) -> int:
+    kept: tuple[MessageRow | ArtifactRow | EventRow, ...] = (*shown.messages, *shown.artifacts, *shown.chunks)
+    bodies = sum(len(row.body) for row in kept)
+    elsewhere = sum(row.size for row in shown.artifacts if row.location)
+    return len(shown.task.status) + len(shown.task.spec) + bodies + elsewhere
 
 
 def due(db: sqlite3.Connection, kind: DueKind, limit: int, now: int) -> Sequence[Key]:
     """See `TaskStore.due`."""
     if kind is DueKind.HELD:
         return _due_held(db, limit, now)
-    sql = _DUE_ALARMS if kind is DueKind.ALARM else _DUE_ORPHANS
-    return [key for (key,) in db.execute(sql, (now, limit))]
+    sql = {DueKind.ALARM: _DUE_ALARMS, DueKind.ORPHAN: _DUE_ORPHANS, DueKind.PUSH: _DUE_PUSHES}[kind]
+    return list(dict.fromkeys(key for (key,) in db.execute(sql, (now, limit))))  # a task may have several pushes due
 
 
 def _due_held(db: sqlite3.Connection, limit: int, now: int) -> Sequence[Key]:

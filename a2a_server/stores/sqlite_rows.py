@@ -20,6 +20,7 @@ from a2a_server.model.rows import (
     JournalKind,
     JournalRow,
     MessageRow,
+    PushRow,
     TallyKey,
     TaskRow,
     WorkerRow,
@@ -32,6 +33,7 @@ TASK_COLUMNS: Final = ", ".join(TaskRow._fields)
 ARTIFACT_COLUMNS: Final = ", ".join(ArtifactRow._fields)
 EVENT_COLUMNS: Final = ", ".join(EventRow._fields)
 MESSAGE_COLUMNS: Final = ", ".join(MessageRow._fields)
+PUSH_COLUMNS: Final = ", ".join(PushRow._fields)
 
 _GENERATIONS: Final = {int(each): each for each in Generation}
 _LANES: Final = {int(each): each for each in Lane}
@@ -119,6 +121,11 @@ def artifact_row(record: Record) -> ArtifactRow:
 def artifact_record(row: ArtifactRow) -> Record:
     """The parameters of a take."""
     return (*row[:5], _PLAIN[row[5]], *row[6:])
+
+
+def push_row(record: Record) -> PushRow:
+    """The push of a record of PUSH_COLUMNS."""
+    return PushRow._make((*record[:6], record[6] == 1, record[7]))
 
 
 def worker_row(record: Record) -> WorkerRow:

@@ -74,6 +74,17 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
             return
 
 
+def versions(db: sqlite3.Connection, path: Path) -> tuple[int, int]:
+    """The schema's version in the file, 0 = none yet, and the newest that this code knows; changes nothing.
+
+    Raises:
+        SchemaMismatch: As `migrate`.
+        sqlite3.Error: The database cannot be read.
+    """
+    newest = len(_migrations())
+    return _version(db, path, newest), newest
+
+
 def _use_write_ahead_log(db: sqlite3.Connection, busy_seconds: float) -> None:
     """Two connections that switch a new file at once do not wait for each other: SQLite tells one that it is busy."""
     deadline = time.monotonic() + busy_seconds

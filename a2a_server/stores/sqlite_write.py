@@ -14,12 +14,13 @@ from operator import itemgetter
 from typing import Final
 
 from a2a_server.errors import Conflict
-from a2a_server.model.rows import ArtifactRow, GateRow, TaskRow
+from a2a_server.model.rows import ArtifactRow, GateRow, PushRow, TaskRow
 from a2a_server.model.turns import Changes, Loaded
 from a2a_server.stores.sqlite_rows import (
     ARTIFACT_COLUMNS,
     EVENT_COLUMNS,
     MESSAGE_COLUMNS,
+    PUSH_COLUMNS,
     TASK_COLUMNS,
     Record,
     artifact_record,
@@ -105,6 +106,10 @@ _UPSERT_WORKER: Final = (
     "INSERT INTO worker (id, seen_at, ttl, dead, format, body) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (id) DO UPDATE SET dead = max(dead, excluded.dead)"
 )
+_UPSERT_PUSH: Final = (
+    f"INSERT INTO push ({PUSH_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (task, id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in PushRow._fields[2:])
+)
 
 
 def write(db: sqlite3.Connection, loaded: Loaded, changes: Changes) -> None:
@@ -130,6 +135,7 @@ def write(db: sqlite3.Connection, loaded: Loaded, changes: Changes) -> None:
     _put(db, _UPSERT_FAIR, [(*key[:2], int(key.lane), *key[3:], vt) for key, vt in changes.fair.items()])
     _put(db, ADD_TALLY, [tally_record(*item, count) for item, count in changes.tally.items() if count])
     _put(db, _UPSERT_WORKER, [worker_record(row) for row in changes.workers])
+    _put(db, _UPSERT_PUSH, changes.pushes)
 
 
 def _put(db: sqlite3.Connection, statement: str, records: Sequence[Record]) -> None:

@@ -17,6 +17,7 @@ from a2a_server.model.options import TaskOptions
 from a2a_server.model.requests import CancelRequest, SendRequest
 from a2a_server.model.rows import Key, TaskRow
 from a2a_server.model.turns import Needs
+from a2a_server.ports import AgentRunner
 from a2a_server.service.operations import Operations
 from a2a_server.settings import load
 from a2a_server.stores.sqlite import SqliteStore
@@ -59,7 +60,14 @@ class Running:
         message = Message(Role.USER, (Text(text),), id=f"message-{next(_ids)}")
         request = SendRequest(Generation.V10, message, blocking=blocking, options=TaskOptions(**options))
         async with asyncio.timeout(20):
-            return await self.operations.send(Scope(), request)
+            return as_task(await self.operations.send(Scope(), request))
+
+    async def answer(self, task: Task, text: str, *, blocking: bool = True, number: str = "") -> Task:
+        """The task after the next message of its conversation."""
+        message = Message(Role.USER, (Text(text),), id=number or f"message-{next(_ids)}", task_id=task.id)
+        request = SendRequest(Generation.V10, message, task.id, blocking=blocking)
+        async with asyncio.timeout(20):
+            return as_task(await self.operations.send(Scope(), request))
 
     async def start(self, text: str = "go", **options: Any) -> str:  # noqa: ANN401 - any option
         """The id of a task that nobody waits for."""
@@ -99,8 +107,18 @@ class Running:
             await stopping
 
 
+def as_task(answer: Task | Message) -> Task:
+    assert isinstance(answer, Task)
+    return answer
+
+
 @asynccontextmanager
-async def running(agent: Agent, directory: Path, **settings: object) -> AsyncIterator[Running]:
+async def running(
+    agent: Agent,
+    directory: Path,
+    around: Callable[[AgentRunner], AgentRunner] = lambda runner: runner,
+    **settings: object,
+) -> AsyncIterator[Running]:
     """Run the agent on the database of this directory while the context lasts, or until it is stopped."""
     chosen: dict[str, object] = {
         "store": f"sqlite:///{directory}/tasks.db",
@@ -110,7 +128,7 @@ async def running(agent: Agent, directory: Path, **settings: object) -> AsyncIte
         **settings,
     }
     store = MisbehavingStore(SqliteStore(directory / "tasks.db"))
-    system = System(agent, load(None, **chosen), store=store)
+    system = System(agent, load(None, **chosen), store=store, around=around)
     await system.start()
     found = Running(system, store)
     try:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from a2a_server.notifiers.local import LIMIT_BATCHES
 from tests.server.engines import LONG, Running, running
 from tests.server.waiting import until
 
-QUICK: dict[str, object] = {"lease_seconds": 0.3, "beat_seconds": 0.1, "poll_seconds": 0.05}
+QUICK: dict[str, Any] = {"lease_seconds": 0.3, "beat_seconds": 0.1, "poll_seconds": 0.05}
 FOREVER = 1_000_000_000
 
 
@@ -247,7 +248,7 @@ async def test_a_commit_in_doubt_beyond_patience(tmp_path: Path, which: str) -> 
             with pytest.raises(StoreUnavailable):
                 await server.send()
             page = await store.page(TaskQuery("", "local", "", limit=10))
-            (task_id,) = [row.id for row in page.rows]
+            (task_id,) = [listed.task.id for listed in page.rows]
         else:
             if which == "claim":
                 await server.hold(lambda needs: any(claim.hinted for claim in needs.claims))

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from a2a_server.errors import TaskNotCancelable, TaskNotFound
-from a2a_server.lifecycle.runs import Draft, End, EndKind, TakeDraft
+from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.runs import Draft, TakeDraft
 from a2a_server.lifecycle.sweeping import Alarms, SetGate
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind

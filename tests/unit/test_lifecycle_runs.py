@@ -4,7 +4,8 @@ import pytest
 
 from a2a_server.codec import decode_status, encode_chunk, encode_status
 from a2a_server.errors import LeaseLost
-from a2a_server.lifecycle.runs import Claimed, Draft, End, EndKind, TakeDraft
+from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.runs import Claimed, Draft, TakeDraft
 from a2a_server.lifecycle.sweeping import SetGate
 from a2a_server.model.objects import TASK_URI, Artifact, Message, Phase, Role, State, Text
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow

@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
-from a2a_server.lifecycle.runs import EndKind
+from a2a_server.lifecycle.endings import EndKind
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.lifecycle.sweeping import SetGate
 from a2a_server.model.objects import Generation, Lane, Phase, Scope, State
 from a2a_server.model.rows import SentKey
 from a2a_server.policy import SECOND
-from tests.unit.turns import START, WORKER, MemoryTurns, cancel, claim, key, report, started, submit
+from tests.unit.turns import WORKER, MemoryTurns, cancel, claim, key, report, started, submit
 
 V01 = {"generation": Generation.V01, "task_id": "client-task"}
 
@@ -114,15 +114,6 @@ def test_v01_tells_a_repeat_from_other_words_by_the_content() -> None:
     with pytest.raises(UnsupportedOperation, match="has ended \\(canceled\\)"):
         store.one(submit(3, **V01))
     assert list(store.tasks) == [key(1)]
-
-
-def test_v01_answers_an_interrupted_task_even_with_the_same_words() -> None:
-    """core.md 3: a repeat only while the task is not input-required, where it is an answer."""
-    store = MemoryTurns()
-    row = sent(store, submit(1, **V01)).row
-    store.tasks[row.key] = row._replace(state=State.INPUT_REQUIRED, phase=Phase.PAUSED, due_at=START * 2)
-    with pytest.raises(UnsupportedOperation, match="takes messages when it asks"):
-        store.one(submit(2, **V01, message_id="message-1"))
 
 
 def test_two_v01_sends_of_one_turn_with_one_id_are_one_task() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from a2a_server.codec import decode_status
-from a2a_server.lifecycle.runs import End, EndKind
+from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, SetGate, Wake
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import JournalKind, Key, TaskRow

@@ -15,7 +15,8 @@ from typing import Any
 from a2a_server.codec import encode, encode_spec
 from a2a_server.errors import ClientError, Conflict, EngineError
 from a2a_server.lifecycle.cancellation import Cancel
-from a2a_server.lifecycle.runs import Claim, Claimed, End, EndKind, Report
+from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.lifecycle.sweeping import Rescue
 from a2a_server.lifecycle.turn import Operation, Turn
@@ -28,6 +29,7 @@ from a2a_server.model.rows import (
     JournalRow,
     Key,
     MessageRow,
+    PushRow,
     SentKey,
     SentRow,
     StateRow,
@@ -61,6 +63,7 @@ class MemoryTurns:
         self.fair: dict[FairKey, int] = {}
         self.tally: Counter[TallyKey] = Counter()
         self.workers: dict[Key, WorkerRow] = {}
+        self.pushes: dict[tuple[Key, str], PushRow] = {}
         self.turn = Turn(Loaded(now), SHARD)
 
     def do(self, *operations: Operation[Any]) -> list[Any]:
@@ -116,6 +119,9 @@ class MemoryTurns:
         found.workers = {key: self.workers[key] for key in needs.workers if key in self.workers}
         takes = {key: tuple(row for row in self.newest_takes(key) if not row.closed) for key in needs.takes}
         found.takes = {key: rows for key, rows in takes.items() if rows}
+        for key in found.tasks:
+            if pushes := tuple(row for row in self.pushes.values() if row.task == key):
+                found.pushes[key] = pushes
         return found
 
     def apply(self, changes: Changes) -> None:
@@ -146,6 +152,7 @@ class MemoryTurns:
             assert shard == SHARD
             self.tally[key] += count
         self.workers |= {worker.id: worker for worker in changes.workers}
+        self.pushes |= {(push.task, push.id): push for push in changes.pushes}
 
     def _in(self, phase: Phase) -> list[TaskRow]:
         return [row for row in self.tasks.values() if row.phase is phase]

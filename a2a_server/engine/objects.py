@@ -1,0 +1,107 @@
+"""A run's large content on its way to the artifact store and back: files, and takes that are too large for a row.
+
+Objects are named `{task}/files/{fence}/{number}` and `{task}/{artifact}/{fence}`, so a stale run never overwrites what
+a later one stored. Everything goes piece by piece; nothing here holds a whole object.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import UUID
+
+from a2a_server.codec import decode_event
+from a2a_server.engine.takes import Take
+from a2a_server.errors import Fail, ObjectMissing, Retry, TooLarge
+from a2a_server.lifecycle.contents import content
+from a2a_server.model.objects import ArtifactEvent, File, Part
+from a2a_server.model.queries import Stored
+from a2a_server.model.rows import EventKind, TaskRow
+from a2a_server.ports import ArtifactStore, TaskStore
+
+_PAGE_EVENTS = 256
+_PAGE_BYTES = 1 << 20
+
+_log = logging.getLogger("a2a_server.engine.objects")
+
+
+class Objects:
+    """The objects of the run that holds `row`.
+
+    inline_bytes: what is larger is stored as an object. limit_bytes: the largest object.
+    """
+
+    def __init__(
+        self, row: TaskRow, store: TaskStore, artifacts: ArtifactStore, *, inline_bytes: int, limit_bytes: int
+    ) -> None:
+        self._key = row.key
+        self._id = row.id
+        self._fence = row.fence
+        self._folder = str(UUID(bytes=row.key))
+        self._store = store
+        self._artifacts = artifacts
+        self._inline = inline_bytes
+        self._limit = limit_bytes
+        self._count = 0
+
+    def is_large(self, part: Part) -> bool:
+        """Whether the part is a file that must not stand in an event."""
+        return isinstance(part, File) and part.raw is not None and len(part.raw) > self._inline
+
+    async def stored(self, part: Part) -> Part:
+        """The part with its bytes in the artifact store, if it is large. Raises what the store raises."""
+        if not (isinstance(part, File) and part.raw is not None and self.is_large(part)):
+            return part
+        self._count += 1
+        name = f"{self._folder}/files/{self._fence}/{self._count}"
+        media_type = part.media_type or "application/octet-stream"
+        stored = await self._artifacts.put(name, _once(part.raw), limit_bytes=self._limit, media_type=media_type)
+        return replace(part, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
+
+    async def assembled(self, take: Take) -> Stored:
+        """The take's content as one object, read back from its chunk events. Raises what the stores raise."""
+        name = f"{self._folder}/{take.row.id}/{self._fence}" + (f"/{take.reopened}" if take.reopened else "")
+        return await self._artifacts.put(
+            name, self._contents(take), limit_bytes=self._limit, media_type=take.row.media_type
+        )
+
+    def failure(self, error: Exception) -> Fail | Retry:
+        """How the run ends because an object could not be stored."""
+        _log.warning("An artifact could not be stored.", exc_info=error, extra={"task": self._id})
+        if isinstance(error, TooLarge):
+            return Fail("An artifact is larger than the server keeps (artifact_limit_bytes).")
+        return Retry("An artifact could not be stored.")
+
+    async def read(self, file: File) -> AsyncIterator[bytes]:
+        """A file's bytes. Raises Fail when they cannot be had."""
+        name = file.filename or "without a name"
+        if file.raw is not None:
+            yield file.raw
+        elif not file.stored:
+            raise Fail(f"The file {name} is only an address; this server fetches none. Send its bytes, or upload it.")
+        else:
+            try:
+                async for piece in self._artifacts.read(file.stored):
+                    yield piece
+            except ObjectMissing:
+                raise Fail(f"The file {name} is not stored any more.") from None
+
+    async def _contents(self, take: Take) -> AsyncIterator[bytes]:
+        after = take.row.first_n - 1
+        while rows := await self._store.events(self._key, after, _PAGE_EVENTS, _PAGE_BYTES):
+            after = rows[-1].n
+            for row in rows:
+                if row.kind is not EventKind.CHUNK or row.artifact != take.row.id:
+                    continue
+                event = decode_event(row)
+                for part in event.artifact.parts if isinstance(event, ArtifactEvent) else ():
+                    if isinstance(part, File) and part.stored:
+                        async for piece in self._artifacts.read(part.stored):
+                            yield piece
+                    else:
+                        yield content(part) or b""
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data

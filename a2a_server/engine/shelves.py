@@ -1,0 +1,79 @@
+"""What runs remember: values of one task, of its context, or of its owner. Read here; written with a run's reports.
+
+A value that was forgotten is kept as an empty one: no change of a turn deletes rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from a2a_server.codec import shelf_scope
+from a2a_server.errors import StoreUnavailable
+from a2a_server.model.queries import Page, RowQuery, Table
+from a2a_server.model.rows import StateRow, TaskRow
+from a2a_server.model.runs import CHECKPOINT, Shelf
+from a2a_server.ports import TaskStore
+
+PAGE: Final = 64
+"""Values read at once: up to 256 KiB each."""
+MOST_NAMES: Final = 10_000
+"""Names that are listed at most."""
+
+
+class Shelves:
+    """What the runs of `row` may remember.
+
+    check: called between tries while the store does not answer; raises when there is nothing to wait for any more.
+    """
+
+    def __init__(self, row: TaskRow, store: TaskStore, *, retry_seconds: float, check: Callable[[], None]) -> None:
+        self._scopes = {
+            Shelf.TASK: bytes(row.key),
+            Shelf.CONTEXT: shelf_scope(row.tenant, row.owner, row.context),
+            Shelf.OWNER: shelf_scope(row.tenant, row.owner),
+        }
+        self._fence = row.fence
+        self._store = store
+        self._retry_seconds = retry_seconds
+        self._check = check
+
+    def row(self, space: str, name: str, value: bytes | None, shelf: Shelf) -> StateRow:
+        """The row that keeps a value."""
+        return StateRow(self._scopes[shelf], space, name, 0, self._fence, value or b"")
+
+    async def recall(self, space: str, name: str, shelf: Shelf) -> bytes | None:
+        """The value; None = there is none."""
+        scope = self._scopes[shelf]
+        page = await self._page(RowQuery(Table.STATE, (scope, space, name), limit=1))
+        return next((row.body for row in page.rows if isinstance(row, StateRow) and row.body), None)
+
+    async def names(self, space: str, prefix: str, shelf: Shelf) -> Sequence[str]:
+        """The names that begin with `prefix`, in order."""
+        return [row.name for row in await self._all(space, prefix, shelf)]
+
+    async def checkpoints(self) -> Mapping[str, bytes]:
+        """What earlier runs of the task remembered as checkpoints."""
+        return {row.name: row.body for row in await self._all(CHECKPOINT, "", Shelf.TASK)}
+
+    async def _all(self, space: str, prefix: str, shelf: Shelf) -> list[StateRow]:
+        found: list[StateRow] = []
+        after: tuple[str | bytes, ...] | None = None
+        scope = self._scopes[shelf]
+        while len(found) < MOST_NAMES:
+            page = await self._page(RowQuery(Table.STATE, (scope, space), after, PAGE))
+            rows = [row for row in page.rows if isinstance(row, StateRow)]
+            found += [row for row in rows if row.body and row.name.startswith(prefix)]
+            if not page.more or not rows:
+                break
+            after = (scope, space, rows[-1].name)
+        return found
+
+    async def _page(self, query: RowQuery) -> Page[tuple[object, ...]]:
+        while True:
+            try:
+                return await self._store.rows(query)
+            except StoreUnavailable:
+                self._check()
+                await asyncio.sleep(self._retry_seconds)

@@ -1,0 +1,146 @@
+"""Tells the agent of states that its tasks reached: after the commit, in order, at least once.
+
+Theory of operation: the log is the outbox. The turn that writes an event which the agent listens for sets its push row
+due; this looks for due rows when a doorbell tells of one, and at every poll. It reads the events behind the row's
+cursor, calls the agent for each, and notes the cursor. A call that raises or takes too long comes again by the
+back-off, later events waiting behind it; after `TRIES` failures the row is a dead letter: it stays, and the log says
+so. A process that dies in between tells the same event again.
+
+Source: core.md sections 8 and 10.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from random import Random
+from typing import Final
+
+from a2a_server.codec import decode, decode_event, unpack_message
+from a2a_server.engine.attempt import view_of
+from a2a_server.engine.limits import Limits
+from a2a_server.engine.writer import Writer
+from a2a_server.errors import EngineError, StoreUnavailable
+from a2a_server.lifecycle.submission import AGENT
+from a2a_server.lifecycle.telling import Told
+from a2a_server.model.objects import State, StatusEvent
+from a2a_server.model.queries import DueKind, RowQuery, Table
+from a2a_server.model.rows import EventKind, Key, PushRow
+from a2a_server.model.runs import Happening, TaskView
+from a2a_server.model.turns import Bell
+from a2a_server.ports import AgentRunner, TaskStore
+
+TRIES: Final = 10
+"""Failures after which an event is not told any more."""
+TOGETHER: Final = 16
+"""Tasks whose events are told at once."""
+TELL_SECONDS: Final = 60.0
+"""How long the agent may take to hear of one event."""
+_PAGE_EVENTS = 256
+_PAGE_BYTES = 1 << 20
+
+_log = logging.getLogger("a2a_server.engine.telling")
+
+
+class Teller:
+    """Tells one agent. Concurrency: belongs to the event loop; `run` is called once."""
+
+    def __init__(self, store: TaskStore, writer: Writer, runner: AgentRunner, limits: Limits, random: Random) -> None:
+        self._store = store
+        self._writer = writer
+        self._runner = runner
+        self._limits = limits
+        self._random = random
+        self._news = asyncio.Event()
+
+    def on_bells(self, bells: Sequence[Bell]) -> None:
+        """Look at once when a task moved that somebody listens to."""
+        if any(bell.row is not None and bell.row.pushes and bell.events for bell in bells):
+            self._news.set()
+
+    async def run(self) -> None:
+        """Tell what is due, until canceled."""
+        while True:
+            self._news.clear()
+            try:
+                keys = await self._store.due(DueKind.PUSH, TOGETHER)
+                await asyncio.gather(*(self._tell_task(key) for key in keys))
+            except StoreUnavailable:
+                keys = ()
+            except Exception:  # noqa: BLE001 - a bug here must not end all telling; it is logged each time
+                _log.exception("The agent could not be told of an event; it is tried again.")
+                keys = ()
+            if not keys:
+                await _waited(self._news, self._limits.poll_seconds * self._random.uniform(0.8, 1.2))
+
+    async def _tell_task(self, key: Key) -> None:
+        page = await self._store.rows(RowQuery(Table.PUSH, (key, AGENT), limit=1))
+        push = next((row for row in page.rows if isinstance(row, PushRow)), None)
+        if push is None or push.dead or not push.due_at:
+            return
+        wanted = frozenset(State(state) for state in decode(push.body)) & self._runner.listens_for
+        cursor_n, view = push.cursor_n, None
+        async for event in _reached(self._store, key, cursor_n):
+            if event.status.state in wanted:
+                view = view or await self._view(key)
+                if view is None:
+                    return
+                try:
+                    await asyncio.wait_for(self._runner.tell(_happening(view, event)), TELL_SECONDS)
+                except Exception:  # noqa: BLE001 - the agent's own code; logged, and tried again
+                    await self._failed(push, cursor_n, view.id)
+                    return
+            cursor_n = event.n
+        await self._note(Told(push, cursor_n))
+
+    async def _failed(self, push: PushRow, cursor_n: int, task: str) -> None:
+        tries = push.tries + 1
+        delay = None if tries >= TRIES else self._limits.retries.delay(tries, self._random.uniform(0.5, 1.0))
+        rest = "it is not tried again" if delay is None else "it is tried again"
+        _log.exception("The agent failed to hear of an event (%d of %d); %s.", tries, TRIES, rest, extra={"task": task})
+        await self._note(Told(push, cursor_n, failed=True, delay=delay))
+
+    async def _note(self, told: Told) -> None:
+        try:
+            await self._writer.submit(told)
+        except EngineError:
+            self._news.clear()  # it is told again at the next poll
+
+    async def _view(self, key: Key) -> TaskView | None:
+        snapshot = await self._store.snapshot(key, None)
+        if snapshot is None:
+            return None
+        history = tuple(unpack_message(decode(message.body)) for message in snapshot.messages)
+        return view_of(snapshot.task, history)
+
+
+async def _reached(store: TaskStore, key: Key, after: int) -> AsyncIterator[StatusEvent]:
+    """Every event behind `after` by which the task came into another state."""
+    state = await _state_at(store, key, after)
+    while rows := await store.events(key, after, _PAGE_EVENTS, _PAGE_BYTES):
+        after = rows[-1].n
+        for row in rows:
+            event = decode_event(row) if row.kind is EventKind.STATUS else None
+            if isinstance(event, StatusEvent) and event.status.state is not state:
+                state = event.status.state
+                yield event
+
+
+async def _state_at(store: TaskStore, key: Key, n: int) -> State | None:
+    for row in await store.events(key, n - 1, 1, 1):
+        event = decode_event(row) if row.kind is EventKind.STATUS else None
+        return event.status.state if isinstance(event, StatusEvent) else None
+    return None
+
+
+def _happening(view: TaskView, event: StatusEvent) -> Happening:
+    message = event.status.message
+    return Happening(view, event.status.state, event.n, message.text if message is not None else "")
+
+
+async def _waited(news: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(news.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,244 @@
+"""What the engine calls besides a handler: roll-backs before bad ends, tidings after commits, open and close."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from a2a_server.codec import decode
+from a2a_server.engine import telling
+from a2a_server.errors import Fail, Reject, Retry
+from a2a_server.model.objects import Phase, State
+from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.rows import JournalRow, PushRow
+from a2a_server.policy import SECOND
+from a2a_server.ports import Attempt
+from a2a_server.stores.sqlite import SqliteStore
+from tests.server.engines import Running, running
+from tests.server.scripted import Scripted, ask, idle_agent
+from tests.server.waiting import until
+
+
+def serving(script: Scripted, directory: Path, **settings: object) -> AbstractAsyncContextManager[Running]:
+    return running(idle_agent(), directory, script.around, **settings)
+
+
+async def by_its_words(attempt: Attempt) -> str:
+    match attempt.task.message.text:
+        case "fail":
+            raise Fail("no luck")
+        case "break":
+            raise ValueError("secret")
+        case "reject":
+            raise Reject("no")
+        case "retry":
+            raise Retry("later", after_seconds=0)
+        case "wait":
+            await asyncio.Event().wait()
+        case "ask":
+            return await ask(attempt, "Well?")
+    return "done"
+
+
+def rolled_back(script: Scripted) -> list[str]:
+    return [what for call, what in script.calls if call == "roll_back"]
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "times"),
+    [("fail", State.FAILED, 1), ("break", State.FAILED, 1), ("reject", State.REJECTED, 0), ("ok", State.COMPLETED, 0)],
+)
+async def test_a_roll_back_comes_before_a_failure_and_before_nothing_else(
+    tmp_path: Path, text: str, state: State, times: int
+) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    async with serving(script, tmp_path) as served:
+        assert (await served.send(text)).status.state is state
+    assert len(rolled_back(script)) == times
+    if text == "fail":
+        assert rolled_back(script) == ["no luck"]
+
+
+async def test_a_roll_back_comes_once_behind_the_last_attempt(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    async with serving(script, tmp_path, max_attempts=3) as served:
+        assert (await served.send("retry")).status.state is State.FAILED
+    assert [call for call, _ in script.calls][1:-1] == ["run", "run", "run", "roll_back"]
+
+
+async def test_a_roll_back_may_still_speak(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+
+    async def undo(attempt: Attempt) -> None:
+        await attempt.remember("undone", "x", b"1")
+
+    script.roll_back_with = undo
+    async with serving(script, tmp_path) as served:
+        task = await served.send("fail")
+        row = await served.row(task.id)
+        page = await served.store.rows(RowQuery(Table.STATE, (row.key, "undone")))
+        assert len(page.rows) == 1
+
+
+async def test_a_canceled_run_rolls_back(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    async with serving(script, tmp_path) as served:
+        task_id = await served.start("wait")
+        await until(lambda: ("run", "wait") in script.calls)
+        assert (await served.cancel(task_id)).status.state is State.CANCELED
+    assert rolled_back(script) == ["canceled"]
+
+
+async def test_a_paused_task_rolls_back_in_a_last_run_when_it_is_canceled(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    async with serving(script, tmp_path) as served:
+        task = await served.send("ask")
+        assert (await served.cancel(task.id)).status.state is State.CANCELED
+    assert [call for call, _ in script.calls][1:-1] == ["run", "roll_back"]
+
+
+async def test_a_task_that_nobody_answers_rolls_back(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    async with serving(script, tmp_path, pause_seconds=0.05, poll_seconds=0.02) as served:
+        task = await served.send("ask")
+        await served.reached(task.id, State.FAILED)
+    assert rolled_back(script) == ["Nobody answered in time."]
+    assert script.calls.count(("run", "ask")) == 1
+
+
+async def test_what_was_canceled_before_its_first_run_has_nothing_to_undo(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    async with serving(script, tmp_path) as served:
+        task_id = await served.start("wait", delaySeconds=60)
+        assert (await served.cancel(task_id)).status.state is State.CANCELED
+    assert rolled_back(script) == []
+
+
+async def test_a_roll_back_that_fails_is_journaled_and_the_task_ends(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+
+    async def undo(attempt: Attempt) -> None:
+        raise ValueError("secret")
+
+    script.roll_back_with = undo
+    async with serving(script, tmp_path) as served:
+        task = await served.send("fail")
+        assert task.status.state is State.FAILED
+        row = await served.row(task.id)
+        page = await served.store.rows(RowQuery(Table.JOURNAL, (row.key,)))
+        lines = [decode(entry.body) for entry in page.rows if isinstance(entry, JournalRow)]
+    assert {"level": "error", "text": "The roll-back failed (ValueError)."} in lines
+
+
+async def test_a_roll_back_is_bounded_by_the_grace(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+
+    async def undo(attempt: Attempt) -> None:
+        await asyncio.Event().wait()
+
+    script.roll_back_with = undo
+    async with serving(script, tmp_path, cancel_grace_seconds=0.05) as served:
+        assert (await served.send("fail")).status.state is State.FAILED
+
+
+async def test_a_worker_that_dies_while_it_rolls_back_is_followed_by_one_that_does(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    stuck = asyncio.Event()
+
+    async def undo(attempt: Attempt) -> None:
+        if not stuck.is_set():
+            stuck.set()
+            await asyncio.Event().wait()
+
+    script.roll_back_with = undo
+    async with serving(script, tmp_path) as served:
+        task_id = await served.start("fail")
+        await stuck.wait()
+        await served.engine.replace_worker()
+        await served.reached(task_id, State.FAILED)
+    assert len(rolled_back(script)) == 2
+
+
+async def push_of(served: Running, task_id: str) -> PushRow:
+    row = await served.row(task_id)
+    page = await served.store.rows(RowQuery(Table.PUSH, (row.key,)))
+    [push] = page.rows
+    assert isinstance(push, PushRow)
+    return push
+
+
+async def told(served: Running, task_id: str, condition: Callable[[PushRow], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition(await push_of(served, task_id)):  # noqa: ASYNC110 - nobody sets an event for it
+            await asyncio.sleep(0.005)
+
+
+async def test_the_agent_is_told_of_the_states_that_it_listens_for(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, listens_for=(State.COMPLETED, State.INPUT_REQUIRED))
+    async with serving(script, tmp_path) as served:
+        task = await served.answer(await served.send("ask"), "so")
+        await until(lambda: len(script.told) == 2)
+        assert [(one.state, one.text) for one in script.told] == [
+            (State.INPUT_REQUIRED, "Well?"),
+            (State.COMPLETED, "so"),
+        ]
+        assert script.told[1].task.id == task.id
+        assert script.told[1].n == task.n
+        await served.send("fail")
+        await told(served, task.id, lambda push: not push.due_at)
+    assert len(script.told) == 2
+
+
+async def test_what_could_not_be_told_is_told_again(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, listens_for=(State.COMPLETED,))
+    script.tell_failures = 2
+    async with serving(script, tmp_path, poll_seconds=0.02) as served:
+        await served.send("ok")
+        await until(lambda: len(script.told) == 1)
+    assert script.calls.count(("tell", "COMPLETED")) == 3
+
+
+async def test_who_never_listens_becomes_a_dead_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "TRIES", 2)
+    script = Scripted(by_its_words, listens_for=(State.COMPLETED,))
+    script.tell_failures = 9
+    async with serving(script, tmp_path, poll_seconds=0.02) as served:
+        task = await served.send("ok")
+        await told(served, task.id, lambda push: push.dead)
+    assert script.calls.count(("tell", "COMPLETED")) == 2
+
+
+async def test_tidings_outlive_a_restart(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, listens_for=(State.COMPLETED,))
+    script.tell_failures = 1
+    async with serving(script, tmp_path, backoff_base_seconds=300) as served:
+        await served.send("ok")
+        await until(lambda: ("tell", "COMPLETED") in script.calls)
+        await until(lambda: script.tell_failures == 0)
+    # The back-off of the first server is long over for a store whose clock went on.
+    async with serving(script, tmp_path, poll_seconds=0.02) as served:
+        assert isinstance(served.store.inner, SqliteStore)
+        served.store.inner._offset = 400 * SECOND
+        await until(lambda: len(script.told) == 1)
+
+
+async def test_an_agent_that_does_not_open_keeps_the_server_from_starting(tmp_path: Path) -> None:
+    script = Scripted(by_its_words)
+    script.open_with = OSError("no model here")
+    with pytest.raises(OSError, match="no model here"):
+        async with serving(script, tmp_path):
+            pass
+    assert script.calls == [("open", "")], "what was not opened is not closed"
+
+
+async def test_an_agent_is_opened_before_its_first_run_and_closed_behind_its_last(tmp_path: Path) -> None:
+    script = Scripted(by_its_words)
+    async with serving(script, tmp_path) as served:
+        await served.send("ok")
+        task_id = await served.start("wait")
+        await served.reached(task_id, Phase.LEASED)
+    assert [call for call, _ in script.calls] == ["open", "run", "run", "close"]
