@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -23,6 +25,7 @@ from jsonrpcserver.async_main import dispatch_to_response
 from a2a_server.errors import (
     ClientError,
     Draining,
+    ExtendedCardNotConfigured,
     InternalError,
     InvalidParams,
     InvalidRequest,
@@ -32,12 +35,15 @@ from a2a_server.errors import (
     UnsupportedOperation,
 )
 from a2a_server.model.card import AgentCapabilities
-from a2a_server.model.objects import Json, JsonObject, Scope
+from a2a_server.model.objects import Generation, Json, JsonObject, Scope
 from a2a_server.model.requests import SendRequest, SubscribeRequest
 from a2a_server.service.operations import Operations, Stream
-from a2a_server.wire import jsonrpc, v10
+from a2a_server.telemetry.observer import SILENT, UNKNOWN, Observer
+from a2a_server.wire import jsonrpc, pages, v10
 from a2a_server.wire.operations import Operation
-from a2a_server.wire.versions import Route, Wire, route
+from a2a_server.wire.versions import Route, Wire, route, wire_of
+
+_GENERATIONS: Final = {Generation.V01: "0.1", Generation.V03: "0.3", Generation.V10: "1.0"}
 
 _log = logging.getLogger("a2a_server.web.rpc")
 
@@ -90,7 +96,11 @@ class Dispatcher:
     """
 
     def __init__(
-        self, operations: Operations, base_url: Callable[[], str], capabilities: AgentCapabilities | None = None
+        self,
+        operations: Operations,
+        base_url: Callable[[], str],
+        capabilities: AgentCapabilities | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         capabilities = capabilities or AgentCapabilities()
         no_stream = _refuse(
@@ -98,14 +108,15 @@ class Dispatcher:
         )
         self._operations = operations
         self._base_url = base_url
+        self._observer = observer
         self._handlers: Mapping[Operation, Callable[[_Call, JsonObject], Awaitable[object]]] = {
             Operation.SEND: self._send,
             Operation.STREAM: no_stream if capabilities.streaming is False else self._stream,
             Operation.GET: self._get,
             Operation.CANCEL: self._cancel,
             Operation.SUBSCRIBE: no_stream if capabilities.streaming is False else self._subscribe,
-            Operation.LIST: _refuse(UnsupportedOperation("This server does not list tasks yet; read them one by one.")),
-            Operation.EXTENDED_CARD: _refuse(UnsupportedOperation("The card declares no extended card.")),
+            Operation.LIST: self._list,
+            Operation.EXTENDED_CARD: _no_extended_card,
             **dict.fromkeys(
                 (Operation.PUSH_SET, Operation.PUSH_GET, Operation.PUSH_LIST, Operation.PUSH_DELETE),
                 _refuse(PushNotSupported()),
@@ -119,6 +130,7 @@ class Dispatcher:
             document = jsonrpc.read(body)
             entries = jsonrpc.entries(document)
         except ClientError as error:
+            self.note(time.perf_counter(), None, error.code)
             return jsonrpc.failure(None, v10.render_error(error))
         if isinstance(document, dict):
             return await self._entry(document, caller, len(body), batch=False)
@@ -131,10 +143,13 @@ class Dispatcher:
         return b"[" + b",".join(encoded) + b"]" if encoded else None
 
     async def _entry(self, entry: Json, caller: Caller, size: int, *, batch: bool) -> Answer | None:
+        began_at = time.perf_counter()
         wire: Wire = v10
+        served: Route | None = None
         try:
             request = jsonrpc.check(entry)
         except ClientError as error:
+            self.note(began_at, None, error.code)
             return jsonrpc.failure(jsonrpc.identify(entry), v10.render_error(error))
         try:
             served = route(request.method, caller.version)
@@ -149,16 +164,28 @@ class Dispatcher:
                 )
             jsonrpc.check_limits(entry, size)
         except ClientError as error:
+            self.note(began_at, served, error.code)
             return None if _silent(request, error) else jsonrpc.failure(request.id, wire.render_error(error))
         result = await self._dispatch(_Call(caller, served, self._base_url()), request)
+        self.note(began_at, served, result.code if isinstance(result, ClientError) else 0)
         if request.notification:
             return None
         if isinstance(result, Stream):
-            return Streaming(result, wire, request.id)
+            return Streaming(result, wire_of(result.generation), request.id)
         if isinstance(result, ClientError):
             failure = jsonrpc.failure(request.id, wire.render_error(result))
             return Busy(failure, result.retry_after_seconds) if isinstance(result, Overloaded) else failure
         return jsonrpc.success(request.id, cast("bytes", result))
+
+    def note(self, began_at: float, served: Route | None, code: int) -> None:
+        """Count an answer, and log it for whoever debugs. code: of the error, 0 = success. Ids and names, no bodies."""
+        generation = UNKNOWN if served is None else _GENERATIONS[served.wire.GENERATION]
+        method = UNKNOWN if served is None else served.operation.value
+        seconds = time.perf_counter() - began_at
+        self._observer.answered(generation, method, code, seconds)
+        if _log.isEnabledFor(logging.DEBUG):
+            fields = {"method": method, "generation": generation, "code": code, "seconds": round(seconds, 6)}
+            _log.debug("Answered a request.", extra=fields)
 
     async def _dispatch(self, call: _Call, request: jsonrpc.Request) -> object:
         plain = {"jsonrpc": "2.0", "method": "call", "params": request.params or {}, "id": 0}
@@ -180,9 +207,10 @@ class Dispatcher:
                 )
             except Draining:
                 return _refused(Overloaded("The server is stopping; try again.", retry_after_seconds=1))
-            except Exception as error:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
-                error_id = f"{id(error):x}"
-                _log.exception("Internal error %s in %s.", error_id, context.route.operation)
+            except Exception:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
+                error_id = new_error_id()
+                operation = context.route.operation
+                _log.exception("Internal error %s in %s.", error_id, operation, extra={"error_id": error_id})
                 return _refused(InternalError(error_id=error_id))
 
         # jsonrpcserver asks for the signature at every call; computing it costs four times the rest.
@@ -191,24 +219,34 @@ class Dispatcher:
 
     async def _send(self, call: _Call, params: JsonObject) -> bytes:
         request = call.route.wire.parse_send(params)
-        task = await self._operations.send(call.caller.scope, request)
-        return orjson.dumps(call.route.wire.render_send(task, call.base_url))
+        answer = await self._operations.send(call.caller.scope, request)
+        return orjson.dumps(call.route.wire.render_send(answer, call.base_url))
 
     async def _stream(self, call: _Call, params: JsonObject) -> Stream:
         request = call.route.wire.parse_send(params)
         return await _resumed(call.caller, request, self._operations.stream)
 
     async def _get(self, call: _Call, params: JsonObject) -> bytes:
-        task = await self._operations.get(call.caller.scope, call.route.wire.parse_get(params))
-        return orjson.dumps(call.route.wire.render_task(task, call.base_url))
+        task = await self._operations.get(call.caller.scope, call.route.parse_get(params))
+        return orjson.dumps(call.route.answering(task.generation).render_task(task, call.base_url))
+
+    async def _list(self, call: _Call, params: JsonObject) -> bytes:
+        page = await self._operations.list(call.caller.scope, pages.parse_list(params))
+        shown = pages.render_list(page.tasks, page.next_token, page.page_size, page.total, call.base_url)
+        return orjson.dumps(shown)
 
     async def _cancel(self, call: _Call, params: JsonObject) -> bytes:
         task = await self._operations.cancel(call.caller.scope, call.route.wire.parse_cancel(params))
-        return orjson.dumps(call.route.wire.render_task(task, call.base_url))
+        return orjson.dumps(call.route.answering(task.generation).render_task(task, call.base_url))
 
     async def _subscribe(self, call: _Call, params: JsonObject) -> Stream:
-        request = call.route.wire.parse_subscribe(params)
+        request = call.route.parse_subscribe(params)
         return await _resumed(call.caller, request, self._operations.subscribe)
+
+
+def new_error_id() -> str:
+    """What names an internal error in its answer and in the log."""
+    return secrets.token_hex(6)
 
 
 def _refused(error: ClientError) -> Result:
@@ -236,6 +274,12 @@ def _refuse(error: ClientError) -> Callable[[_Call, JsonObject], Awaitable[objec
         raise type(error)(error.message)
 
     return refuse
+
+
+async def _no_extended_card(call: _Call, params: JsonObject) -> object:  # noqa: ARG001 - the handlers' shape
+    if call.route.wire.GENERATION is Generation.V03:  # it has no other word for it
+        raise ExtendedCardNotConfigured
+    raise UnsupportedOperation("The card declares no extended card.")
 
 
 def _silent(request: jsonrpc.Request, error: ClientError) -> bool:

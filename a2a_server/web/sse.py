@@ -19,9 +19,9 @@ from sse_starlette.sse import EventSourceResponse, SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from a2a_server.errors import ClientError, EngineError, InternalError, Overloaded
-from a2a_server.model.objects import Event
+from a2a_server.model.objects import Event, Task
 from a2a_server.web.protocol import abort_of
-from a2a_server.web.rpc import Streaming
+from a2a_server.web.rpc import Streaming, new_error_id
 from a2a_server.wire import jsonrpc
 
 RETRY_MILLISECONDS = 1000
@@ -36,10 +36,11 @@ class EventStream(EventSourceResponse):
     def __init__(
         self, answer: Streaming, base_url: str, *, heartbeat_seconds: float, write_stall_seconds: float
     ) -> None:
+        self._task = answer.stream.task_id
         super().__init__(
             frames(answer, base_url),
             ping=heartbeat_seconds,
-            ping_message_factory=_heartbeat,
+            ping_message_factory=_Heartbeat,
             sep="\n",
             send_timeout=write_stall_seconds,
         )
@@ -49,7 +50,7 @@ class EventStream(EventSourceResponse):
         try:
             await super().__call__(scope, receive, send)
         except SendTimeoutError:
-            _log.info("A stream was cut: its client took nothing for too long.")
+            _log.info("A stream was cut: its client took nothing for too long.", extra={"task": self._task})
             abort_of(scope)()
             await asyncio.sleep(0)
 
@@ -63,10 +64,11 @@ async def frames(answer: Streaming, base_url: str) -> AsyncIterator[bytes]:
     def render(event: Event) -> bytes:
         return _one_line(orjson.dumps(wire.render_event(event, stream.task_id, stream.context_id, base_url)))
 
-    yield b"retry: %d\n\n" % RETRY_MILLISECONDS
+    yield b"retry: %d\n" % RETRY_MILLISECONDS  # no empty line: httpx-sse would make an event without data of it
     if stream.start is not None:
         items = wire.render_start(stream.start, base_url)
-        numbered = [b""] * (len(items) - 1) + [b"id: %d\n" % stream.start.n]
+        last = b"id: %d\n" % stream.start.n if isinstance(stream.start, Task) else b""  # a direct answer is no event
+        numbered = [b""] * (len(items) - 1) + [last]
         yield b"".join(
             b"%sdata: %s%s}\n\n" % (number, prefix, _one_line(orjson.dumps(item)))
             for number, item in zip(numbered, items, strict=True)
@@ -79,15 +81,18 @@ async def frames(answer: Streaming, base_url: str) -> AsyncIterator[bytes]:
     except (ClientError, EngineError) as error:
         shown = Overloaded(retry_after_seconds=2) if isinstance(error, EngineError) else error
         yield b"data: %s\n\n" % _one_line(jsonrpc.failure(answer.id, wire.render_error(shown)))
-    except Exception as error:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
-        error_id = f"{id(error):x}"
-        _log.exception("Internal error %s in a stream.", error_id)
+    except Exception:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
+        error_id = new_error_id()
+        _log.exception("Internal error %s in a stream.", error_id, extra={"error_id": error_id, "task": stream.task_id})
         shown = InternalError(error_id=error_id)
         yield b"data: %s\n\n" % _one_line(jsonrpc.failure(answer.id, wire.render_error(shown)))
 
 
-def _heartbeat() -> ServerSentEvent:
-    return ServerSentEvent(comment="ping", sep="\n")
+class _Heartbeat(ServerSentEvent):
+    """A comment without the empty line behind it, of which httpx-sse makes an event: a2a-sdk 0.3 fails at that."""
+
+    def encode(self) -> bytes:
+        return b": ping\n"
 
 
 def _one_line(encoded: bytes) -> bytes:

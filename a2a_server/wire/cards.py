@@ -9,6 +9,7 @@ Source: A2A 1.0.1 sections 4.4 and 8; A2A 0.3.0 section 5.5; A2A v0.1.0 a2a.json
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -18,11 +19,13 @@ from a2a_server.model.card import (
     AgentInterface,
 )
 from a2a_server.model.objects import OPTIONS_URI, Json, JsonObject
+from a2a_server.wire.versions import VERSIONS
 
 OPTIONS_SCHEMA_PATH = "/.well-known/task-options.json"
 """Where the JSON Schema of the task options is served, under the server's address."""
 
 _JSONRPC = "JSONRPC"
+_MAJOR_MINOR = re.compile(r"[0-9]+\.[0-9]+")
 _LEGACY_TYPES = MappingProxyType(
     {
         "apiKeySecurityScheme": "apiKey",
@@ -51,9 +54,8 @@ def render(card: AgentCard, *, pure: bool) -> JsonObject:
 def with_interfaces(card: AgentCard, url: str) -> AgentCard:
     """The card with what the server itself adds: where it listens, unless the card says so, and the task options.
 
-    The legacy interface is declared as "0.1", which is what is served. Calling it "0.3" would send clients of a2a-sdk
-    1.x that are bound to 0.3 into `message/send`, which no wire has yet; with "0.1" they say that they find no
-    interface for them. v0.1 clients themselves read only `url`. The 0.3 wire will add its own entry here.
+    Every version is declared, the best first: clients of 1.0 that can only speak 0.3 find that entry, and what the 0.3
+    view says comes from it. v0.1 clients themselves read only `url`.
 
     Args:
         card: as the agent or its file says it.
@@ -69,7 +71,7 @@ def with_interfaces(card: AgentCard, url: str) -> AgentCard:
         )
         declared = [*declared, options]
     interfaces = card.supported_interfaces or [
-        AgentInterface(url=url, protocol_binding=_JSONRPC, protocol_version=version) for version in ("1.0", "0.1")
+        AgentInterface(url=url, protocol_binding=_JSONRPC, protocol_version=version) for version in VERSIONS
     ]
     capabilities = card.capabilities.model_copy(update={"extensions": declared})
     return card.model_copy(update={"supported_interfaces": interfaces, "capabilities": capabilities})
@@ -82,10 +84,9 @@ def _add_legacy(card: AgentCard, shown: JsonObject) -> None:
         return
     shown["url"] = main.url
     shown["preferredTransport"] = main.protocol_binding
-    shown["protocolVersion"] = main.protocol_version or "0.3"
-    shown["additionalInterfaces"] = [
-        {"url": interface.url, "transport": interface.protocol_binding} for interface in older
-    ]
+    shown["protocolVersion"] = _release(main.protocol_version or "0.3")
+    ways = dict.fromkeys((interface.url, interface.protocol_binding) for interface in older)
+    shown["additionalInterfaces"] = [{"url": url, "transport": binding} for url, binding in ways]
     cast("JsonObject", shown["capabilities"])["stateTransitionHistory"] = False
     if card.capabilities.extended_agent_card:
         shown["supportsAuthenticatedExtendedCard"] = True
@@ -99,6 +100,11 @@ def _add_legacy(card: AgentCard, shown: JsonObject) -> None:
 
 def _is_older(version: str) -> bool:
     return not version or version.partition(".")[0] == "0"
+
+
+def _release(version: str) -> str:
+    # 0.3 names releases, such as 0.3.0; 1.0 leaves the patch out.
+    return f"{version}.0" if _MAJOR_MINOR.fullmatch(version) else version
 
 
 def _legacy_security(requirements: list[dict[str, Any]]) -> list[Json]:

@@ -14,6 +14,8 @@ from a2a_server.model.objects import Json, JsonObject
 
 MAX_ID = 256
 """Longest id that a client may choose, in characters."""
+MAX_PARTS = 1000
+"""Most parts of a message."""
 MAX_LABEL = 255
 """Longest file name or media type, in characters."""
 MAX_HISTORY = 2**31 - 1
@@ -108,10 +110,12 @@ def natural(holder: JsonObject, name: str, at: str = "", most: int = MAX_NUMBER)
     raise wrong(f"{at}{name}", f"must be an integer from 0 to {most}")
 
 
-def array(holder: JsonObject, name: str, at: str = "") -> list[Json]:
-    """The array member, empty when it is absent."""
+def array(holder: JsonObject, name: str, at: str = "", most: int | None = None) -> list[Json]:
+    """The array member of at most `most` elements (None = any number), empty when it is absent."""
     value = holder.get(name)
     if type(value) is list:
+        if most is not None and len(value) > most:
+            raise wrong(f"{at}{name}", f"must not hold more than {most} elements")
         return value
     if value is None:
         return []

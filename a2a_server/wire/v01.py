@@ -6,7 +6,11 @@ only, never a task, so a snapshot is told as one status and every artifact so fa
 also where the task asks; artifacts are told apart by their index.
 
 Weaknesses: v0.1 has no word for rejected and auth-required (said as failed and input-required), no data part that is
-not an object (wrapped as `{"value": ...}`), no media type of text, and no place for an artifact's id.
+not an object (wrapped as `{"value": ...}`), no media type of text, no answer that is a message, and no place for an
+artifact's id.
+
+python-a2a 0.4 and 0.5 speak a dialect: a message holds one part as `content`, besides ids of its own, and the params
+repeat the task's `status`. What v0.1 does not know is ignored; so are these.
 
 `base_url` in the render functions is the server's public address without a slash at its end; large files get links
 under it. Source: A2A v0.1.0, specification/json/a2a.json and docs/specification.md.
@@ -16,16 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import cast
 
 from a2a_server.errors import ClientError, PushNotSupported
 from a2a_server.model.objects import (
     Artifact,
-    Data,
     Event,
-    File,
     Generation,
-    Json,
     JsonObject,
     Message,
     Part,
@@ -34,11 +34,10 @@ from a2a_server.model.objects import (
     Status,
     StatusEvent,
     Task,
-    Text,
 )
 from a2a_server.model.requests import CancelRequest, GetRequest, SendRequest, SubscribeRequest
 from a2a_server.model.times import timestamp
-from a2a_server.wire import extensions, fields, files
+from a2a_server.wire import extensions, fields, shared, tagged
 from a2a_server.wire.operations import Operation
 
 GENERATION = Generation.V01
@@ -65,8 +64,7 @@ _STATES = {
     State.FAILED: "failed",
     State.REJECTED: "failed",
 }
-_GOING_ON = frozenset({State.SUBMITTED, State.WORKING})
-_WRAPPED = "value"
+_TAG = "type"
 
 
 def parse_send(params: object) -> SendRequest:
@@ -106,48 +104,27 @@ def parse_send(params: object) -> SendRequest:
 
 
 def parse_get(params: object) -> GetRequest:
-    """TaskQueryParams; an absent historyLength asks for no history.
-
-    Raises:
-        InvalidParams: `id` is missing or no id, `historyLength` negative or no integer.
+    """TaskQueryParams; an absent historyLength asks for no history. Raises InvalidParams.
 
     Source: A2A v0.1.0 a2a.json, TaskQueryParams.
     """
-    request = fields.members(params, "params")
-    return GetRequest(
-        task_id=fields.required_identifier(request, "id"),
-        history_length=fields.natural(request, "historyLength", most=fields.MAX_HISTORY) or 0,
-    )
+    return shared.parse_get(params, GENERATION)
 
 
 def parse_cancel(params: object) -> CancelRequest:
-    """TaskIdParams.
-
-    Raises:
-        InvalidParams: `id` is missing or no id, `metadata` no object.
+    """TaskIdParams. Raises InvalidParams.
 
     Source: A2A v0.1.0 a2a.json, TaskIdParams.
     """
-    request = fields.members(params, "params")
-    fields.optional_object(request, "metadata")
-    return CancelRequest(task_id=fields.required_identifier(request, "id"))
+    return shared.parse_cancel(params)
 
 
 def parse_subscribe(params: object) -> SubscribeRequest:
-    """TaskQueryParams of `tasks/resubscribe`; `metadata.afterEvent` (ours) continues behind that event.
-
-    Raises:
-        InvalidParams: `id` is missing or no id, `historyLength` or `metadata.afterEvent` no number.
+    """TaskQueryParams of `tasks/resubscribe`. Raises InvalidParams.
 
     Source: A2A v0.1.0 a2a.json, TaskResubscriptionRequest.
     """
-    request = fields.members(params, "params")
-    fields.natural(request, "historyLength", most=fields.MAX_HISTORY)
-    return SubscribeRequest(
-        task_id=fields.required_identifier(request, "id"),
-        after=extensions.after_of(request),
-        generation=GENERATION,
-    )
+    return shared.parse_subscribe(params, GENERATION)
 
 
 def render_task(task: Task, base_url: str) -> JsonObject:
@@ -162,18 +139,22 @@ def render_task(task: Task, base_url: str) -> JsonObject:
     return shown
 
 
-def render_send(task: Task, base_url: str) -> JsonObject:
-    """The result of `tasks/send`: the bare task."""
-    return render_task(task, base_url)
+def render_send(answer: Task | Message, base_url: str) -> JsonObject:
+    """The result of `tasks/send`: the bare task. Raises TypeError for a message, which no result of v0.1 can be."""
+    return render_task(_task(answer), base_url)
 
 
-def render_start(task: Task, base_url: str) -> list[JsonObject]:
+def render_start(start: Task | Message, base_url: str) -> list[JsonObject]:
     """The stream items that stand for a snapshot: its status, and each artifact so far with `append: false`.
 
     A final status comes last, because clients stop reading at `final: true`; any other comes first. Only the last
     item says the event number, so that a client that broke off in between asks for the whole snapshot again.
+
+    Raises:
+        TypeError: a message, which no stream of v0.1 can hold.
     """
-    status: JsonObject = {"id": task.id, "status": _status(task.status, base_url), "final": _final(task.status)}
+    task = _task(start)
+    status: JsonObject = {"id": task.id, "status": _status(task.status, base_url), "final": shared.final(task.status)}
     artifacts: list[JsonObject] = [
         {"id": task.id, "artifact": _chunk(artifact, base_url, append=False, last=artifact.closed)}
         for artifact in task.artifacts
@@ -188,7 +169,7 @@ def render_event(event: Event, task_id: str, context_id: str, base_url: str) -> 
     shown: JsonObject = {"id": task_id}
     if isinstance(event, StatusEvent):
         shown["status"] = _status(event.status, base_url)
-        shown["final"] = _final(event.status)
+        shown["final"] = shared.final(event.status)
     else:
         shown["artifact"] = _chunk(event.artifact, base_url, append=event.append, last=event.last)
     shown["metadata"] = extensions.event_metadata(event)
@@ -196,18 +177,8 @@ def render_event(event: Event, task_id: str, context_id: str, base_url: str) -> 
 
 
 def render_error(error: ClientError) -> JsonObject:
-    """A JSON-RPC error object; `data` is there when there is more to say: field, retryAfterSeconds, errorId."""
-    shown: JsonObject = {"code": error.code, "message": error.message}
-    data: JsonObject = {}
-    if error.path:
-        data["field"] = error.path
-    if error.retry_after_seconds:
-        data["retryAfterSeconds"] = error.retry_after_seconds
-    if error.error_id:
-        data["errorId"] = error.error_id
-    if data:
-        shown["data"] = data
-    return shown
+    """A JSON-RPC error object."""
+    return shared.render_error(error)
 
 
 def render_message(message: Message, base_url: str) -> JsonObject:
@@ -220,16 +191,7 @@ def render_message(message: Message, base_url: str) -> JsonObject:
 
 def render_part(part: Part, base_url: str) -> JsonObject:
     """A Part, told apart by `type`; data that is no object is wrapped as `{"value": ...}`."""
-    shown: JsonObject
-    if isinstance(part, Text):
-        shown = {"type": "text", "text": part.text}
-    elif isinstance(part, Data):
-        shown = {"type": "data", "data": part.data if isinstance(part.data, dict) else {_WRAPPED: part.data}}
-    else:
-        shown = {"type": "file", "file": _file(part, base_url)}
-    if part.metadata:
-        shown["metadata"] = part.metadata
-    return shown
+    return tagged.render_part(part, base_url, _TAG)
 
 
 def parse_part(value: object, path: str) -> Part:
@@ -240,42 +202,16 @@ def parse_part(value: object, path: str) -> Part:
 
     Source: A2A v0.1.0 a2a.json, Part.
     """
-    part = fields.members(value, path)
-    kind, at = part.get("type"), f"{path}."
-    metadata = fields.optional_object(part, "metadata", at)
-    if kind == "text":
-        if part.get("text") is None:
-            raise fields.wrong(f"{at}text", "is missing; it must be a string")
-        return Text(fields.string(part, "text", at), metadata=metadata)
-    if kind == "data":
-        return Data(cast("Json", fields.members(part.get("data"), f"{at}data")), metadata=metadata)
-    if kind == "file":
-        return _parse_file(fields.members(part.get("file"), f"{at}file"), f"{at}file", metadata)
-    raise fields.wrong(f"{at}type", "must be text, file or data")
-
-
-def _parse_file(file: JsonObject, path: str, metadata: JsonObject | None) -> File:
-    at = f"{path}."
-    if (file.get("bytes") is None) == (file.get("uri") is None):
-        raise fields.wrong(path, "must have exactly one of bytes and uri")
-    filename, media_type = fields.label(file, "name", at), fields.label(file, "mimeType", at)
-    if file.get("uri") is None:
-        raw = files.decode(fields.string(file, "bytes", at), f"{at}bytes")
-        return File(filename, media_type, raw=raw, metadata=metadata)
-    url = fields.string(file, "uri", at)
-    if not url:
-        raise fields.wrong(f"{at}uri", "must not be empty")
-    return File(filename, media_type, url=url, metadata=metadata)
+    return tagged.parse_part(value, path, _TAG)
 
 
 def _parse_message(message: JsonObject) -> Message:
     if message.get("role") != Role.USER.value:
         raise fields.wrong("message.role", "must be user: clients speak as the user")
     if message.get("parts") is None and message.get("content") is not None:
-        # python-a2a 0.4 and 0.5 send one part as `content`.
         parts: tuple[Part, ...] = (parse_part(message["content"], "message.content"),)
     else:
-        given = fields.array(message, "parts", "message.")
+        given = fields.array(message, "parts", "message.", fields.MAX_PARTS)
         if not given:
             rule = 'must hold at least one part, such as {"type": "text", "text": "hello"}'
             raise fields.wrong("message.parts", rule)
@@ -283,8 +219,10 @@ def _parse_message(message: JsonObject) -> Message:
     return Message(Role.USER, parts, metadata=fields.optional_object(message, "metadata", "message."))
 
 
-def _final(status: Status) -> bool:
-    return status.state not in _GOING_ON
+def _task(answer: Task | Message) -> Task:
+    if isinstance(answer, Message):
+        raise TypeError("v0.1 has no answer that is a message; its tasks are always shown")
+    return answer
 
 
 def _status(status: Status, base_url: str) -> JsonObject:
@@ -310,16 +248,3 @@ def _artifact(artifact: Artifact, base_url: str) -> JsonObject:
 
 def _chunk(artifact: Artifact, base_url: str, *, append: bool, last: bool) -> JsonObject:
     return {**_artifact(artifact, base_url), "append": append, "lastChunk": last}
-
-
-def _file(file: File, base_url: str) -> JsonObject:
-    shown: JsonObject = {}
-    if file.filename:
-        shown["name"] = file.filename
-    if file.media_type:
-        shown["mimeType"] = file.media_type
-    if file.raw is not None:
-        shown["bytes"] = files.encode(file.raw)
-    else:
-        shown["uri"] = files.address(file, base_url)
-    return shown

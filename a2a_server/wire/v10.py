@@ -57,7 +57,7 @@ METHODS: Mapping[str, Operation] = MappingProxyType(
     }
 )
 
-_STATES = {state: f"TASK_STATE_{state.name}" for state in State}
+STATES = {state: f"TASK_STATE_{state.name}" for state in State}
 _ROLES = {Role.USER: "ROLE_USER", Role.AGENT: "ROLE_AGENT"}
 _KINDS = ("text", "raw", "url", "data")
 _DOMAIN = "a2a-protocol.org"
@@ -76,7 +76,7 @@ def parse_send(params: object) -> SendRequest:
 
     Source: A2A 1.0.1 section 3.2.1 to 3.2.4.
     """
-    request = _request(params)
+    request = opened(params)
     configuration = _spelled(fields.optional_object(request, "configuration") or {})
     if configuration.get("taskPushNotificationConfig") is not None:
         raise PushNotSupported(path="configuration.taskPushNotificationConfig")
@@ -108,10 +108,11 @@ def parse_get(params: object) -> GetRequest:
 
     Source: A2A 1.0.1 section 3.1.3.
     """
-    request = _request(params)
+    request = opened(params)
     return GetRequest(
         task_id=fields.required_identifier(request, "id"),
         history_length=fields.natural(request, "historyLength", most=fields.MAX_HISTORY),
+        generation=GENERATION,
     )
 
 
@@ -123,7 +124,7 @@ def parse_cancel(params: object) -> CancelRequest:
 
     Source: A2A 1.0.1 section 3.1.5.
     """
-    request = _request(params)
+    request = opened(params)
     fields.optional_object(request, "metadata")
     return CancelRequest(task_id=fields.required_identifier(request, "id"))
 
@@ -136,7 +137,7 @@ def parse_subscribe(params: object) -> SubscribeRequest:
 
     Source: A2A 1.0.1 section 3.1.6.
     """
-    request = _request(params)
+    request = opened(params)
     return SubscribeRequest(
         task_id=fields.required_identifier(request, "id"),
         after=extensions.after_of(request),
@@ -156,15 +157,19 @@ def render_task(task: Task, base_url: str) -> JsonObject:
     return shown
 
 
-def render_send(task: Task, base_url: str) -> JsonObject:
-    """A SendMessageResponse that holds a task."""
-    return {"task": render_task(task, base_url)}
+def render_send(answer: Task | Message, base_url: str) -> JsonObject:
+    """A SendMessageResponse: a task, or the message that is the whole answer."""
+    if isinstance(answer, Message):
+        return {"message": render_message(answer, base_url)}
+    return {"task": render_task(answer, base_url)}
 
 
-def render_start(task: Task, base_url: str) -> list[JsonObject]:
-    """The stream item that stands for a snapshot; the task's metadata also says the event number it includes."""
-    shown = render_task(task, base_url)
-    shown["metadata"] = {**extensions.task_metadata(task), **extensions.snapshot_metadata(task)}
+def render_start(start: Task | Message, base_url: str) -> list[JsonObject]:
+    """The first stream item: a task, whose metadata says the event number it includes, or a direct answer."""
+    if isinstance(start, Message):
+        return [render_send(start, base_url)]
+    shown = render_task(start, base_url)
+    shown["metadata"] = {**extensions.task_metadata(start), **extensions.snapshot_metadata(start)}
     return [{"task": shown}]
 
 
@@ -239,6 +244,18 @@ def render_part(part: Part, base_url: str) -> JsonObject:
     return shown
 
 
+def opened(params: object) -> JsonObject:
+    """The members of a request message by their lowerCamelCase names.
+
+    Raises:
+        InvalidParams: it is no object, or names a tenant.
+    """
+    request = _spelled(fields.members(params, "params"))
+    if fields.string(request, "tenant"):
+        raise fields.wrong("tenant", "must be absent or empty: this server has no tenants")
+    return request
+
+
 def parse_part(value: object, path: str) -> Part:
     """A Part with exactly one of text, raw, url and data.
 
@@ -275,7 +292,7 @@ def _parse_message(value: JsonObject) -> Message:
     role = message.get("role")
     if role != "ROLE_USER":
         raise fields.wrong("message.role", "must be ROLE_USER: clients speak as the user")
-    parts = fields.array(message, "parts", "message.")
+    parts = fields.array(message, "parts", "message.", fields.MAX_PARTS)
     if not parts:
         raise fields.wrong("message.parts", 'must hold at least one part, such as {"text": "hello"}')
     return Message(
@@ -288,13 +305,6 @@ def _parse_message(value: JsonObject) -> Message:
         extensions=fields.strings(message, "extensions", "message."),
         metadata=fields.optional_object(message, "metadata", "message."),
     )
-
-
-def _request(params: object) -> JsonObject:
-    request = _spelled(fields.members(params, "params"))
-    if fields.string(request, "tenant"):
-        raise fields.wrong("tenant", "must be absent or empty: this server has no tenants")
-    return request
 
 
 def _spelled(members: JsonObject) -> JsonObject:
@@ -310,7 +320,7 @@ def _camel(name: str) -> str:
 
 
 def _status(status: Status, base_url: str) -> JsonObject:
-    shown: JsonObject = {"state": _STATES[status.state]}
+    shown: JsonObject = {"state": STATES[status.state]}
     if status.message is not None:
         shown["message"] = render_message(status.message, base_url)
     shown["timestamp"] = timestamp(status.at)

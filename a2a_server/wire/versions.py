@@ -1,9 +1,10 @@
 """Which wire serves a method: one table keyed by (method, version).
 
-Generations tell themselves apart by the spelling of their methods (`tasks/send`, `SendMessage`); an explicit
-`A2A-Version` must agree with it. Whoever asks is answered in the wire of the method's name, whatever generation the
-task was created in: who writes `tasks/get` cannot read 1.0. Methods that only 0.2 and 0.3 have are in no wire yet;
-their -32601 says so. Only what 0.3 shares with v0.1 is taken under its version.
+Generations tell themselves apart by the spelling of their methods (`tasks/send`, `message/send`, `SendMessage`); an
+explicit `A2A-Version` must agree with it. Three methods are spelled alike in v0.1 and 0.3, with the same params;
+without a version they are answered in the generation that the task was created in, and in 0.3 where that is 1.0. An
+absent version is not taken for 0.3: a name that one generation alone has cannot be misunderstood, and people who try a
+method by hand leave headers out.
 
 Source: A2A 1.0.1 section 3.6 (version negotiation).
 """
@@ -17,9 +18,9 @@ from types import MappingProxyType
 from typing import Protocol
 
 from a2a_server.errors import ClientError, MethodNotFound, VersionNotSupported
-from a2a_server.model.objects import Event, Generation, JsonObject, Task
+from a2a_server.model.objects import Event, Generation, JsonObject, Message, Task
 from a2a_server.model.requests import CancelRequest, GetRequest, SendRequest, SubscribeRequest
-from a2a_server.wire import v01, v10
+from a2a_server.wire import shared, v01, v03, v10
 from a2a_server.wire.fields import shown
 from a2a_server.wire.operations import Operation
 
@@ -29,7 +30,8 @@ class Wire(Protocol):
 
     parse_*: params as parsed JSON (None = absent) to a request of the model; raise `InvalidParams` with the field's
     path, parse_send also `PushNotSupported`. render_*: dicts that orjson can encode; `base_url` is the server's public
-    address without a slash at its end. render_start gives the stream items that stand for a snapshot, in order.
+    address without a slash at its end. A message in the place of a task is a direct answer; v0.1 has none (TypeError).
+    render_start gives the stream items that stand for a snapshot, in order, or the one that is the direct answer.
     """
 
     @property
@@ -41,18 +43,51 @@ class Wire(Protocol):
     def parse_cancel(self, params: object) -> CancelRequest: ...  # noqa: D102
     def parse_subscribe(self, params: object) -> SubscribeRequest: ...  # noqa: D102
     def render_task(self, task: Task, base_url: str) -> JsonObject: ...  # noqa: D102
-    def render_send(self, task: Task, base_url: str) -> JsonObject: ...  # noqa: D102
-    def render_start(self, task: Task, base_url: str) -> list[JsonObject]: ...  # noqa: D102
+    def render_send(self, answer: Task | Message, base_url: str) -> JsonObject: ...  # noqa: D102
+    def render_start(self, start: Task | Message, base_url: str) -> list[JsonObject]: ...  # noqa: D102
     def render_event(self, event: Event, task_id: str, context_id: str, base_url: str) -> JsonObject: ...  # noqa: D102
     def render_error(self, error: ClientError) -> JsonObject: ...  # noqa: D102
 
 
+VERSIONS = ("1.0", "0.3", "0.1")
+"""The versions that are served, the best first."""
+
+SHARED = frozenset(v01.METHODS.keys() & v03.METHODS.keys())
+"""Methods that v0.1 and 0.3 spell alike and with the same params; a request without a version could be either."""
+
+_ALIASES: Mapping[str, str] = MappingProxyType({"0.2": "0.3"})
+_RELEASE = re.compile(r"([0-9]{1,4}\.[0-9]{1,4})(\.[0-9]{1,4})?", re.ASCII)
+_WIRES: Mapping[Generation, Wire] = MappingProxyType({wire.GENERATION: wire for wire in (v01, v03, v10)})
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one method of one version is served: `wire` parses and answers it, `operation` is what it asks for."""
+    """How one method of one version is served: `operation` is what it asks for, `wire` parses it and tells its errors.
+
+    undecided: v0.1 and 0.3 both have it, and the request does not say which of them it means. The task then decides who
+    answers; params and errors are the same in both.
+    """
 
     wire: Wire
     operation: Operation
+    undecided: bool = False
+
+    def parse_get(self, params: object) -> GetRequest:
+        """As the wire does it; without a generation where the task decides."""
+        return shared.parse_get(params, None) if self.undecided else self.wire.parse_get(params)
+
+    def parse_subscribe(self, params: object) -> SubscribeRequest:
+        """As the wire does it; without a generation where the task decides."""
+        return shared.parse_subscribe(params, None) if self.undecided else self.wire.parse_subscribe(params)
+
+    def answering(self, created: Generation) -> Wire:
+        """The wire that tells of a task which was created in `created`."""
+        return wire_of(shared.answering(created)) if self.undecided else self.wire
+
+
+def wire_of(generation: Generation) -> Wire:
+    """The wire of a generation."""
+    return _WIRES[generation]
 
 
 def route(method: str, version: str | None) -> Route:
@@ -60,47 +95,32 @@ def route(method: str, version: str | None) -> Route:
 
     Args:
         method: as the request names it.
-        version: `A2A-Version` as it came, from the header or the query; None or empty = not said.
+        version: `A2A-Version` as it came, from the header or the query; None or empty = not said. 0.2 is served as 0.3.
 
     Raises:
         VersionNotSupported: the version is not served, or does not have the method.
-        MethodNotFound: no version that is served has the method.
+        MethodNotFound: no version has the method.
     """
     said = _major_minor(version)
-    found = _ROUTES.get((method, said))
+    found = _ROUTES.get((method, _ALIASES.get(said, said)))
     if found is not None:
         return found
-    if said and said not in {*VERSIONS, _MIDDLE}:
-        served = " or ".join(VERSIONS)
+    if said and said not in {*VERSIONS, *_ALIASES}:
+        served = f"{', '.join(VERSIONS[:-1])} or {VERSIONS[-1]}"
         raise VersionNotSupported(f"A2A-Version {shown(said)} is not served; send {served}")
-    if _ONLY_MIDDLE.fullmatch(method):
-        raise MethodNotFound(f"A2A 0.2–0.3 ({method}) is not served yet; use SendMessage (1.0) or tasks/send (v0.1)")
     if (method, "") not in _ROUTES:
         raise MethodNotFound(f"Method not found: {shown(method)}")
     has = next(version for version in VERSIONS if (method, version) in _ROUTES)
     raise VersionNotSupported(f"A2A {said} has no method {shown(method)}; send A2A-Version {has} or none with it")
 
 
-VERSIONS = ("1.0", "0.1")
-"""The versions that are served, the best first."""
-
-SHARED = frozenset({"tasks/get", "tasks/cancel", "tasks/resubscribe"})
-"""Methods that v0.1 and 0.3 spell alike and with the same params; a request without a version could be either."""
-
-_MIDDLE = "0.3"
-_ONLY_MIDDLE = re.compile(
-    r"message/(send|stream)|tasks/pushNotificationConfig/(set|get|list|delete)|agent/getAuthenticatedExtendedCard"
-)
-_RELEASE = re.compile(r"([0-9]{1,4}\.[0-9]{1,4})(\.[0-9]{1,4})?", re.ASCII)
-
-
 def _table() -> Mapping[tuple[str, str], Route]:
     table: dict[tuple[str, str], Route] = {}
-    for wire, version in ((v01, "0.1"), (v10, "1.0")):
+    for version, wire in zip(VERSIONS, (v10, v03, v01), strict=True):
         for method, operation in wire.METHODS.items():
             table[method, version] = table[method, ""] = Route(wire, operation)
-            if method in SHARED:
-                table[method, _MIDDLE] = table[method, version]
+    for method in SHARED:
+        table[method, ""] = Route(v03, v03.METHODS[method], undecided=True)
     return MappingProxyType(table)
 
 

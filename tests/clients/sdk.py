@@ -1,4 +1,4 @@
-"""The reference SDK's own client (a2a-sdk, JSON-RPC, 1.0), made as its users make it, with every wait bounded."""
+"""The reference SDK's own client (a2a-sdk, JSON-RPC, 1.0 or 0.3), made as its users make it, every wait bounded."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from a2a.types.a2a_pb2 import AgentCard, Message, Part, Role, SendMessageConfigu
 
 @asynccontextmanager
 async def connect(
-    url: str, *, streaming: bool = True, polling: bool = False, timeout_seconds: float = 30.0
+    url: str, *, version: str = "1.0", streaming: bool = True, polling: bool = False, timeout_seconds: float = 30.0
 ) -> AsyncIterator[tuple[AgentCard, Client]]:
-    """The card at `url` and a client made from it. `polling`: sends return at once (`returnImmediately`)."""
+    """The card at `url` and a client made from it. `polling`: sends return at once (`returnImmediately`).
+
+    version: what it speaks. It takes the best interface that the card names, so for 0.3 it sees no better one.
+    """
     timeout = httpx.Timeout(timeout_seconds, connect=5.0)
     async with httpx.AsyncClient(timeout=timeout, trust_env=False) as http:
         card = await A2ACardResolver(http, url).get_agent_card()
+        if version != "1.0":
+            older = [one for one in card.supported_interfaces if one.protocol_version != "1.0"]
+            del card.supported_interfaces[:]
+            card.supported_interfaces.extend(older)
         factory = ClientFactory(ClientConfig(streaming=streaming, polling=polling, httpx_client=http))
         yield card, factory.create(card)
 

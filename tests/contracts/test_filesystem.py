@@ -128,16 +128,48 @@ async def test_empty_directories_are_removed_under_running_puts(files: Filesyste
     assert [path.name for path in (tmp_path / "objects").iterdir()] == [INCOMING]
 
 
-async def test_old_leftovers_are_removed_at_start_and_young_ones_stay(tmp_path: Path) -> None:
-    incoming = tmp_path / "objects" / INCOMING
-    incoming.mkdir(parents=True)
-    for name, age_seconds in {"old": 90_000, "young": 80_000}.items():
+def leave(incoming: Path, **ages_seconds: float) -> None:
+    incoming.mkdir(parents=True, exist_ok=True)
+    for name, age in ages_seconds.items():
         (incoming / name).write_bytes(b"x")
-        os.utime(incoming / name, times=(0, time.time() - age_seconds))
+        os.utime(incoming / name, times=(0, time.time() - age))
+
+
+async def test_what_a_kill_left_is_removed_at_start_and_when_a_walk_begins(tmp_path: Path) -> None:
+    incoming = tmp_path / "objects" / INCOMING
+    leave(incoming, old=90, young=30)
     store = FilesystemArtifacts(tmp_path / "objects")
     assert below(incoming) == ["young"]
+    leave(incoming, old=90)
+    await store.list(NAME, 10)
+    assert below(incoming) == ["old", "young"]
     assert await names(store) == []
+    assert below(incoming) == ["young"]
     await store.close()
+
+
+async def test_an_upload_that_takes_its_time_is_no_leftover(files: FilesystemArtifacts, tmp_path: Path) -> None:
+    incoming = tmp_path / "objects" / INCOMING
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x" * 1_000_000
+        reached.set()
+        await go_on.wait()
+        yield b"y"
+
+    putting = asyncio.create_task(files.put(NAME, chunks(), limit_bytes=1 << 30, media_type=""))
+    async with asyncio.timeout(5):
+        await reached.wait()
+    [growing] = below(incoming)
+    os.utime(incoming / growing, times=(0, time.time() - 9000))
+    other = FilesystemArtifacts(tmp_path / "objects")
+    assert await names(other) == []
+    assert below(incoming) == [growing]
+    await other.close()
+    go_on.set()
+    await putting
+    assert len(await content(files, NAME)) == 1_000_001
 
 
 async def test_closing_ends_a_put_and_keeps_nothing(files: FilesystemArtifacts, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from a2a_server.errors import StoreUnavailable
-from a2a_server.model.objects import Scope
+from a2a_server.model.objects import Scope, State
 from a2a_server.model.queries import DueKind, RowQuery, Table, TallyQuery, TaskCursor, TaskQuery
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
 from a2a_server.stores.sqlite import SqliteStore
@@ -138,14 +138,17 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
         await store.heads([key(1)])
         await store.page(query)
         await store.page(TaskQuery("", "local", "Echo"))
+        await store.page(TaskQuery("", "local", "Echo", state=State.WORKING, history=1, artifacts=True))
+        await store.count(query, 9)
+        await store.count(TaskQuery("", "local", "Echo", status_from=1), 9)
         for kind in DueKind:
             await store.due(kind, 9)
         await store.next_alarm()
         await store.totals(TallyQuery(tenant="", owner="local", agent="Echo"))
         await store.rows(RowQuery(Table.STATE, (key(1),), (key(1), "a", "b")))
         await store.erase([key(3)])
-    # Lists of our own making, and tables of a few rows.
-    short = ("CONSTANT ROW", "SCAN want", "SCAN lanes", "SCAN holding", "INDEX task_leased", "SCAN worker")
+    # Lists of our own making, tables of a few rows, and what a count adds up, cut by its limit.
+    short = ("CONSTANT ROW", "SCAN want", "SCAN lanes", "SCAN holding", "INDEX task_leased", "SCAN worker", "SCAN (sub")
     with closing(sqlite3.connect(path)) as db:
         for statement in statements:
             if statement.lstrip().startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
@@ -154,3 +157,39 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
                     sorts = "TEMP B-TREE" in detail and "FROM tally" not in statement
                     assert not scans, (detail, statement)
                     assert not sorts, (detail, statement)
+
+
+async def test_lists_do_not_cost_more_in_a_larger_store(store: SqliteStore) -> None:
+    lists = [
+        TaskQuery("", "local", "Echo", limit=5),
+        TaskQuery("", "local", "Echo", state=State.WORKING),
+        TaskQuery("", "local", "Echo", context="context", state=State.WORKING),
+        TaskQuery("", "local", "Echo", context="context", after=TaskCursor(50, key(1)), limit=5),
+        TaskQuery("", "local", "Echo", status_from=1, after=TaskCursor(50, key(1)), limit=5),
+    ]
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    async def cost() -> list[int]:
+        nonlocal steps
+        found = []
+        for query in lists:
+            for read in (store.page(query), store.count(query, 5)):
+                steps = 0
+                await read
+                found.append(steps)
+        return found
+
+    for link in store._readers:
+        link._conn.set_progress_handler(step, 1)
+    first = range(1, 11)
+    await put(store, new_tasks=[rows.task(n, status_at=n) for n in first])
+    await put(store, new_tasks=[rows.task(90, state=State.WORKING)])
+    before = await cost()
+    await put(store, new_tasks=[rows.task(n, status_at=n % 100) for n in range(100, 2_100)])
+    after = await cost()
+    assert all(now <= then * 1.5 for then, now in zip(before, after, strict=True)), (before, after)

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from itertools import pairwise
 
 import pytest
 
 from a2a_server.model.objects import Lane, Phase, Scope, State
-from a2a_server.model.queries import DueKind, RowQuery, Snapshot, Table, TallyQuery, TaskCursor, TaskQuery
-from a2a_server.model.rows import Head, JournalKind, JournalRow, Key, StateRow, TallyKey, TaskRow
+from a2a_server.model.queries import DueKind, RowQuery, Snapshot, Table, TallyQuery, TaskQuery
+from a2a_server.model.rows import Head, JournalKind, JournalRow, Key, StateRow
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import TaskStore
 from tests.contracts import rows
@@ -22,11 +21,6 @@ SECOND = 1_000_000
 def numbers(keys: object) -> list[int]:
     assert isinstance(keys, list | tuple)
     return [int.from_bytes(each, "big") for each in keys]
-
-
-def ids(tasks: object) -> list[int]:
-    assert isinstance(tasks, list | tuple)
-    return numbers([row.key for row in tasks])
 
 
 # find, heads
@@ -154,60 +148,6 @@ async def test_bodies_are_any_bytes(store: TaskStore) -> None:
     bodies = [b"", b"\0", b"a\0b", bytes(range(256)), b"\xed\xa0\x80", b"x" * 3_000_000]
     await put(store, events=[rows.status(1, n, body) for n, body in enumerate(bodies, 1)])
     assert [event.body for event in await store.events(key(1), 0, 100, 10 * LIMIT)] == bodies
-
-
-# page
-
-
-async def test_pages_are_newest_first_without_gap_or_repeat(store: TaskStore) -> None:
-    await put(
-        store,
-        new_tasks=[
-            *(rows.task(n, status_at=1_000 + n // 4) for n in range(1, 24)),  # four of each moment
-            rows.task(30, visible=False),
-            rows.task(31, agent="Other"),
-            rows.task(32, owner="other"),
-            rows.task(33, tenant="other"),
-        ],
-    )
-    found: list[TaskRow] = []
-    after: TaskCursor | None = None
-    for size in (5, 5, 5, 5, 3):
-        page = await store.page(TaskQuery("", "local", "Echo", limit=5, after=after))
-        assert len(page.rows) == size
-        found += page.rows
-        after = TaskCursor(found[-1].status_at, found[-1].key)
-        assert page.more is (len(found) < 23)
-    assert ids(found) == sorted(range(1, 24), reverse=True)
-    assert all((a.status_at, a.key) > (b.status_at, b.key) for a, b in pairwise(found))
-
-
-async def test_pages_are_filtered(store: TaskStore) -> None:
-    await put(
-        store,
-        new_tasks=[
-            rows.task(1, context="a", status_at=10),
-            rows.task(2, context="b", status_at=20),
-            rows.task(3, context="a", status_at=30, state=State.WORKING),
-            rows.task(4, context="a", status_at=30),
-            rows.task(5, context="a", status_at=40, agent="Other"),
-            rows.task(6, context="a", status_at=50, visible=False),
-        ],
-    )
-
-    async def listed(**filters: object) -> list[int]:
-        page = await store.page(TaskQuery("", "local", "Echo", **filters))  # type: ignore[arg-type]
-        assert not page.more
-        return ids(page.rows)
-
-    assert await listed() == [4, 3, 2, 1]
-    assert await listed(context="a") == [4, 3, 1]
-    assert await listed(context="") == []
-    assert await listed(state=State.SUBMITTED) == [4, 2, 1]
-    assert await listed(status_from=20) == [4, 3, 2]
-    assert await listed(context="a", state=State.SUBMITTED, status_from=20) == [4]
-    assert await listed(context="a", after=TaskCursor(30, key(4))) == [3, 1]
-    assert await listed(state=State.SUBMITTED, after=TaskCursor(30, key(3))) == [2, 1]
 
 
 # due
@@ -349,27 +289,6 @@ async def test_rows_of_every_table_can_be_read(store: TaskStore) -> None:
         Table.WORKER: [rows.worker(8)],
     }
     assert (await store.rows(RowQuery(Table.JOURNAL, (key(1),), (key(1), 1)))).rows == entries[1:]
-
-
-# totals
-
-
-async def test_totals_add_shards_and_leave_out_zeros(store: TaskStore) -> None:
-    ready = TallyKey("", "local", "Echo", "echo", State.SUBMITTED, Phase.READY)
-    done = ready._replace(state=State.COMPLETED, phase=Phase.FINAL)
-    foreign = ready._replace(owner="other", tenant="t", agent="Other", queue="q")
-    await put(
-        store,
-        tally={("a", ready): 3, ("b", ready): 4, ("a", done): 2, ("b", done): -2, ("a", foreign): 1, ("b", foreign): 0},
-    )
-    assert await store.totals(TallyQuery()) == {ready: 7, foreign: 1}
-    for field in ("tenant", "owner", "agent", "queue"):
-        assert await store.totals(TallyQuery(**{field: getattr(foreign, field)})) == {foreign: 1}
-    assert await store.totals(TallyQuery(owner="local", state=State.SUBMITTED)) == {ready: 7}
-    assert await store.totals(TallyQuery(tenant="", phase=Phase.READY)) == {ready: 7}
-    assert await store.totals(TallyQuery(phase=Phase.FINAL)) == {}
-    (found,) = await store.totals(TallyQuery(owner="local"))
-    assert (type(found.state), type(found.phase)) == (State, Phase)
 
 
 # Workers

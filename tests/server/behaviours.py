@@ -1,8 +1,8 @@
 """What the server does, said once for every generation. Golden answers come from the specification, never from us.
 
 `RUNS`: a line for the workbench, how its task ends, and every event of its log. `CONVERSATIONS`: what takes several
-calls. Source of states, parts and order: A2A v0.1.0 and 1.0.1 as in docs; of numbers and metadata: the server's own
-promises.
+calls. Source of states, parts and order: A2A v0.1.0, 0.3.0 and 1.0.1 as in docs; of numbers and metadata: the server's
+own promises.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.server.speakers import Event, Order, Refused, Seen, Speaker
+from tests.server.spoken import Event, Order, Refused, Seen, Speaker
 
 PROGRESS_URI = "urn:a2a-task-server:progress:v1"
 TERMINAL = {"completed", "failed", "canceled", "rejected"}
@@ -106,8 +106,7 @@ def check_task(speaker: Speaker, seen: Seen, run: Run) -> None:
 def check_log(speaker: Speaker, events: list[Event], expected: tuple[Status | Chunk, ...], *, first_n: int) -> None:
     assert [event.n for event in events] == list(range(first_n, first_n + len(expected)))
     for event, wanted in zip(events, expected, strict=True):
-        if speaker.generation != "sdk":
-            assert event.sse_id == str(event.n)
+        assert event.sse_id == (str(event.n) if speaker.shows_all else None)
         if isinstance(wanted, Chunk):
             assert (event.kind, event.artifact, event.parts) == ("artifact", wanted.artifact, (wanted.part,))
             assert (event.append, event.last) == (wanted.append, wanted.last)
@@ -115,8 +114,8 @@ def check_log(speaker: Speaker, events: list[Event], expected: tuple[Status | Ch
         assert event.kind == ("task" if event.n == 1 and speaker.generation != "0.1" else "status")
         assert event.state == state_of(speaker, wanted.state)
         assert re.fullmatch(wanted.said, event.said)
-        if speaker.generation == "0.1":
-            assert event.final is (wanted.state in TERMINAL)
+        says_final = speaker.shows_all and speaker.generation != "1.0" and event.kind == "status"
+        assert event.final is (wanted.state in TERMINAL if says_final else None)
         if wanted.progress:
             told = event.metadata[PROGRESS_URI]
             assert (told["done"], told["total"], told["note"]) == (*wanted.progress, event.said)
@@ -170,7 +169,7 @@ async def non_blocking(speaker: Speaker) -> None:
 
 @conversation
 async def history(speaker: Speaker) -> None:
-    said = ("user" if speaker.generation == "0.1" else "ROLE_USER", "echo x")
+    said = ("user", "echo x")
     default = () if speaker.generation == "0.1" else (said,)
     for length, expected in ((None, default), (0, ()), (1, (said,)), (5, (said,))):
         sent = await speaker.send(Order("echo x", new_id(), history=length))

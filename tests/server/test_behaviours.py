@@ -10,12 +10,13 @@ import pytest_asyncio
 
 from a2a_server.testing import Connection
 from tests.server.behaviours import CONVERSATIONS, RUNS, check_log, check_task, new_id
-from tests.server.speakers import Order, Speaker, speaker
+from tests.server.speakers import KINDS, speaker
+from tests.server.spoken import Order, Speaker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["v0.1", "1.0", "sdk"])
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS)
 async def client(
     request: pytest.FixtureRequest, server: Connection, http: httpx2.AsyncClient
 ) -> AsyncIterator[Speaker]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
 import httpx2
 import pytest
+from a2a.client.base_client import BaseClient
+from a2a.compat.v0_3.jsonrpc_transport import CompatJsonRpcTransport
 
-from a2a_server import Agent
 from a2a_server.examples.workbench import agent
 from a2a_server.testing import Connection, connect
 from tests.clients import sdk, v01
 from tests.clients.rpc import new_http
-from tests.server.test_errors import STREAM, SUBSCRIBE, call, check, post, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,6 +32,11 @@ async def test_card_says_where_every_generation_finds_the_agent(
     interface = card["supportedInterfaces"][0]
     assert (interface["protocolBinding"], interface["protocolVersion"]) == ("JSONRPC", "1.0")
     assert interface["url"].rstrip("/") == server.url
+    assert [one["protocolVersion"] for one in card["supportedInterfaces"]] == ["1.0", "0.3", "0.1"]
+    assert (card["protocolVersion"], card["preferredTransport"]) == ("0.3.0", "JSONRPC")
+    assert [(one["url"].rstrip("/"), one["transport"]) for one in card["additionalInterfaces"]] == [
+        (server.url, "JSONRPC")
+    ]
     assert card["capabilities"]["streaming"] is True
     assert card["capabilities"]["pushNotifications"] is False
     assert [skill["id"] for skill in card["skills"]] == ["workbench"]
@@ -73,7 +77,9 @@ async def test_card_can_be_cached(server: Connection, http: httpx2.AsyncClient, 
 
 async def test_cache_time_and_public_address_are_settings() -> None:
     async with (
-        connect(agent, card_cache_seconds=5, public_url="https://agents.example.org/bench") as server,
+        connect(
+            agent, card_cache_seconds=5, public_url="https://agents.example.org/bench", allowed_hosts="*"
+        ) as server,
         new_http() as http,
     ):
         response = await http.get(server.url + PATHS[0], headers={"Host": "evil.example.org"})
@@ -97,12 +103,16 @@ async def test_task_options_have_a_schema(server: Connection, http: httpx2.Async
     assert (known.status_code, known.content) == (304, b"")
 
 
-async def test_clients_of_both_generations_read_it(server: Connection, http: httpx2.AsyncClient) -> None:
+async def test_clients_of_every_generation_read_it(server: Connection, http: httpx2.AsyncClient) -> None:
     old = await v01.A2ACardResolver(server.url, http=http).get_agent_card()
     assert (old.name, old.url.rstrip("/"), old.capabilities.streaming) == ("Workbench", server.url, True)
     async with sdk.connect(server.url) as (card, _):
         assert (card.name, card.skills[0].id) == ("Workbench", "workbench")
         assert card.supported_interfaces[0].protocol_version == "1.0"
+    async with sdk.connect(server.url, version="0.3") as (card, client):
+        assert [one.protocol_version for one in card.supported_interfaces] == ["0.3", "0.1"]
+        assert isinstance(client, BaseClient)
+        assert isinstance(client._transport, CompatJsonRpcTransport)
 
 
 @pytest.mark.parametrize("header", ["A2A-Extensions", "X-A2A-Extensions"])
@@ -133,19 +143,3 @@ async def test_other_paths_and_methods_have_nothing(server: Connection, http: ht
     assert (await http.post(server.url + PATHS[0])).status_code == 405
     answer = await http.put(f"{server.url}/")
     assert (answer.status_code, {"GET", "POST"} <= set(answer.headers["allow"].split(", "))) == (405, True)
-
-
-async def test_what_the_card_says_no_to(http: httpx2.AsyncClient, tmp_path: Path) -> None:
-    path = tmp_path / "card.json"
-    path.write_text('{"name": "Quiet", "capabilities": {"streaming": false}}')
-    agent = Agent.from_card(path)
-
-    @agent.skill
-    async def quiet(text: str) -> str:
-        return text
-
-    async with connect(agent) as server:
-        assert (await server.send("x"))["status"]["state"] == "TASK_STATE_COMPLETED"
-        for generation in ("1.0", "0.1"):
-            check(await post(server, http, call(STREAM[generation], send(generation))), -32004)
-            check(await post(server, http, call(SUBSCRIBE[generation], {"id": "x"})), -32004)

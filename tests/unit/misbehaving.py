@@ -93,8 +93,11 @@ class MisbehavingStore:
         self._speak()
         return await self.inner.heads(keys)
 
-    async def page(self, query: TaskQuery) -> Page[TaskRow]:
+    async def page(self, query: TaskQuery) -> Page[Snapshot]:
         return await self.inner.page(query)
+
+    async def count(self, query: TaskQuery, most: int) -> int:
+        return await self.inner.count(query, most)
 
     async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
         self._speak_if_down()

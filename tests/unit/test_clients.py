@@ -14,7 +14,7 @@ from tests.clients import v01, v10
 from tests.clients.rpc import BadAnswer, checked
 from tests.clients.sse import ServerSentEvent, SseParser
 from tests.drills.ledger import Order, Seen, View
-from tests.drills.wires import After, NewWire, OldWire, Refused
+from tests.drills.wires import After, MiddleWire, NewWire, OldWire, Refused
 
 URL = "http://agent/"
 EVENT = "urn:a2a-task-server:event:v1"
@@ -188,7 +188,7 @@ async def test_v01_wire_reads_tasks_and_errors() -> None:
     agent = Agent(OLD_TASK)
     async with agent.http:
         view = await OldWire(URL, agent.http).send(Order("t1", "v0.1", "echo"), wait=False)
-        assert view == View("t1", "completed", (("0", "echo"),))
+        assert view == View("t1", "completed", (("0", "echo"),), history=(("user", "hi"),))
         assert agent.asked["params"]["metadata"] == {"urn:a2a-task-server:task-options:v1": {"returnImmediately": True}}
         agent.error = {"code": -32001, "message": "Task not found"}
         with pytest.raises(Refused, match="-32001"):
@@ -262,3 +262,74 @@ async def test_v10_errors_before_the_first_event_are_plain_json() -> None:
     async with agent.http:
         with pytest.raises(Refused, match="-32004"):
             _ = [item async for item in NewWire(URL, agent.http).subscribe("T")]
+
+
+MIDDLE_TASK: dict[str, Any] = {
+    "kind": "task",
+    "id": "T",
+    "contextId": "C",
+    "status": {
+        "state": "input-required",
+        "message": {"kind": "message", "messageId": "q", "role": "agent", "parts": [{"kind": "text", "text": "Who?"}]},
+    },
+    "artifacts": [
+        {
+            "artifactId": "a",
+            "parts": [{"kind": "text", "text": "x"}, {"kind": "file", "file": {"bytes": "eQ=="}}],
+        }
+    ],
+    "history": [{"kind": "message", "messageId": "m1", "role": "user", "parts": [{"kind": "text", "text": "hi"}]}],
+}
+MIDDLE_STREAM: list[dict[str, Any]] = [
+    {**MIDDLE_TASK, "metadata": {EVENT: {"n": 4}}},
+    {
+        "kind": "artifact-update",
+        "taskId": "T",
+        "contextId": "C",
+        "artifact": {"artifactId": "a", "parts": [{"kind": "data", "data": {"z": 1}}]},
+        "append": True,
+        "metadata": {EVENT: {"n": 5}},
+    },
+    {
+        "kind": "status-update",
+        "taskId": "T",
+        "contextId": "C",
+        "status": MIDDLE_TASK["status"],
+        "final": True,
+        "metadata": {EVENT: {"n": 6}},
+    },
+]
+ANSWER = Order("m2", "0.3", "Ada", task="T")
+
+
+async def test_v03_wire_answers_a_question() -> None:
+    agent = Agent(MIDDLE_TASK)
+    async with agent.http:
+        view = await MiddleWire(URL, agent.http).send(ANSWER, wait=True)
+    assert view == View("T", "input-required", (("a", "xy"),), "Who?", (("user", "hi"),))
+    assert view.asks
+    assert agent.asked["method"] == "message/send"
+    message = {"kind": "message", "messageId": "m2", "role": "user", "parts": [{"kind": "text", "text": "Ada"}]}
+    assert agent.asked["params"] == {"message": {**message, "taskId": "T"}, "configuration": {"blocking": True}}
+
+
+async def test_v03_items_become_neutral_ones() -> None:
+    agent = Agent(*MIDDLE_STREAM, stream=True)
+    async with agent.http:
+        wire = MiddleWire(URL, agent.http)
+        seen = [item async for item in wire.stream(ANSWER, After(3, by_header=True))]
+    assert agent.headers["last-event-id"] == "3"
+    assert seen == [
+        Seen("T", 4, "task", "input-required", artifacts=(("a", "xy"),), sse_id="4", text="Who?"),
+        Seen("T", 5, "artifact", artifact="a", content='{"z": 1}', append=True, sse_id="5"),
+        Seen("T", 6, "status", "input-required", final=True, sse_id="6", text="Who?"),
+    ]
+
+
+@pytest.mark.parametrize("wire", [OldWire, NewWire])
+async def test_answers_name_their_task(wire: type[OldWire | NewWire]) -> None:
+    agent = Agent(OLD_TASK if wire is OldWire else {"task": NEW_TASK})
+    async with agent.http:
+        await wire(URL, agent.http).send(Order("m2", "", "Ada", "s", task="T"), wait=True)
+    params = agent.asked["params"]
+    assert (params["id"] if wire is OldWire else params["message"]["taskId"]) == "T"

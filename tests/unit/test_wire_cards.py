@@ -44,6 +44,7 @@ def test_the_server_says_where_it_listens_and_declares_the_task_options() -> Non
     shown = cards.render(cards.with_interfaces(AgentCard(name="Echo"), URL), pure=True)
     assert shown["supportedInterfaces"] == [
         {"url": URL, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
+        {"url": URL, "protocolBinding": "JSONRPC", "protocolVersion": "0.3"},
         {"url": URL, "protocolBinding": "JSONRPC", "protocolVersion": "0.1"},
     ]
     assert isinstance(shown["capabilities"], dict)
@@ -86,7 +87,7 @@ def test_older_clients_find_their_members() -> None:
     shown = cards.render(full_card(), pure=False)
     assert shown["url"] == URL
     assert shown["preferredTransport"] == "JSONRPC"
-    assert shown["protocolVersion"] == "0.1"
+    assert shown["protocolVersion"] == "0.3.0"
     assert shown["additionalInterfaces"] == [{"url": URL, "transport": "JSONRPC"}]
     assert shown["supportsAuthenticatedExtendedCard"] is True
     assert shown["security"] == [{"bearer": ["read"]}]
@@ -102,6 +103,23 @@ def test_older_clients_find_their_members() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("declared", "shown"), [("", "0.3.0"), ("0.3", "0.3.0"), ("0.2.5", "0.2.5"), ("0.3-rc", "0.3-rc")]
+)
+def test_what_older_clients_read_comes_from_the_interfaces_that_the_card_names(declared: str, shown: str) -> None:
+    ways = [
+        AgentInterface(url="https://new/", protocol_version="1.0"),
+        AgentInterface(url="https://old/v1", protocol_binding="HTTP+JSON", protocol_version="0.3"),
+        AgentInterface(url="https://old/", protocol_version=declared),
+    ]
+    card = cards.render(AgentCard(name="Echo", supported_interfaces=ways), pure=False)
+    assert (card["url"], card["preferredTransport"], card["protocolVersion"]) == ("https://old/", "JSONRPC", shown)
+    assert card["additionalInterfaces"] == [
+        {"url": "https://old/v1", "transport": "HTTP+JSON"},
+        {"url": "https://old/", "transport": "JSONRPC"},
+    ]
+
+
 def test_the_card_itself_is_untouched_by_rendering() -> None:
     card = full_card()
     cards.render(card, pure=False)
@@ -114,6 +132,7 @@ def test_the_sdk_reads_both_forms_alike(pure: bool) -> None:
     assert read.name == "Echo"
     assert [(one.url, one.protocol_binding, one.protocol_version) for one in read.supported_interfaces] == [
         (URL, "JSONRPC", "1.0"),
+        (URL, "JSONRPC", "0.3"),
         (URL, "JSONRPC", "0.1"),
     ]
     assert read.capabilities.streaming
@@ -127,5 +146,5 @@ def test_the_sdk_reads_both_forms_alike(pure: bool) -> None:
 def test_the_0_3_types_of_the_sdk_read_the_merged_card() -> None:
     read = types_03.AgentCard.model_validate(cards.render(full_card(), pure=False))
     assert read.url == URL
-    assert read.preferred_transport == "JSONRPC"
+    assert (read.preferred_transport, read.protocol_version) == ("JSONRPC", "0.3.0")
     assert read.security == [{"bearer": ["read"]}]

@@ -104,8 +104,28 @@ class TestSend:
 
     def test_the_dialect_of_python_a2a(self) -> None:
         """Section 4: message:{"content":{"type":"text","text":..},"role","message_id"}; "accept `content`"."""
-        message = {"content": {"type": "text", "text": "hi"}, "role": "user", "message_id": "m"}
-        assert v01.parse_send(send_params(message=message, status=None)).message == Message(Role.USER, (Text("hi"),))
+        metadata: JsonObject = {"created_at": "2025-06-01T10:00:00", "custom_fields": {}}
+        request = v01.parse_send(
+            {
+                "id": "0d4f",
+                "sessionId": "9a1c",
+                "status": {"state": "submitted", "timestamp": "2025-06-01T10:00:00.000000"},
+                "message": {
+                    "content": {"text": "hi", "type": "text"},
+                    "role": "user",
+                    "message_id": "6f0e",
+                    "parent_message_id": None,
+                    "conversation_id": "c",
+                    "metadata": metadata,
+                },
+            }
+        )
+        assert (request.task_id, request.context_id) == ("0d4f", "9a1c")
+        assert request.message == Message(Role.USER, (Text("hi"),), metadata=metadata)
+
+    def test_parts_win_over_content(self) -> None:
+        message = {"content": {"type": "text", "text": "no"}, "parts": [{"type": "text", "text": "hi"}], "role": "user"}
+        assert v01.parse_send(send_params(message=message)).message == Message(Role.USER, (Text("hi"),))
 
     def test_push_notifications_are_not_supported(self) -> None:
         with pytest.raises(PushNotSupported):
@@ -134,6 +154,14 @@ class TestSend:
             (send_params(message={"role": "user", "parts": []}), "message.parts"),
             (send_params(message={"role": "user", "parts": "x"}), "message.parts"),
             (send_params(message={"role": "user", "content": {"text": "x"}}), "message.content.type"),
+            (
+                send_params(message={"role": "user", "content": {"type": "error", "message": "x"}}),
+                "message.content.type",
+            ),
+            (send_params(message={"role": "user", "content": [{"type": "text", "text": "x"}]}), "message.content"),
+            (send_params(message={"role": "user", "content": "x"}), "message.content"),
+            (send_params(message={"role": "user", "content": {"type": "text"}}), "message.content.text"),
+            (send_params(message={"role": "system", "content": {"type": "text", "text": "x"}}), "message.role"),
             (send_params(historyLength=-1), "historyLength"),
             (send_params(historyLength="1"), "historyLength"),
             (send_params(metadata=[1]), "metadata"),
@@ -172,8 +200,8 @@ class TestOtherRequests:
     def test_the_examples_of_the_specification(self) -> None:
         """Section 4: tasks/get {"id":"t1","historyLength":2}, tasks/cancel {"id":"t1"}, tasks/resubscribe."""
         get = v01.parse_get({"id": "t1", "historyLength": 2})
-        assert (get.task_id, get.history_length) == ("t1", 2)
-        assert v01.parse_get({"id": "t1"}).history_length == 0
+        assert (get.task_id, get.history_length, get.generation) == ("t1", 2, Generation.V01)
+        assert v01.parse_get({"id": "t1"}).history_length is None  # none, as the generation has it
         assert v01.parse_cancel({"id": "t1"}).task_id == "t1"
         subscribe = v01.parse_subscribe({"id": "t2", "metadata": {"afterEvent": 3}})
         assert (subscribe.task_id, subscribe.after, subscribe.generation) == ("t2", 3, Generation.V01)
@@ -212,6 +240,12 @@ class TestRender:
             "artifacts": [{"parts": [{"type": "text", "text": "echo"}], "index": 0}],
             "history": [{"role": "user", "parts": [{"type": "text", "text": "hi"}]}],
         }
+
+    def test_no_answer_is_a_message(self) -> None:
+        said = Message(Role.AGENT, (Text("hi"),), "m")
+        for render in (v01.render_send, v01.render_start):
+            with pytest.raises(TypeError):
+                render(said, BASE)
 
     def test_metadata_is_the_clients_own_and_what_the_owner_sees(self) -> None:
         shown = v01.render_task(task(State.WORKING, metadata={"mine": 1}, info={"phase": "ready"}), BASE)

@@ -254,7 +254,7 @@ class TestOtherRequests:
     def test_the_examples_of_the_specification(self) -> None:
         """Section 6: GetTask {"id":"T","historyLength":10}, CancelTask {"id":"T","metadata":{}}, SubscribeToTask."""
         get = v10.parse_get({"id": "T", "history_length": 10})
-        assert (get.task_id, get.history_length) == ("T", 10)
+        assert (get.task_id, get.history_length, get.generation) == ("T", 10, Generation.V10)
         assert v10.parse_get({"id": "T"}).history_length is None
         assert v10.parse_cancel({"id": "T", "metadata": {}}).task_id == "T"
         subscribe = v10.parse_subscribe({"id": "T", "metadata": {"afterEvent": 0}})

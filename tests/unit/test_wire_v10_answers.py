@@ -155,7 +155,7 @@ class TestRender:
         task = full_task()
         shown = v10.render_task(task, BASE)
         assert isinstance(shown["status"], dict)
-        shown["status"] = {**shown["status"], "state": v10._STATES[state]}
+        shown["status"] = {**shown["status"], "state": v10.STATES[state]}
         read = sdk_accepts(shown, types.Task())
         assert read.status.state == state.value
         assert read.status.timestamp.ToJsonString() == STAMP
@@ -170,6 +170,17 @@ class TestRender:
         assert task["metadata"] == {"mine": 1, TASK_URI: {"phase": "final"}, EVENT_URI: {"n": 9}}
         assert {**task, "metadata": None} == {**v10.render_task(full_task(), BASE), "metadata": None}
         assert sdk_accepts(item, types.StreamResponse()).task.metadata[EVENT_URI]["n"] == 9
+
+    def test_a_direct_answer(self) -> None:
+        """Section 6: {"result":{"message":{"messageId":"m2","contextId":"C","role":"ROLE_AGENT","parts":[…]}}}."""
+        said = Message(Role.AGENT, (Text("yo"),), "m2", "C")
+        shown = v10.render_send(said, BASE)
+        assert shown == {
+            "message": {"messageId": "m2", "contextId": "C", "role": "ROLE_AGENT", "parts": [{"text": "yo"}]}
+        }
+        assert v10.render_start(said, BASE) == [shown]
+        assert sdk_accepts(shown, types.SendMessageResponse()).message.message_id == "m2"
+        assert sdk_accepts(shown, types.StreamResponse()).message.message_id == "m2"
 
     def test_a_status_event(self) -> None:
         """Section 6: {"statusUpdate":{"taskId":"T","contextId":"C","status":{"state":"TASK_STATE_WORKING"}}}."""
