@@ -5,6 +5,10 @@ the first 6 and the first 8 of its characters. Keys begin with their time, so a 
 minute, and walking the tree in order is walking the names in order ('.' sorts like '/' among the characters of names).
 Uploads grow in `.incoming`, which no name can reach. Directories that become empty are removed.
 
+An upload holds a lock on its file, which ends with its process; so a file there that nobody has locked is what a kill
+left. Such files are removed at start, and whenever somebody begins to walk over all names, as the collector of unused
+objects does every so often.
+
 Weakness: a `put` that is canceled during its last step, the rename, may leave the object; the collector removes what
 no row names. Two `put` of one name take no lock: both succeed, and as their content is the same, either may stay.
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -30,7 +35,8 @@ from a2a_server.errors import ConfigurationError, ObjectMissing, StoreUnavailabl
 from a2a_server.model.queries import Stored, StoredName
 
 INCOMING = ".incoming"
-LEFTOVER_SECONDS = 86_400
+LEFTOVER_SECONDS = 60
+"""Younger files are left alone: theirs may be the moment between being made and being locked."""
 NAME_CHARACTERS = 200
 PIECE_BYTES = 256 * 1024
 THREADS = 4
@@ -69,7 +75,7 @@ class FilesystemArtifacts:
             ) from error
         try:
             self._incoming = _make_folder(self._root, INCOMING)
-            _remove_leftovers(self._incoming, older_than=time.time() - LEFTOVER_SECONDS)
+            _remove_leftovers(self._incoming)
         except OSError as error:
             os.close(self._root)
             raise ConfigurationError(
@@ -115,6 +121,8 @@ class FilesystemArtifacts:
         await self._run(_delete, self._root, flats)
 
     async def list(self, after: str, limit: int) -> Sequence[StoredName]:
+        if not after:
+            await self._run(_remove_leftovers, self._incoming)
         return await self._run(_list, self._root, after.replace("/", "."), limit)
 
     async def close(self) -> None:
@@ -186,6 +194,8 @@ class _Upload:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(self._temporary, flags, 0o600, dir_fd=self._incoming)
             self._exists = True
+            with suppress(OSError):  # a file system without locks: there nothing is taken for a leftover either
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._hash.update(piece)
         view = memoryview(piece)
         while view:
@@ -295,12 +305,22 @@ def _make_folder(parent: int, name: str) -> int:
     return os.open(name, _FOLDER_FLAGS, dir_fd=parent)
 
 
-def _remove_leftovers(incoming: int, older_than: float) -> None:
+def _remove_leftovers(incoming: int) -> None:
+    older_than = time.time() - LEFTOVER_SECONDS
     with os.scandir(incoming) as entries:
         for entry in entries:
-            with suppress(OSError):  # another process was quicker, or it is for the operator to remove
+            with suppress(OSError):  # its upload is alive, or another process was quicker, or the operator has to do it
                 if entry.stat(follow_symlinks=False).st_mtime < older_than:
-                    os.unlink(entry.name, dir_fd=incoming)
+                    _remove_unlocked(incoming, entry.name)
+
+
+def _remove_unlocked(incoming: int, name: str) -> None:
+    file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=incoming)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(name, dir_fd=incoming)
+    finally:
+        os.close(file)
 
 
 def _delete(root: int, flats: Collection[str]) -> None:

@@ -1,93 +1,133 @@
-"""Downloads of large artifacts, by the addresses that file parts carry.
+"""Downloads of files that the artifact store holds, by the addresses that file parts carry.
 
-Content comes from agents, so it is never shown by a browser as part of this site: attachment, no sniffing, an empty
-sandbox.
+Content comes from agents and clients, so it is never shown by a browser as part of this site: attachment, no sniffing,
+an empty sandbox. Objects never change, so their address may be cached for ever by whoever was allowed to read it.
+
+A download holds one piece in memory. A client that takes nothing for `stall_seconds` is cut; it can go on with a range.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator
-from uuid import UUID
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Final
 
+from starlette import types
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 
-from a2a_server.codec import decode_event, decode_parts
-from a2a_server.errors import ObjectMissing
-from a2a_server.model.objects import ArtifactEvent, File, Scope
-from a2a_server.model.rows import EventKind, Key
-from a2a_server.ports import ArtifactStore, TaskStore
+from a2a_server.errors import ObjectMissing, StoreUnavailable
+from a2a_server.model.objects import File, Scope
+from a2a_server.ports import ArtifactStore
+from a2a_server.service.files import Files
 from a2a_server.web.conditional import has_it
+from a2a_server.web.dispositions import PLAIN, attachment, is_media_type
+from a2a_server.web.protocol import abort_of
+from a2a_server.web.ranges import UnsatisfiableRangeError, asked_range
+from a2a_server.web.refusals import busy, refusal
 
-_PAGE_EVENTS = 256
-_PAGE_BYTES = 1 << 20
-# What one run, by its fence, stored of a chunk: the only objects that no artifact's row names.
-_OF_A_CHUNK = re.compile(r"[^/]+/files/([0-9]{1,18})/[0-9]{1,18}", re.ASCII)
-_MISSING = "There is no such artifact, or it is not yours."
+WRITE_BYTES: Final = 64 * 1024
+"""Most that one write to a client holds; a client is cut that does not take so much in `stall_seconds`."""
+LINK_SECONDS: Final = 300
+"""How long an address lasts that the artifact store gives out."""
+
+_MISSING: Final = "There is no such file, or it is not yours."
+_LATER: Final = "The artifact store does not answer at the moment; try again."
+
+_log = logging.getLogger("a2a_server.web.artifacts")
 
 
 class ArtifactPages:
-    """Serves the artifact store's objects to the owners of their tasks."""
+    """Serves the artifact store's objects to their owners. stall_seconds: how long one write to a client may take."""
 
-    def __init__(self, store: TaskStore, artifacts: ArtifactStore) -> None:
-        self._store = store
+    def __init__(self, files: Files, artifacts: ArtifactStore, *, stall_seconds: float) -> None:
+        self._files = files
         self._artifacts = artifacts
+        self._stall_seconds = stall_seconds
 
     async def download(self, request: Request) -> Response:
-        """GET /artifacts/{key}/{artifact}/{fence}."""
+        """GET and HEAD /artifacts/{name}, with ranges (RFC 9110 section 14) and If-None-Match."""
         name = request.path_params["name"]
-        file = await self._file(Scope(), name)
-        if file is None:
-            return PlainTextResponse(_MISSING, status_code=404)
-        etag = f'"{file.sha256}"'
-        caching = {"Cache-Control": "private, max-age=31536000, immutable", "ETag": etag}
-        if has_it(request, etag):
-            return Response(status_code=304, headers=caching)
-        content = self._artifacts.read(name)
         try:
-            first = await anext(content, b"")
+            file = await self._files.find(Scope(), name)
+            return await self._answer(request, file) if file is not None else refusal(404, _MISSING)
         except ObjectMissing:
-            return PlainTextResponse(_MISSING, status_code=404)
-        headers = {
-            "Content-Disposition": "attachment",
-            "Content-Length": str(file.size),
-            "X-Content-Type-Options": "nosniff",
+            return refusal(404, _MISSING)
+        except StoreUnavailable:
+            return busy(_LATER, 2)
+
+    async def _answer(self, request: Request, file: File) -> Response:
+        etag = f'"{file.sha256}"'
+        headers = {"Cache-Control": "private, max-age=31536000, immutable", "ETag": etag}
+        if has_it(request, etag):
+            return Response(status_code=304, headers=headers)
+        media_type = file.media_type if is_media_type(file.media_type) else PLAIN
+        if link := await self._artifacts.link(file.stored, file.filename, media_type, LINK_SECONDS):
+            return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
+        headers |= {
+            "Accept-Ranges": "bytes",
+            "Content-Disposition": attachment(file.filename),
             "Content-Security-Policy": "sandbox; default-src 'none'",
-            **caching,
+            "Content-Type": media_type,
+            "X-Content-Type-Options": "nosniff",
         }
-        return StreamingResponse(_chain(first, content), media_type=file.media_type or None, headers=headers)
-
-    async def _file(self, scope: Scope, name: str) -> File | None:
         try:
-            key = Key(UUID(name.partition("/")[0]).bytes)
-        except ValueError:
-            return None
-        snapshot = await self._store.snapshot(key, 0)
-        if snapshot is None or (snapshot.task.tenant, snapshot.task.owner) != (scope.tenant, scope.owner):
-            return None
-        for row in snapshot.artifacts:
-            if row.location == name and row.body:
-                return next((part for part in decode_parts(row.body) if isinstance(part, File)), None)
-        of_a_chunk = _OF_A_CHUNK.fullmatch(name)
-        if of_a_chunk is None or int(of_a_chunk[1]) > snapshot.task.fence:
-            return None
-        return await self._in_log(key, name)
-
-    async def _in_log(self, key: Key, name: str) -> File | None:
-        """The file among the chunks that were streamed: one of several, or a piece of what is one file by now."""
-        after = 0
-        while rows := await self._store.events(key, after, _PAGE_EVENTS, _PAGE_BYTES):
-            after = rows[-1].n
-            for event in (decode_event(row) for row in rows if row.kind is EventKind.CHUNK):
-                parts = event.artifact.parts if isinstance(event, ArtifactEvent) else ()
-                for part in parts:
-                    if isinstance(part, File) and part.stored == name:
-                        return part
-        return None
+            part = asked_range(request, file.size, etag)
+        except UnsatisfiableRangeError:
+            message = f"The file has {file.size} bytes; ask for some of them."
+            return refusal(416, message, {"Accept-Ranges": "bytes", "Content-Range": f"bytes */{file.size}"})
+        start, end = (part.start, part.end) if part else (0, file.size)
+        headers["Content-Length"] = str(end - start)
+        if part is not None:
+            headers["Content-Range"] = part.of(file.size)
+        pieces = self._artifacts.read(file.stored, start, end if request.method == "GET" else start)
+        first = await anext(pieces, b"")
+        return _Download(first, pieces, 206 if part else 200, headers, self._stall_seconds)
 
 
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+class _Download(Response):
+    """An object on its way to a client, a piece at a time."""
+
+    def __init__(
+        self, first: bytes, rest: AsyncIterator[bytes], status: int, headers: Mapping[str, str], stall_seconds: float
+    ) -> None:
+        super().__init__(None, status, headers)
+        self._first = first
+        self._rest = rest
+        self._stall_seconds = stall_seconds
+        self._gone = False
+
+    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        """Send everything, or as much as the client takes."""
+        watching = asyncio.get_running_loop().create_task(self._watch(receive))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self._write(self._first, send)
+            async for piece in self._rest:
+                await self._write(piece, send)
+                if self._gone:
+                    return
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (TimeoutError, ObjectMissing, StoreUnavailable) as error:
+            _log.info("A download was cut (%s).", type(error).__name__)
+            abort_of(scope)()
+            await asyncio.sleep(0)
+        except OSError:  # what servers raise when the client is gone
+            return
+        finally:
+            watching.cancel()
+            if isinstance(self._rest, AsyncGenerator):
+                await self._rest.aclose()
+
+    async def _write(self, piece: bytes, send: types.Send) -> None:
+        view = memoryview(piece)
+        while view and not self._gone:
+            async with asyncio.timeout(self._stall_seconds):
+                await send({"type": "http.response.body", "body": bytes(view[:WRITE_BYTES]), "more_body": True})
+            view = view[WRITE_BYTES:]
+
+    async def _watch(self, receive: types.Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from a2a_server import Agent, Artifact, File, TaskContext
+from a2a_server.artifacts.filesystem import PIECE_BYTES, FilesystemArtifacts
 from a2a_server.examples.workbench import agent as workbench
+from a2a_server.model.rows import Key
+from a2a_server.ports import TaskStore
 from a2a_server.testing import Connection, connect
-from a2a_server.web.artifacts import ArtifactPages
 from tests.server.test_crashes import assembled, phrase
+from tests.server.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INLINE = 65_536
+SIZE = 300_001
+MANY_PIECES = 64 << 20
 
 
 def content(size: int) -> bytes:
@@ -153,14 +163,16 @@ async def test_a_log_is_not_searched_for_what_no_run_can_have_made(
     key = url.removeprefix(f"{server.url}/artifacts/").partition("/")[0]
     searched: list[str] = []
 
-    async def search(self: ArtifactPages, key: object, name: str) -> None:
+    async def search(_store: TaskStore, _key: Key) -> AsyncIterator[File]:
         searched.append(name)
+        for nothing in list[File]():
+            yield nothing
 
-    monkeypatch.setattr(ArtifactPages, "_in_log", search)
+    monkeypatch.setattr("a2a_server.service.files.streamed_files", search)
     names = ["x", "7/1", "files/2/1", "files/x/1", f"files/{'9' * 30}/1", "files/1", "files/1/1/1", "other/1/1"]
     for name in [*names, "files/1/99"]:
         assert (await http.get(f"{server.url}/artifacts/{key}/{name}")).status_code == 404
-    assert searched == [f"{key}/files/1/99"]
+    assert searched == ["files/1/99"]
 
 
 @pytest.mark.parametrize("name", ["nothing", "../tasks.db", "%2e%2e/tasks.db", "a/b/c", "0" * 32 + "/0/1", ""])
@@ -170,18 +182,145 @@ async def test_no_such_artifact(server: Connection, http: httpx2.AsyncClient, na
     assert "tasks.db" not in response.text
 
 
-async def test_files_reach_the_skill(server: Connection) -> None:
-    agent = Agent("Reader")
+RANGES = [
+    ("bytes=0-0", 206, 0, 1),
+    ("bytes=0-", 206, 0, SIZE),
+    ("bytes=5-9", 206, 5, 10),
+    ("Bytes=5-9", 206, 5, 10),
+    ("bytes= 5-9", 206, 5, 10),
+    ("bytes=262143-262145", 206, 262_143, 262_146),
+    (f"bytes={SIZE - 1}-", 206, SIZE - 1, SIZE),
+    (f"bytes={SIZE - 1}-{SIZE * 9}", 206, SIZE - 1, SIZE),
+    ("bytes=-1", 206, SIZE - 1, SIZE),
+    (f"bytes=-{SIZE}", 206, 0, SIZE),
+    (f"bytes=-{SIZE * 9}", 206, 0, SIZE),
+    (f"bytes={SIZE}-", 416, 0, 0),
+    (f"bytes={SIZE}-{SIZE}", 416, 0, 0),
+    ("bytes=-0", 416, 0, 0),
+    ("bytes=99999999999999999999-", 416, 0, 0),
+    ("bytes=0-1,5-9", 200, 0, SIZE),
+    ("bytes=9-5", 200, 0, SIZE),
+    ("bytes=", 200, 0, SIZE),
+    ("bytes=-", 200, 0, SIZE),
+    ("bytes=a-b", 200, 0, SIZE),
+    ("bytes=\u0661-", 200, 0, SIZE),
+    ("items=0-1", 200, 0, SIZE),
+    ("bytes=0-" + "9" * 5000, 200, 0, SIZE),
+]
 
-    @agent.skill
-    async def read(source: File) -> str:
-        return f"{source.filename} {source.media_type} {len(source.raw or b'')}"
 
-    sent = File("notes.txt", "text/plain", raw=content(100_000))
-    async with connect(agent) as other:
-        for generation in ("1.0", "0.1"):
-            task = await other.send(files=[sent], generation=generation)
-            assert task["artifacts"][0]["parts"][0]["text"] == "notes.txt text/plain 100000"
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kept(server: Connection) -> str:
+    """The address of a file of `SIZE` bytes."""
+    task = await server.send(f"blob {SIZE}")
+    return str(task["artifacts"][0]["parts"][0]["url"])
+
+
+@pytest.mark.parametrize("case", RANGES, ids=[asked[:30] for asked, *_ in RANGES])
+async def test_a_range_of_bytes_can_be_had(
+    kept: str, http: httpx2.AsyncClient, case: tuple[str, int, int, int]
+) -> None:
+    """RFC 9110 section 14: one range; several get everything, none that is there gets 416."""
+    asked, status, start, end = case
+    response = await http.get(kept, headers={b"Range": asked.encode()})
+    assert response.status_code == status
+    if status == 416:
+        assert response.headers["content-range"] == f"bytes */{SIZE}"
+        assert response.json()["error"]["status"] == "OUT_OF_RANGE"
+        return
+    assert response.content == content(SIZE)[start:end]
+    assert response.headers["content-length"] == str(end - start)
+    assert response.headers["accept-ranges"] == "bytes"
+    assert response.headers.get("content-range") == (f"bytes {start}-{end - 1}/{SIZE}" if status == 206 else None)
+
+
+async def test_a_range_of_another_version_is_the_whole(kept: str, http: httpx2.AsyncClient) -> None:
+    """RFC 9110 section 13.1.5: If-Range compares strongly, and there is no date to compare with."""
+    etag = (await http.head(kept)).headers["etag"]
+    for condition, status in {
+        etag: 206,
+        f"W/{etag}": 200,
+        '"other"': 200,
+        "Sat, 29 Oct 2094 19:43:31 GMT": 200,
+    }.items():
+        response = await http.get(kept, headers={"Range": "bytes=1-2", "If-Range": condition})
+        assert response.status_code == status, condition
+
+
+async def test_the_head_alone_says_the_same(kept: str, http: httpx2.AsyncClient) -> None:
+    whole, head = await http.get(kept), await http.head(kept, headers={"Range": "bytes=0-1"})
+    changing = {"date"}
+    assert (head.status_code, head.content) == (200, b"")
+    assert {k: v for k, v in head.headers.items() if k not in changing} == {
+        k: v for k, v in whole.headers.items() if k not in changing
+    }
+    assert (await http.head(f"{kept}9")).status_code == 404
+
+
+async def test_an_empty_file_has_no_range(http: httpx2.AsyncClient) -> None:
+    async with connect(workbench, inline_bytes=0) as server:
+        sent = (await http.post(f"{server.url}/artifacts", content=b"")).json()
+        response = await http.get(sent["url"])
+        assert (response.status_code, response.content, response.headers["content-length"]) == (200, b"", "0")
+        ranged = await http.get(sent["url"], headers={"Range": "bytes=0-"})
+        assert (ranged.status_code, ranged.headers["content-range"]) == (416, "bytes */0")
+
+
+async def test_an_object_store_may_serve_it_itself(
+    kept: str, server: Connection, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def link(_self: object, name: str, filename: str, media_type: str, expires_seconds: int) -> str:
+        return f"https://objects.example/{name}?{filename}&{media_type}&{expires_seconds}"
+
+    monkeypatch.setattr(FilesystemArtifacts, "link", link)
+    response = await http.get(kept, follow_redirects=False)
+    name = kept.removeprefix(f"{server.url}/artifacts/")
+    assert response.status_code == 307
+    assert response.headers["location"] == (f"https://objects.example/{name}?blob.bin&application/octet-stream&300")
+    assert response.headers["cache-control"] == "no-store"
+
+
+async def test_a_reader_that_reads_nothing_is_cut(http: httpx2.AsyncClient) -> None:
+    async with connect(workbench, write_stall_seconds=0.2) as server:
+        url = (await http.post(f"{server.url}/artifacts", content=bytes(MANY_PIECES))).json()["url"]
+        port = int(server.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(f"GET {url.removeprefix(server.url)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert await reader.readexactly(12) == b"HTTP/1.1 200"
+        assert opened() == 1
+        await until(lambda: opened() == 0)
+        writer.close()
+        assert (await http.get(url)).status_code == 200
+
+
+async def test_no_more_is_read_for_a_reader_that_goes_away(
+    http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = 0
+    read = os.pread
+
+    def counted(file: int, size: int, start: int) -> bytes:
+        nonlocal pieces
+        pieces += 1
+        return read(file, size, start)
+
+    async with connect(workbench) as server:
+        url = (await http.post(f"{server.url}/artifacts", content=bytes(MANY_PIECES))).json()["url"]
+        monkeypatch.setattr("a2a_server.artifacts.filesystem.os.pread", counted)
+        async with http.stream("GET", url) as response:
+            assert await anext(response.aiter_bytes())
+            assert opened() == 1
+        await until(lambda: opened() == 0)
+        assert pieces < MANY_PIECES // PIECE_BYTES // 2
+
+
+def opened() -> int:
+    """How many uploads this process has open."""
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += descriptor.readlink().name.endswith(".upload.0")
+    return found
 
 
 async def test_limit_of_an_artifact() -> None:

@@ -1,0 +1,246 @@
+"""Files that the artifact store holds, as clients name them: found for their owner, and taken in with a message.
+
+`Files` finds an object by its name. `Inbound` makes a message fit to be stored: addresses of this server become
+references to the objects behind them, and inline bytes that are too large for a row become objects. Any other address
+stays as it is and is never fetched. Source: core.md section 6.
+
+How a send uses it (service.operations), the digest of the request being made before, from what the client said:
+
+    request = await inbound.taken(scope, submit.key, request)
+    submit = replace(submit, body=encode(pack_message(request.message)), files=stored_files(request.message.parts))
+    ...                                          # the turn calls keeping.use(turn, row, submit.files)
+    await inbound.dropped(submit.key, request)   # where the send was refused, or was a repeat
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+from uuid import UUID
+
+from a2a_server.codec import decode_parts
+from a2a_server.engine.engine import Engine
+from a2a_server.engine.references import PAGE_ROWS, streamed_files, takes
+from a2a_server.errors import ClientError, EngineError, InvalidParams, TooLarge
+from a2a_server.lifecycle.keeping import (
+    CONDEMNED,
+    MARK,
+    TOUCHED,
+    UPLOADED,
+    USE,
+    Keep,
+    Note,
+    file_of,
+    object_scope,
+    user_of,
+)
+from a2a_server.model.objects import File, Generation, Message, Part, Scope
+from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.requests import SendRequest
+from a2a_server.model.rows import Key, StateRow
+from a2a_server.ports import TaskStore
+
+ADDRESS: Final = "/artifacts/"
+"""Path of every object's address, behind the base URL; its name follows."""
+RECEIVED: Final = "in"
+"""Objects of messages: `{key}/in/{part}`."""
+UPLOADS: Final = "upload"
+"""Objects of uploads: `{key}/upload/0`."""
+
+_NAME: Final = re.compile(
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([a-z0-9]{1,20})(?:/[0-9]{1,18}){1,2}", re.ASCII
+)
+# What one run, by its fence, stored of a chunk: the only objects that no row names.
+_OF_A_CHUNK: Final = re.compile(r"[^/]+/files/([0-9]{1,18})/[0-9]{1,18}", re.ASCII)
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Files:
+    """Finds the files behind objects' names. Concurrency: any number of callers."""
+
+    def __init__(self, store: TaskStore) -> None:
+        self._store = store
+
+    async def find(self, scope: Scope, name: str) -> File | None:
+        """The file as its owner knows it; None = there is none, or it is not the caller's."""
+        named = _NAME.fullmatch(name)
+        if named is None:
+            return None
+        for row in await self._marks(name):
+            if row.name == UPLOADED:
+                return file_of(row, scope)
+        if named[2] in {RECEIVED, UPLOADS}:
+            return await self._used(scope, name)
+        return await self._of_task(scope, Key(UUID(named[1]).bytes), name) or await self._used(scope, name)
+
+    async def usable(self, scope: Scope, name: str) -> File | None:
+        """The file, if no collector is about to delete its object; None otherwise, and where `find` says None.
+
+        An object that was touched before the call is there for as long as unused objects are kept.
+        """
+        if any(row.name.startswith(CONDEMNED) for row in await self._marks(name)):
+            return None
+        return await self.find(scope, name)
+
+    async def is_used(self, name: str) -> bool:
+        """Whether a message ever referred to the object."""
+        page = await self._store.rows(RowQuery(Table.STATE, (object_scope(name), USE), limit=1))
+        return bool(page.rows)
+
+    async def _marks(self, name: str) -> list[StateRow]:
+        page = await self._store.rows(RowQuery(Table.STATE, (object_scope(name), MARK), limit=PAGE_ROWS))
+        return [row for row in page.rows if isinstance(row, StateRow) and row.body]
+
+    async def _used(self, scope: Scope, name: str) -> File | None:
+        """As a message refers to it whose task still exists. All users of an object have one owner."""
+        after = None
+        while True:
+            page = await self._store.rows(RowQuery(Table.STATE, (object_scope(name), USE), after, PAGE_ROWS))
+            rows = [row for row in page.rows if isinstance(row, StateRow)]
+            uses = [row for row in rows if row.body]
+            living = await self._store.heads([user_of(row) for row in uses])
+            for row in uses:
+                if user_of(row) in living:
+                    return file_of(row, scope)
+            if not page.more:
+                return None
+            after = rows[-1][:3]
+
+    async def _of_task(self, scope: Scope, key: Key, name: str) -> File | None:
+        snapshot = await self._store.snapshot(key, 0)
+        if snapshot is None or (snapshot.task.tenant, snapshot.task.owner) != (scope.tenant, scope.owner):
+            return None
+        async for row in takes(self._store, key):
+            if row.location == name and row.body:
+                return next((part for part in decode_parts(row.body) if isinstance(part, File)), None)
+        of_a_chunk = _OF_A_CHUNK.fullmatch(name)
+        if of_a_chunk is None or int(of_a_chunk[1]) > snapshot.task.fence:
+            return None
+        async for file in streamed_files(self._store, key):
+            if file.stored == name:
+                return file
+        return None
+
+
+class Inbound:
+    """Makes messages fit to be stored. base_url: where clients reach this server, without a slash at its end."""
+
+    def __init__(self, engine: Engine, base_url: Callable[[], str]) -> None:
+        self._engine = engine
+        self._base_url = base_url
+        self._artifacts = engine.backends.artifacts
+        self._files = Files(engine.backends.store)
+
+    async def taken(self, scope: Scope, key: Key, request: SendRequest) -> SendRequest:
+        """The request with its message as it is stored; the same object where there is nothing to do.
+
+        Args:
+            scope: the caller.
+            key: names the objects that are made; of the task, should the send make one. Not used for any other send.
+            request: what the client said.
+
+        Raises:
+            InvalidParams: a file's address is one of ours, and no file of the caller is there (unknown and foreign
+                look the same); or its bytes are more than an artifact may have. Nothing is left then.
+            Overloaded, StoreUnavailable: not now.
+        """
+        message = request.message
+        if not any(isinstance(part, File) for part in message.parts):
+            return request
+        parts = [await self._resolved(scope, request, place) for place in range(len(message.parts))]
+        placed = replace(request, message=replace(message, parts=tuple(parts)))
+        for place, part in enumerate(parts):
+            try:
+                parts[place] = await self._stored(key, placed, place, part)
+            except (ClientError, EngineError):
+                await self.dropped(key, _with(request, parts))
+                raise
+        return (
+            request if all(new is old for new, old in zip(parts, message.parts, strict=True)) else _with(request, parts)
+        )
+
+    async def dropped(self, key: Key, request: SendRequest) -> None:
+        """Delete what `taken` stored for a send that did not come to be; what a message refers to stays."""
+        names = [part.stored for part in request.message.parts if isinstance(part, File) and part.stored]
+        mine = [name for name in names if name.startswith(f"{UUID(bytes=key)}/{RECEIVED}/")]
+        with suppress(EngineError):  # then the collector does it
+            await self._artifacts.delete([name for name in mine if not await self._files.is_used(name)])
+
+    async def _resolved(self, scope: Scope, request: SendRequest, place: int) -> Part:
+        part = request.message.parts[place]
+        if not isinstance(part, File) or (name := own_name(part.url, self._base_url())) is None:
+            return part
+        file = await self._files.find(scope, name)
+        if file is not None:
+            await self._engine.submit(Keep((Note(name, MARK, TOUCHED, {}),)))
+            file = await self._files.usable(scope, name)
+        if file is None:
+            path = _path(request.generation, place, "url")
+            raise InvalidParams(
+                f"{path} is an address of this server, and there is no such file, or it is not yours; upload it again.",
+                path=path,
+            )
+        return replace(
+            part,
+            filename=part.filename or file.filename,
+            media_type=part.media_type or file.media_type,
+            url="",
+            stored=name,
+            size=file.size,
+            sha256=file.sha256,
+        )
+
+    async def _stored(self, key: Key, request: SendRequest, place: int, part: Part) -> Part:
+        limits = self._engine.limits
+        if not isinstance(part, File) or part.raw is None or len(part.raw) <= limits.inline_bytes:
+            return part
+        name = f"{UUID(bytes=key)}/{RECEIVED}/{place}"
+        media_type = part.media_type or "application/octet-stream"
+        try:
+            stored = await self._artifacts.put(
+                name, _once(part.raw), limit_bytes=limits.artifact_limit_bytes, media_type=media_type
+            )
+        except TooLarge:
+            path = _path(request.generation, place, "raw")
+            raise InvalidParams(
+                f"{path} is larger than {limits.artifact_limit_bytes} bytes (artifact_limit_bytes).", path=path
+            ) from None
+        return replace(part, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
+
+
+def own_name(url: str, base_url: str) -> str | None:
+    """The name of the object that an address of this server stands for; None = the address is no such one."""
+    if not url or len(url) > 4096:  # noqa: PLR2004 - no address of ours is longer than a few hundred characters
+        return None
+    try:
+        said, base = urlsplit(url), urlsplit(base_url)
+        path = base.path + ADDRESS if said.netloc or said.scheme else ADDRESS
+        if (said.netloc or said.scheme) and _site(said) != _site(base):
+            return None
+    except ValueError:  # no address at all
+        return None
+    return said.path.removeprefix(path) if said.path.startswith(path) else None
+
+
+def _site(address: SplitResult) -> tuple[object, ...]:
+    return address.scheme, address.username, address.hostname, address.port or _PORTS.get(address.scheme)
+
+
+def _with(request: SendRequest, parts: list[Part]) -> SendRequest:
+    message: Message = replace(request.message, parts=tuple(parts))
+    return replace(request, message=message)
+
+
+def _path(generation: Generation, place: int, member: str) -> str:
+    at = f"message.parts[{place}]"
+    if generation is Generation.V10:
+        return f"{at}.{member}"
+    return f"{at}.file.{'uri' if member == 'url' else 'bytes'}"
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
