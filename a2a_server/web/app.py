@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from a2a_server.errors import ClientError, ContentTypeNotSupported, InvalidRequest
 from a2a_server.model.objects import OPTIONS_URI, Scope
 from a2a_server.web.artifacts import ArtifactPages
+from a2a_server.web.bodies import Bodies, Refused
 from a2a_server.web.card import CARD_PATHS, CardPages
+from a2a_server.web.guards import LastResort
+from a2a_server.web.health import HealthPages
 from a2a_server.web.rpc import Answer, Busy, Caller, Dispatcher, Streaming
 from a2a_server.web.sse import EventStream
+from a2a_server.web.uploads import Uploads
 from a2a_server.wire import jsonrpc, v10
 from a2a_server.wire.cards import OPTIONS_SCHEMA_PATH
 
-MEDIA_TYPES = frozenset({"application/json", "application/a2a+json"})
+RPC_PATHS = tuple(f"{prefix}/tasks/{verb}" for verb in ("send", "get", "cancel") for prefix in ("", "/a2a"))
+"""Where python-a2a posts what everybody else posts to `/`."""
 EXTENSIONS_HEADERS = ("a2a-extensions", "x-a2a-extensions")
 HANG_UP_SECONDS = 1.0
 
@@ -31,15 +37,9 @@ class DoorLimits:
     """What requests and streams are held to. Bytes and seconds."""
 
     body_bytes: int
+    bodies_bytes: int
     heartbeat_seconds: float
     write_stall_seconds: float
-
-
-class _DoorError(Exception):
-    def __init__(self, status: int, error: ClientError) -> None:
-        self.status = status
-        self.error = error
-        super().__init__(status)
 
 
 class _HangUp:
@@ -79,16 +79,22 @@ class Door:
         self._dispatcher = dispatcher
         self._base_url = base_url
         self._limits = limits
+        self._bodies = Bodies(limits.body_bytes, limits.bodies_bytes)
 
     async def rpc(self, request: Request) -> Response:
         """POST / with a JSON-RPC request or batch."""
-        try:
-            body = await self._body(request)
-        except _DoorError as refusal:
-            answer = jsonrpc.failure(None, v10.render_error(refusal.error))
-            return Response(answer, refusal.status, media_type="application/json")
-        except ClientDisconnect:
-            return Response(status_code=400)
+        began_at = time.perf_counter()
+        with self._bodies.share() as share:
+            try:
+                body = await self._bodies.read(request, share)
+            except Refused as refusal:
+                self._dispatcher.note(began_at, None, refusal.error.code)
+                return _refused(refusal)
+            except ClientDisconnect:
+                return Response(status_code=400)
+            return await self._answered(request, body)
+
+    async def _answered(self, request: Request, body: bytes) -> Response:
         caller = Caller(
             Scope(),
             request.headers.get("a2a-version") or request.query_params.get("A2A-Version") or "",
@@ -125,21 +131,13 @@ class Door:
             case _:
                 return Response(answered, media_type="application/json")
 
-    async def _body(self, request: Request) -> bytes:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type not in MEDIA_TYPES:
-            raise _DoorError(415, ContentTypeNotSupported("The content type must be application/json."))
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise _DoorError(415, ContentTypeNotSupported("Encoded bodies are not taken; send plain JSON."))
-        pieces: list[bytes] = []
-        size = 0
-        async for piece in request.stream():
-            size += len(piece)
-            if size > self._limits.body_bytes:
-                limit = self._limits.body_bytes
-                raise _DoorError(413, InvalidRequest(f"The request is larger than {limit} bytes (body_limit_bytes)."))
-            pieces.append(piece)
-        return b"".join(pieces)
+
+def _refused(refusal: Refused) -> Response:
+    headers = {"Connection": "close"}  # what is left of the body is not read
+    if refusal.error.retry_after_seconds:
+        headers["Retry-After"] = str(refusal.error.retry_after_seconds)
+    answer = jsonrpc.failure(None, v10.render_error(refusal.error))
+    return Response(answer, refusal.status, headers, media_type="application/json")
 
 
 def _activates_options(request: Request) -> bool:
@@ -152,6 +150,9 @@ def application(
     door: Door,
     cards: CardPages,
     artifacts: ArtifactPages,
+    uploads: Uploads,
+    health: HealthPages,
+    *,
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:
     """All routes of one agent's server."""
@@ -162,9 +163,15 @@ def application(
     return Starlette(
         routes=[
             Route("/", root, methods=["GET", "POST"]),
+            *(Route(path, door.rpc, methods=["POST"]) for path in RPC_PATHS),
             *(Route(path, cards.card, methods=["GET"]) for path in CARD_PATHS),
             Route(OPTIONS_SCHEMA_PATH, cards.options_schema, methods=["GET"]),
+            Route("/livez", health.livez, methods=["GET"]),
+            Route("/readyz", health.readyz, methods=["GET"]),
+            Route("/metrics", health.metrics, methods=["GET"]),
+            Route("/artifacts", uploads.upload, methods=["POST"]),
             Route("/artifacts/{name:path}", artifacts.download, methods=["GET"]),
         ],
+        middleware=[Middleware(LastResort)],
         lifespan=lifespan,
     )

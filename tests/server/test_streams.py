@@ -216,7 +216,10 @@ async def test_a_reader_that_never_reads_is_cut() -> None:
     async with connect(agent, write_stall_seconds=0.3) as server:
         address = httpx2.URL(server.url)
         body = json.dumps(request("stream 20000")).encode()
-        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        head = (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+        )
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.setblocking(False)

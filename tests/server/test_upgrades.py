@@ -14,7 +14,7 @@ from a2a_server.testing import Connection
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BODY = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "GetTask", "params": {"id": "nobody knows it"}}).encode()
-HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
 WEBSOCKET = b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 LENGTH = b"Content-Length: %d\r\n\r\n" % len(BODY)
@@ -72,9 +72,9 @@ async def test_requests_behind_it_in_one_packet(server: Connection) -> None:
 async def test_a_request_without_a_body(server: Connection) -> None:
     target = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(target.hostname, target.port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n" + H2C + b"\r\n")
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + H2C + b"\r\n")
     assert (await answer(reader))[0] == 200
-    writer.write(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n")
+    writer.write(b"CONNECT x:80 HTTP/1.1\r\nHost: localhost\r\n\r\n")
     async with asyncio.timeout(5):
         assert (await reader.readline()).startswith(b"HTTP/1.1 4")
     writer.close()

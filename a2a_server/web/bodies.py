@@ -1,0 +1,86 @@
+"""Bodies of JSON-RPC requests on their way in: their form, their size, and the memory that all of them take together.
+
+What is in them, `wire.jsonrpc` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starlette.requests import Request
+
+from a2a_server.errors import ClientError, ContentTypeNotSupported, InvalidRequest, Overloaded
+
+MEDIA_TYPES = frozenset({"application/json", "application/a2a+json"})
+RETRY_SECONDS = 1
+
+
+class Refused(Exception):
+    """The body is not taken: the HTTP status, and the error that its JSON-RPC answer carries."""
+
+    def __init__(self, status: int, error: ClientError) -> None:
+        self.status = status
+        self.error = error
+        super().__init__(status)
+
+
+class Share:
+    """What one request takes of the memory for all bodies."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """More came. Raises Refused (413, 503) where one body, or all of them, would be too large."""
+        if self.size + size > self._bodies.largest:
+            limit = self._bodies.largest
+            raise Refused(413, InvalidRequest(f"The request is larger than {limit} bytes (body_limit_bytes)."))
+        if self._bodies.held + size > self._bodies.together:
+            text = "Too many requests are being read or answered (bodies_bytes); try again."
+            raise Refused(503, Overloaded(text, retry_after_seconds=RETRY_SECONDS))
+        self.size += size
+        self._bodies.held += size
+
+
+class Bodies:
+    """Counts bytes while they come, whatever `Content-Length` says.
+
+    largest: bytes of one body. together: of all that are being read or answered. held: how many that are now.
+    """
+
+    def __init__(self, largest: int, together: int) -> None:
+        self.largest = largest
+        self.together = together
+        self.held = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """One request's share, given back at the end."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.held -= share.size
+
+    async def read(self, request: Request, share: Share) -> bytes:
+        """The whole body.
+
+        Raises:
+            Refused: a content type or encoding that is not taken (415), or too large (413, 503).
+            ClientDisconnect: the client went away.
+        """
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type not in MEDIA_TYPES:
+            raise Refused(415, ContentTypeNotSupported("The content type must be application/json."))
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refused(415, ContentTypeNotSupported("Encoded bodies are not taken; send plain JSON."))
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced[:20]) > self.largest:
+            share.grow(self.largest + 1)  # refused before it comes
+        pieces: list[bytes] = []
+        async for piece in request.stream():
+            share.grow(len(piece))
+            pieces.append(piece)
+        return b"".join(pieces)
