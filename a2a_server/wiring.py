@@ -13,6 +13,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
+from typing import cast
 
 import uvicorn
 from sse_starlette.sse import AppStatus
@@ -23,20 +25,27 @@ from a2a_server.agents.skill import SkillRunner
 from a2a_server.artifacts.filesystem import FilesystemArtifacts
 from a2a_server.engine.engine import Backends, Engine, wall_clock
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.metering import MeteredArtifacts
 from a2a_server.errors import ConfigurationError
 from a2a_server.notifiers.local import LocalNotifier
 from a2a_server.ports import AgentRunner, TaskStore
 from a2a_server.queues.memory import MemoryQueue
+from a2a_server.service.files import Files
 from a2a_server.service.operations import Operations
 from a2a_server.settings import Settings, load, local_path
 from a2a_server.stores.sqlite import SqliteStore
 from a2a_server.stores.sqlite_lock import FileLock
 from a2a_server.telemetry import configure
+from a2a_server.telemetry.metrics import Metrics
 from a2a_server.web.app import Door, DoorLimits, application
 from a2a_server.web.artifacts import ArtifactPages
 from a2a_server.web.card import CardPages
+from a2a_server.web.guards import HostCheck, allowed_names
+from a2a_server.web.health import HealthPages
+from a2a_server.web.limits import ConnectionLimits
 from a2a_server.web.protocol import Protocol
 from a2a_server.web.rpc import Dispatcher
+from a2a_server.web.uploads import Uploads
 
 LISTEN_BACKLOG = 2048
 CLOSE_SECONDS = 10
@@ -64,16 +73,18 @@ class System:
         self._lock = FileLock(database)
         self._starting = asyncio.Lock()
         self._started = False
-        self._runner = SkillRunner(agent, threads=settings.threads)
+        runner = around(SkillRunner(agent, threads=settings.threads))
+        self.metrics = Metrics(skill.id for skill in runner.skills)
         self.engine = Engine(
             Backends(
                 store or SqliteStore(database),
                 MemoryQueue(),
                 LocalNotifier(),
-                FilesystemArtifacts(local_path(settings.artifacts)),
+                MeteredArtifacts(FilesystemArtifacts(local_path(settings.artifacts)), self.metrics),
             ),
-            around(self._runner),
+            runner,
             limits_of(settings),
+            observer=self.metrics,
         )
         self.app = self._application(agent)
 
@@ -86,7 +97,6 @@ class System:
                     await self.engine.start()
                 except BaseException:
                     await self.engine.abandon()
-                    self._runner.close()
                     self._lock.release()
                     raise
                 self._started = True
@@ -96,7 +106,6 @@ class System:
         if self._started:
             self._started = False
             await self.engine.stop()
-            self._runner.close()
             self._lock.release()
 
     def _application(self, agent: Agent) -> Starlette:
@@ -115,13 +124,20 @@ class System:
 
         return application(
             Door(
-                Dispatcher(Operations(self.engine), base_url, agent.card.capabilities),
+                Dispatcher(Operations(self.engine, base_url), base_url, agent.card.capabilities, self.metrics),
                 base_url,
-                DoorLimits(settings.body_limit_bytes, settings.heartbeat_seconds, settings.write_stall_seconds),
+                DoorLimits(
+                    settings.body_limit_bytes,
+                    settings.bodies_bytes,
+                    settings.heartbeat_seconds,
+                    settings.write_stall_seconds,
+                ),
             ),
             CardPages(agent.card, base_url, cache_seconds=settings.card_cache_seconds, changed_at=wall_clock),
-            ArtifactPages(backends.store, backends.artifacts),
-            lifespan,
+            ArtifactPages(Files(backends.store), backends.artifacts, stall_seconds=settings.write_stall_seconds),
+            Uploads(self.engine, base_url, stall_seconds=settings.write_stall_seconds),
+            HealthPages(self.engine, self.metrics),
+            lifespan=lifespan,
         )
 
 
@@ -132,11 +148,12 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 system.app,
-                http=Protocol,
+                http=cast("type[asyncio.Protocol]", partial(Protocol, limits=connection_limits_of(system.settings))),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                timeout_keep_alive=cast("int", system.settings.keep_alive_seconds),  # it takes fractions too
                 timeout_graceful_shutdown=CLOSE_SECONDS,
             )
         )
@@ -173,6 +190,7 @@ async def serve_in_loop(system: System, on_ready: Callable[[Server], None], *, s
         if not system.settings.public_url:
             system.base_url = f"http://{_in_url(system.settings.host)}:{listener.getsockname()[1]}"
         await system.start()
+        guard(system)
         server = Server(system, on_ready)
         with _stopped_by_signals(server, system) if signals else nullcontext():
             try:
@@ -239,7 +257,27 @@ def run(agent: Agent, **settings: object) -> None:
 
 def asgi(agent: Agent, **settings: object) -> Starlette:
     """See `a2a_server.asgi`. Work begins with the application's lifespan, which a parent application has to run."""
-    return System(agent, load(None, **settings)).app
+    system = System(agent, load(None, **settings))
+    if system.settings.allowed_hosts:  # otherwise the application around it says for whom it answers
+        guard(system)
+    return system.app
+
+
+def guard(system: System) -> None:
+    """From now on requests must be meant for a host that is allowed. Before the first request."""
+    settings = system.settings
+    allowed = allowed_names(settings.host, settings.public_url, settings.allowed_hosts)
+    system.app.add_middleware(HostCheck, allowed=allowed)
+
+
+def connection_limits_of(settings: Settings) -> ConnectionLimits:
+    """The connections' share of the settings."""
+    return ConnectionLimits(
+        settings.max_connections,
+        settings.header_seconds,
+        settings.body_stall_seconds,
+        settings.body_bytes_per_second,
+    )
 
 
 def limits_of(settings: Settings) -> Limits:

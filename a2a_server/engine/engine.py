@@ -16,10 +16,14 @@ from typing import Any
 
 import uuid_utils
 
+from a2a_server.engine.collector import Collector
+from a2a_server.engine.figures import Figures
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.run import Workshop
 from a2a_server.engine.stream import Hub
 from a2a_server.engine.sweeper import Sweeper
+from a2a_server.engine.telling import Teller
+from a2a_server.engine.watchdog import Doing, Watchdog
 from a2a_server.engine.worker import Worker
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import StoreUnavailable
@@ -30,6 +34,7 @@ from a2a_server.model.rows import GateRow, Key
 from a2a_server.model.turns import Bell, Hint
 from a2a_server.policy import skill_gate
 from a2a_server.ports import AgentRunner, ArtifactStore, Notifier, TaskStore, WorkQueue
+from a2a_server.telemetry.observer import SILENT, Observer
 
 _log = logging.getLogger("a2a_server.engine")
 
@@ -68,6 +73,7 @@ class Engine:
         shard: str = "0",
         clock: Callable[[], int] = wall_clock,
         random: Random | None = None,
+        observer: Observer = SILENT,
     ) -> None:
         self.agent = agent
         self.limits = limits
@@ -75,6 +81,8 @@ class Engine:
         self.runner = runner
         self._alone = alone
         self._clock = clock
+        self._observer = observer
+        self._figures = Figures(observer, time.monotonic, most=2 * (limits.slots + limits.threads))
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self.writer = Writer(
             backends.store,
@@ -83,9 +91,11 @@ class Engine:
             max_operations=limits.writer_operations,
             max_bytes=limits.writer_bytes,
             patience_seconds=limits.lease_seconds,
+            observer=observer,
         )
-        self.hub = Hub(backends.store, limits)
+        self.hub = Hub(backends.store, limits, observer)
         self.worker = self._new_worker()
+        self._teller = Teller(backends.store, self.writer, runner, limits, self._random)
         self.sweeper = Sweeper(
             backends.store,
             self.writer,
@@ -93,12 +103,28 @@ class Engine:
             clock=clock,
             random=self._random,
             checks=(self.hub.check, self._check_worker),
+            observer=observer,
+        )
+        self.collector = Collector(
+            backends.store,
+            backends.artifacts,
+            self.writer,
+            id=new_key().hex(),
+            collect_seconds=limits.collect_seconds,
+            unused_object_seconds=limits.unused_object_seconds,
+            clock=clock,
+            random=self._random,
         )
         self._tasks: list[asyncio.Task[Any]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._opened = False
+        self._watchdog: Watchdog | None = None
+        observer.reads("active_tasks", lambda: self.worker.running)
+        observer.reads("a2a_writer_queue_operations", lambda: self.writer.waiting)
+        observer.reads("a2a_writer_queue_bytes", lambda: self.writer.waiting_bytes)
 
     async def start(self) -> None:
-        """Open the store, recover, and begin to work. Raises what the store's `open` raises."""
+        """Open the store and the agent, recover, and begin to work. Raises what their `open` raises."""
         await self.backends.store.open()
         loop = asyncio.get_running_loop()
         self._writing = loop.create_task(self.writer.run())
@@ -106,8 +132,14 @@ class Engine:
         self._tasks = [loop.create_task(self._listen(bells))]
         await self.sweeper.recover(alone=self._alone, but=self.worker.id)
         await self._set_gates()
+        self._watchdog = Watchdog(self._observer, self._doing, block_seconds=self.limits.block_seconds)
+        self._watchdog.start()
+        await self.runner.open()
+        self._opened = True
         await self.worker.start()
-        self._tasks.append(loop.create_task(self.sweeper.run()))
+        self._tasks += [loop.create_task(self.sweeper.run()), loop.create_task(self.collector.run())]
+        if self.runner.listens_for:
+            self._tasks.append(loop.create_task(self._teller.run()))
 
     async def stop(self) -> None:
         """Drain and close everything. Call once, after `start`."""
@@ -121,6 +153,12 @@ class Engine:
         await self._close()
 
     async def _close(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
+            self._watchdog = None
+        if self._opened:
+            self._opened = False
+            await self.runner.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -156,8 +194,12 @@ class Engine:
             new_key,
             self._clock,
             self._random,
+            self._observer,
         )
         return Worker(self.agent, shop, backends.queue)
+
+    def _doing(self, task: asyncio.Task[Any]) -> Doing | None:
+        return self.worker.doing(task)
 
     async def _check_worker(self) -> None:
         await self.worker.check()
@@ -171,6 +213,7 @@ class Engine:
                 await self.writer.submit(SetGate(gate, capacity))
 
     async def _tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+        self._figures.saw(bells)
         await self.backends.notifier.ring(bells)
         if hints:
             await self.backends.queue.offer(hints)
@@ -183,6 +226,7 @@ class Engine:
                 if batch:
                     self.hub.on_bells(batch)
                     self.worker.on_bells(batch)
+                    self._teller.on_bells(batch)
                 else:
                     await self.hub.check()
                     await self.worker.check()

@@ -21,6 +21,7 @@ from a2a_server.model.queries import DueKind, RowQuery, Table
 from a2a_server.model.rows import Key, WorkerRow
 from a2a_server.policy import SECOND
 from a2a_server.ports import TaskStore
+from a2a_server.telemetry.observer import SILENT, Observer
 
 SWEEP_LIMIT: Final = 500
 """Tasks per sweep of one duty; more are left for the next round, which follows at once."""
@@ -40,6 +41,7 @@ class Sweeper:
         clock: Callable[[], int],
         random: Random,
         checks: tuple[Callable[[], Awaitable[None]], ...],
+        observer: Observer = SILENT,
     ) -> None:
         self._store = store
         self._writer = writer
@@ -47,6 +49,7 @@ class Sweeper:
         self._clock = clock
         self._random = random
         self._checks = checks
+        self._observer = observer
         self._alarm_at = 0
         self._sooner = asyncio.Event()
 
@@ -111,6 +114,7 @@ class Sweeper:
         orphans = {key: head.fence for key, head in heads.items()}
         count = await self._writer.submit(Rescue(orphans, tuple(row.id for row in workers)))
         if count:
+            self._observer.rescued(count)
             _log.warning("Rescued %d tasks of workers that died.", count)
         return count
 
@@ -128,11 +132,15 @@ class Sweeper:
         return [row for row in page.rows if isinstance(row, WorkerRow)]
 
     async def _duty(self, duty: Callable[[], Awaitable[object]]) -> None:
+        done = False
         try:
             await duty()
+            done = True
         except (EngineError, ClientError) as error:
             _log.warning("A sweep failed (%s); it is tried again.", type(error).__name__)
             await asyncio.sleep(0.05)
         except Exception:  # noqa: BLE001 - a bug in one duty must not end the others; it is logged each time
             _log.exception("A sweep failed; it is tried again.")
             await asyncio.sleep(self._poll)
+        finally:
+            self._observer.swept(duty.__name__.lstrip("_"), done=done)

@@ -27,8 +27,10 @@ from typing import Any, Final
 
 from a2a_server.engine.pulse import Pulse
 from a2a_server.engine.run import Run, Workshop
+from a2a_server.engine.watchdog import Doing
 from a2a_server.errors import ClientError, EngineError, StoreUnavailable
-from a2a_server.lifecycle.runs import Claim, Claimed, End, EndKind, Report
+from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.lifecycle.sweeping import Bury
 from a2a_server.model.objects import Message
 from a2a_server.model.rows import NO_KEY, Key, TaskRow, WorkerRow
@@ -105,6 +107,16 @@ class Worker:
     def running(self) -> int:
         """How many handlers hold a slot."""
         return len(self._live)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is registered and claims."""
+        return bool(self.id) and not self._stopping
+
+    def doing(self, task: asyncio.Task[Any]) -> Doing | None:
+        """What a task of the event loop works on. Thread-safe."""
+        run = next((run for run in list(self._live) if run.is_run_by(task)), None)
+        return None if run is None else Doing(run.skill.id, run.row.id)
 
     def reserve(self, skill: str) -> bool:
         """Keep a slot for a task of this skill that is about to be submitted; `begin` or `release` must follow."""
@@ -189,7 +201,12 @@ class Worker:
     def _retire(self, worker: Key) -> None:
         if self.id != worker or self._stopping:
             return
-        _log.error("This worker lost its lease; its %d runs are dropped and begin again elsewhere.", len(self._runs))
+        self._shop.observer.lease_lost()
+        _log.error(
+            "This worker lost its lease; its %d runs are dropped and begin again elsewhere.",
+            len(self._runs),
+            extra={"worker": worker.hex()},
+        )
         self._end()
         self._drop_runs()
         self._spawn(self._register_again(worker))

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from a2a_server.lifecycle.turn import Operation, Turn
 from a2a_server.model.rows import Key, TaskRow
 from a2a_server.model.turns import Bell, Changes, Hint, Loaded, Needs
 from a2a_server.ports import TaskStore
+from a2a_server.telemetry.observer import SILENT, Observer
 
 ResultT = TypeVar("ResultT")
 
@@ -70,9 +72,11 @@ class Writer:
         max_operations: int,
         max_bytes: int,
         patience_seconds: float,
+        observer: Observer = SILENT,
     ) -> None:
         self._store = store
         self._tell = tell
+        self._observer = observer
         self._shard = shard
         self._max_operations = max_operations
         self._max_bytes = max_bytes
@@ -118,6 +122,21 @@ class Writer:
         self._closing = True
         self._arrived.set()
 
+    @property
+    def takes(self) -> bool:
+        """Whether it takes operations of clients at the moment."""
+        return not (self._closing or self._full())
+
+    @property
+    def waiting(self) -> int:
+        """How many operations wait."""
+        return len(self._entries)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How large they are together."""
+        return self._bytes
+
     def _full(self) -> bool:
         return len(self._entries) >= self._max_operations or self._bytes >= self._max_bytes
 
@@ -161,6 +180,14 @@ class Writer:
             _log.exception("News of a turn could not be spread; polls find it.")
 
     async def _persist(self, turn: _GroupTurn) -> None:
+        began_at, committed = time.perf_counter(), False
+        try:
+            await self._persist_at_last(turn)
+            committed = True
+        finally:
+            self._observer.turn(turn.size, time.perf_counter() - began_at, committed=committed)
+
+    async def _persist_at_last(self, turn: _GroupTurn) -> None:
         loop = asyncio.get_running_loop()
         give_up, delay = loop.time() + self._patience, 0.05
         while True:
@@ -190,6 +217,11 @@ class _GroupTurn:
         self.outcomes: list[Any] = []
         self._written: dict[Key, TaskRow] = {}
         self._doubted: dict[Key, TaskRow] = {}
+
+    @property
+    def size(self) -> int:
+        """How many operations it has."""
+        return len(self._operations)
 
     def doubt(self) -> None:
         """Whether the last decision was committed is unknown: find out before deciding again."""

@@ -9,6 +9,7 @@ import pytest
 from a2a_server.telemetry import JsonLines, LogFormat, TextLines, configure, logger
 
 FORGED = "done\n2026-01-01T00:00:00.000Z INFO forged\r\x1b[31m\x00\x7f\x85\u2028\u2029\u202e\ud800"
+FIELDS = ("skill", "worker", "error_id", "file", "line", "function", "method", "generation", "code", "seconds")
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +57,9 @@ def test_a_json_line_tells_the_same() -> None:
 @pytest.mark.parametrize("formatter", [TextLines(), JsonLines()], ids=["text", "json"])
 @pytest.mark.parametrize(
     "given",
-    [record(FORGED), record("%s", FORGED), record("x", task=FORGED), record("x", stack_info=FORGED), failed()],
-    ids=["message", "argument", "extra", "stack", "exception"],
+    [record(FORGED), record("%s", FORGED), record("x", task=FORGED), record("x", stack_info=FORGED), failed()]
+    + [record("x", **{name: FORGED}) for name in FIELDS],
+    ids=["message", "argument", "extra", "stack", "exception", *FIELDS],
 )
 def test_a_record_is_one_printable_line_whatever_it_carries(
     formatter: logging.Formatter, given: logging.LogRecord

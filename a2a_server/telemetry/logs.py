@@ -1,4 +1,4 @@
-r"""Logging: how records become lines, and the names of the loggers. What is logged is said where it happens.
+r"""How records become lines, and the names of the loggers. What is logged is said where it happens.
 
 One record is one line, whatever it carries: control characters, line ends, surrogates and the marks that reorder text
 are escaped (`\n`, `\x1b`, `\u202e`), so nothing that a client sends can forge a second record. What a record is about

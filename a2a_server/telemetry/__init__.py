@@ -1,0 +1,13 @@
+"""How this server says what it does: log lines (`logs`) and figures (`catalogue`, `observer`, `metrics`)."""
+
+from a2a_server.telemetry.logs import (
+    ROOT,
+    JsonLines,
+    LogFormat,
+    LogLevel,
+    TextLines,
+    configure,
+    logger,
+)
+
+__all__ = ["ROOT", "JsonLines", "LogFormat", "LogLevel", "TextLines", "configure", "logger"]
