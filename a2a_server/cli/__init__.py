@@ -24,7 +24,10 @@ from a2a_server.errors import ConfigurationError
 LIKE = 0.7
 """How like a known option an unknown one must be to be taken for it."""
 
-_EPILOGUE = "--debug, anywhere on the line, shows where an error came from."
+_EPILOGUE = (
+    "--debug, anywhere on the line, shows where an error came from. --validate-config and --validate-queues, without a "
+    "command, are check config and check queues."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,11 +82,22 @@ def _dispatch(words: list[str]) -> int:
     from a2a_server.cli.packages import refuse_foreign_package
 
     refuse_foreign_package(Path(__file__).parents[1])
-    return _app()(words) or Exit.OK
+    return application()(checking_words(words)) or Exit.OK
 
 
-def _app() -> App:
-    from a2a_server.cli import client, serving
+def application() -> App:
+    """Every command. What a command needs beyond its own words is imported when it runs."""
+    from a2a_server.cli import (
+        cards,
+        checking,
+        client,
+        completing,
+        configuration,
+        downloading,
+        listing,
+        serving,
+        watching,
+    )
 
     app = App(
         name="a2a-server",
@@ -99,11 +113,36 @@ def _app() -> App:
     app.command(serving.run)
     app.command(serving.demo)
     app.command(client.send)
-    task = App(name="task", help="Send, read, cancel and follow tasks.")
-    for command in (client.send, client.get, client.cancel, client.subscribe):
-        task.command(command)
-    app.command(task)
+    app.command(checking.check)
+    task = App(name="task", help="Send, list, read, follow, cancel tasks, and download what they made.")
+    task.command(client.send)
+    task.command(listing.list_, name="list")
+    task.command(client.get)
+    task.command(client.cancel)
+    task.command(client.subscribe)
+    task.command(watching.watch)
+    task.command(downloading.download)
+    card = App(name="card", help="Read and check agent cards.")
+    card.command(cards.get)
+    card.command(cards.validate)
+    config = App(name="config", help="Look at the settings.")
+    config.command(configuration.show)
+    for group in (task, card, config):
+        app.command(group)
+    app.command(completing.completion)
     return app
+
+
+CHECKS = ("config", "queues")
+
+
+def checking_words(words: list[str]) -> list[str]:
+    """The same words, with `--validate-config` and `--validate-queues` without a command as what they stand for."""
+    flags = [f"--validate-{check}" for check in CHECKS]
+    asked = [check for check, flag in zip(CHECKS, flags, strict=True) if flag in words]
+    if not asked or not words[0].startswith("-"):
+        return words
+    return ["check", *asked, *(word for word in words if word not in flags)]
 
 
 def _version() -> str:

@@ -1,4 +1,4 @@
-"""The client's commands: `send`, and `task send|get|cancel|subscribe`, over A2A 1.0.
+"""The client's commands on one task: `send`, and `task send|get|cancel|subscribe`, over A2A 1.0.
 
 A command that waits always follows the task's stream, shown or not, because then the task's id is known from the first
 event on, and neither a broken connection nor Ctrl-C loses it.
@@ -6,11 +6,6 @@ event on, and neither a broken connection nor Ctrl-C loses it.
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import json
-import mimetypes
-import os
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
@@ -22,33 +17,15 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 
 from a2a_server.cli import output
-from a2a_server.cli.failures import CommandError, Exit, UnreachableError, UsageError, WaitedTooLongError
+from a2a_server.cli.attachments import check_files, file_parts, parts_of, piped
+from a2a_server.cli.failures import CommandError, Exit, UsageError
 from a2a_server.cli.follow import ASKING, ENDED, Follower, immediately, state_of
 from a2a_server.cli.invoked import command
-from a2a_server.cli.rpc import DEFAULT_URL, BrokenError, Connection, Json
+from a2a_server.cli.rpc import Connection, Json
+from a2a_server.cli.target import Target
 from a2a_server.model.objects import OPTIONS_URI
 
 Priority: TypeAlias = Literal["critical", "high", "normal", "low", "backlog"]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Target:
-    """Which server, for how long, and how the answer is shown."""
-
-    url: Annotated[str, Parameter(env_var="A2A_URL", show_default=True)] = DEFAULT_URL
-    """Where the server listens."""
-    token: Annotated[str, Parameter(env_var="A2A_TOKEN")] = ""
-    """Bearer token, where the server asks for one; better given in the environment."""
-    timeout: float | None = None
-    """Give up waiting after so many seconds; the task goes on. Without it there is no limit."""
-    output: Annotated[Literal["text", "json"], Parameter(alias="-o", show_default=True)] = "text"
-    """For people, or JSON: one object, and one a line when streaming."""
-
-    @property
-    def json(self) -> bool:
-        """Whether programs read the answer."""
-        return self.output == "json"
 
 
 def send(
@@ -56,7 +33,7 @@ def send(
     /,
     *more: Annotated[str, Parameter(show=False)],
     stream: bool = False,
-    task_id: str = "",
+    task: Annotated[str, Parameter(alias="--task-id")] = "",
     context: str = "",
     skill: str = "",
     priority: Priority | None = None,
@@ -67,39 +44,100 @@ def send(
 ) -> int:
     """Send a message and show the answer.
 
-    Ends with 1 if the task fails, is rejected or canceled. Ctrl-C leaves the task running.
+    Ends with 1 if the task fails, is rejected or canceled. Ctrl-C leaves the task running. Where the task asks for
+    something, the question is shown with the command that answers it; on a terminal the answer can be typed at once.
 
     Args:
         text: What to say; after -- it may begin with a hyphen. Without it, --data and --file: what comes on stdin.
         more: Never given; only there to say what to do instead.
         stream: Show text and progress as they come.
-        task_id: Answer this task, which asks for something.
+        task: Answer this task, which asks for something.
         context: Continue this conversation.
         skill: The skill to run; without it the server chooses.
         priority: How urgent it is.
         data: A JSON value, as a data part.
-        file: A file to send along; may be given several times.
+        file: A file to send along, uploaded first if it is above 64 KiB; may be given several times.
         no_wait: Only print the task's id; the task goes on.
         target: Which server.
     """
     target = target or Target()
+    files = file or []
     if stream and no_wait:
         raise UsageError("--stream waits for the task, --no-wait does not; give one of them")
     if more:
         raise UsageError(f"quote the text: {command('send', ' '.join((text or '', *more)))}")
-    if text is None and data is None and not file:
-        text = _piped()
-    parts = _parts(text, data, file or [])
-    if not parts and not skill:
+    answered_here = _can_ask(target)
+    if text is None and data is None and not files:
+        text = piped()
+    parts = parts_of(text, data)
+    check_files(files)
+    if not parts and not files and not skill:
         raise UsageError(f"there is nothing to send; give a text, --data or --file: {command('send', 'hello')}")
-    parts = parts or [{"data": {}}]  # a skill may need no arguments, a message has at least one part
-    message: Json = {"messageId": str(uuid.uuid4()), "role": "ROLE_USER", "parts": parts}
-    message |= {key: value for key, value in (("taskId", task_id), ("contextId", context)) if value}
     options = {key: value for key, value in (("skill", skill), ("priority", priority)) if value}
-    params: Json = {"message": message} | ({"metadata": {OPTIONS_URI: options}} if options else {})
+    outgoing = _Outgoing(parts, files, options, task, context)
     if no_wait:
-        return _call(target, "SendMessage", immediately(params), _show_sent)
-    return _follow(target, lambda to, note: Follower(to, send=params, task_id=task_id, notice=note), live=stream)
+        return _submit(target, outgoing)
+    conversation = _Conversation(target, live=stream)
+    while True:
+        code = conversation.send(outgoing)
+        answer = conversation.answer() if answered_here else None
+        if answer is None:
+            return code
+        outgoing = _Outgoing([{"text": answer}], [], {}, conversation.task_id, "")
+
+
+@dataclass(frozen=True)
+class _Outgoing:
+    """One message. `options`: task options that are set."""
+
+    parts: list[Json]
+    files: list[Path]
+    options: dict[str, str]
+    task_id: str
+    context: str
+
+    async def params(self, connection: Connection) -> Json:
+        """The parameters of a send, once the files are where the server finds them."""
+        parts = [*self.parts, *await file_parts(connection, self.files)]
+        parts = parts or [{"data": {}}]  # a skill may need no arguments, a message has at least one part
+        message: Json = {"messageId": str(uuid.uuid4()), "role": "ROLE_USER", "parts": parts}
+        message |= {key: value for key, value in (("taskId", self.task_id), ("contextId", self.context)) if value}
+        return {"message": message} | ({"metadata": {OPTIONS_URI: self.options}} if self.options else {})
+
+
+class _Conversation:
+    """Sends one message after the other and follows what comes of each. `task_id`: the task that asks."""
+
+    def __init__(self, target: Target, *, live: bool) -> None:
+        self._target = target
+        self._live = live
+        self._follower: Follower | None = None
+
+    @property
+    def task_id(self) -> str:
+        return self._follower.task_id if self._follower else ""
+
+    def send(self, outgoing: _Outgoing) -> int:
+        """Send and follow; the exit code. Raises CommandError where the task ends badly."""
+
+        async def begin(connection: Connection, note: output.Note) -> Follower:
+            params = await outgoing.params(connection)
+            return Follower(connection, send=params, task_id=outgoing.task_id, notice=note)
+
+        def began(follower: Follower) -> None:
+            self._follower = follower
+
+        self._follower = None
+        return _follow(self._target, begin, began, live=self._live)
+
+    def answer(self) -> str | None:
+        """What the person at the terminal types in answer to the task's question; None = nothing is asked, or typed."""
+        status = self._follower.status if self._follower else None
+        if status is None or output.state_name(status["state"]) != "input-required":
+            return None
+        sys.stderr.write("Answer (empty: later): ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip() or None
 
 
 def get(id: str, /, *, history: int | None = None, target: Target | None = None) -> int:
@@ -110,8 +148,14 @@ def get(id: str, /, *, history: int | None = None, target: Target | None = None)
         history: How many of its last messages to show; without it the server's choice.
         target: Which server.
     """
-    params = {"id": id} | ({} if history is None else {"historyLength": history})
-    return _call(target or Target(), "GetTask", params, lambda task: output.emit(output.task_report(task)))
+    target = target or Target()
+
+    def show(task: Json) -> None:
+        output.emit(output.task_report(task))
+        if state_of(task) in ASKING:
+            output.say(_way_to_answer(target, str(task.get("id", id))))
+
+    return target.call("GetTask", {"id": id} | ({} if history is None else {"historyLength": history}), show)
 
 
 def cancel(id: str, /, *, target: Target | None = None) -> int:
@@ -125,7 +169,7 @@ def cancel(id: str, /, *, target: Target | None = None) -> int:
     def show(task: Json) -> None:
         output.emit(f"task {task.get('id', id)} is {output.state_name(state_of(task))}\n")
 
-    return _call(target or Target(), "CancelTask", {"id": id}, show)
+    return (target or Target()).call("CancelTask", {"id": id}, show)
 
 
 def subscribe(id: str, /, *, after: int | None = None, target: Target | None = None) -> int:
@@ -138,58 +182,46 @@ def subscribe(id: str, /, *, after: int | None = None, target: Target | None = N
     """
     if after is not None and after < 0:
         raise UsageError("--after is the number of an event, 0 or more")
-    return _follow(target or Target(), lambda to, note: Follower(to, task_id=id, after=after, notice=note), live=True)
+
+    async def begin(connection: Connection, note: output.Note) -> Follower:
+        return Follower(connection, task_id=id, after=after, notice=note)
+
+    return _follow(target or Target(), begin, lambda _: None, live=True)
 
 
-def _piped() -> str | None:
-    if sys.stdin is None or sys.stdin.isatty():
-        return None
-    try:
-        return sys.stdin.buffer.read().decode().removesuffix("\n") or None
-    except UnicodeDecodeError as error:
-        raise UsageError("what comes on stdin is no UTF-8 text; send it with --file") from error
-
-
-def _parts(text: str | None, data: str | None, files: list[Path]) -> list[Json]:
-    parts: list[Json] = [] if text is None else [{"text": text}]
-    if data is not None:
-        try:
-            parts.append({"data": json.loads(data)})
-        except ValueError as error:
-            raise UsageError(f"--data is not JSON: {error}") from error
-    for path in files:
-        try:
-            raw = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"--file {path}: {error.strerror}") from error
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        parts.append({"raw": base64.b64encode(raw).decode(), "filename": path.name, "mediaType": kind})
-    return parts
-
-
-def _show_sent(result: Json) -> None:
-    message = result.get("message")
-    output.emit(f"{output.message_text(message) if message else result['task']['id']}\n")
-
-
-def _call(target: Target, method: str, params: Json, show: Callable[[Json], None]) -> int:
+def _submit(target: Target, outgoing: _Outgoing) -> int:
     async def work() -> int:
-        async with _connection(target) as connection:
-            result = await connection.call(method, params)
-        (output.emit_json if target.json else show)(result)
+        async with target.connection() as connection:
+            result = await connection.call("SendMessage", immediately(await outgoing.params(connection)))
+        if target.json:
+            output.emit_json(result)
+        else:
+            message = result.get("message")
+            output.emit(f"{output.message_text(message) if message else result['task']['id']}\n")
         return Exit.OK
 
-    return _run(target, work, lambda: "")
+    return target.run(work)
 
 
-def _follow(target: Target, begin: Callable[[Connection, output.Note], Follower], *, live: bool) -> int:
+def _can_ask(target: Target) -> bool:
+    return not target.json and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _follow(
+    target: Target,
+    begin: Callable[[Connection, output.Note], Awaitable[Follower]],
+    began: Callable[[Follower], None],
+    *,
+    live: bool,
+) -> int:
     following: list[Follower] = []
 
     async def work() -> int:
-        async with _connection(target) as connection:
+        async with target.connection() as connection:
             with _view(target, live=live) as view:
-                follower = begin(connection, view.note)
+                follower = await begin(connection, view.note)
                 following.append(follower)
+                began(follower)
                 async with aclosing(follower.items()) as items:
                     async for item in items:
                         view.show(item)
@@ -197,7 +229,7 @@ def _follow(target: Target, begin: Callable[[Connection, output.Note], Follower]
                 await _show_end(connection, follower, target)
         return _verdict(follower, target)
 
-    return _run(target, work, lambda: _way_back(target, following))
+    return target.run(work, lambda: _way_back(target, following))
 
 
 def _view(target: Target, *, live: bool) -> output.View:
@@ -230,31 +262,15 @@ def _verdict(follower: Follower, target: Target) -> int:
     if follower.message is not None or status is None:
         return Exit.OK
     if status["state"] in ASKING:
-        answer = _command(target, "send", "--task-id", follower.task_id)
-        output.say(f'The task waits for an answer. Give it with: {answer} "…"')
+        output.say(_way_to_answer(target, follower.task_id))
     elif status["state"] in ENDED and output.state_name(status["state"]) != "completed":
         text = output.message_text(status.get("message"))
         raise CommandError(f"task {follower.task_id} {output.state_name(status['state'])}{text and f': {text}'}")
     return Exit.OK
 
 
-def _run(target: Target, work: Callable[[], Awaitable[int]], way_back: Callable[[], str]) -> int:
-    async def bounded() -> int:
-        async with asyncio.timeout(target.timeout):
-            return await work()
-
-    try:
-        return asyncio.run(bounded())
-    except KeyboardInterrupt:
-        output.say(f"\n{way_back()}".rstrip())
-        return Exit.INTERRUPTED
-    except TimeoutError as error:
-        text = f"no end within {target.timeout:g} s at {target.url}. {way_back()}"
-        raise WaitedTooLongError(text.rstrip()) from error
-    except BrokenError as error:
-        raise UnreachableError(f"lost {target.url}: {error}. {way_back()}".rstrip()) from error
-    except UnreachableError as error:
-        raise UnreachableError(f"{error} {way_back()}".rstrip()) from error
+def _way_to_answer(target: Target, task_id: str) -> str:
+    return f'The task waits for an answer. Give it with: {target.command("send", "--task", task_id)} "…"'
 
 
 def _way_back(target: Target, following: list[Follower]) -> str:
@@ -262,15 +278,4 @@ def _way_back(target: Target, following: list[Follower]) -> str:
         return ""
     follower = following[0]
     after = () if follower.n is None else ("--after", str(follower.n))
-    return f"The task goes on. Follow it with: {_command(target, 'task', 'subscribe', follower.task_id, *after)}"
-
-
-def _command(target: Target, *words: str) -> str:
-    where = () if target.url in {DEFAULT_URL, os.environ.get("A2A_URL")} else ("--url", target.url)
-    return command(*words, *where)
-
-
-def _connection(target: Target) -> Connection:
-    if target.timeout is not None and target.timeout <= 0:
-        raise UsageError("--timeout is a number of seconds above 0")
-    return Connection(target.url, target.token)
+    return f"The task goes on. Follow it with: {target.command('task', 'subscribe', follower.task_id, *after)}"

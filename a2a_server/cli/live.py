@@ -1,12 +1,23 @@
-"""The live display of `--stream` on a terminal: text above, a progress bar below it. Imported where it is shown."""
+"""Live displays on a terminal: of `--stream`, text above a progress bar, and of downloads. Imported where shown."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.text import Text
 
 from a2a_server.cli.output import Json, Plain, progress_of, safe, state_name
@@ -72,3 +83,12 @@ class LiveView:
     def _render(self) -> Group:
         shown = self._line[-2 * self._console.width :]  # a display higher than the screen could not be taken back
         return Group(*([Text(shown)] if shown else ()), self._progress)
+
+
+@contextmanager
+def progress_bar(name: str, console: Console | None = None) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on stderr for one download; it is told the bytes so far and the whole where it is known."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console or Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(name, total=None)
+        yield lambda size, total: progress.update(bar, completed=size, total=total)

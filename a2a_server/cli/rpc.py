@@ -1,13 +1,16 @@
-"""One A2A 1.0 server over JSON-RPC: calls and streams, and what their failures mean. Following a task is `follow`."""
+"""One A2A 1.0 server over HTTP: calls, streams, files, and what their failures mean. Following a task is `follow`."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import itertools
 import json
+import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, Self, TypeAlias
+from urllib.parse import quote
 
 import httpx2
 
@@ -22,6 +25,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 45.0  # three heartbeats of a stream
 MOST_REDIRECTS = 3
+PIECE_BYTES = 256 * 1024
 _UNSUPPORTED = -32004
 
 
@@ -61,7 +65,7 @@ class Connection:
         self._client = httpx2.AsyncClient(
             headers=headers,
             timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
-            trust_env=not _is_local(parsed.host),  # a proxy for the web must not get what is for this machine
+            trust_env=not is_local(parsed.host),  # a proxy for the web must not get what is for this machine
             transport=transport,
         )
         self._address = parsed
@@ -90,13 +94,57 @@ class Connection:
                 for event in reader.feed(chunk):
                     yield _item(event, self.url)
 
+    async def upload(self, file: BinaryIO, name: str, media_type: str) -> Json:
+        """What the server says of a file that it took: `id`, `url`, `size` and more. The file is sent as it is read."""
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": media_type,
+            "Content-Length": str(os.fstat(file.fileno()).st_size - file.tell()),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        }
+        async with (
+            self._sending(),
+            self._client.stream("POST", self.below("artifacts"), content=_pieces(file), headers=headers) as response,
+        ):
+            if response.status_code in {404, 405}:
+                raise CommandError(f"{self.url} takes no uploads; send files of at most 64 KiB, or by an address")
+            if response.status_code != httpx2.codes.CREATED:
+                await _refuse(response, self.url)
+            document = await _document(response, self.url)
+        if not isinstance(document.get("url"), str):
+            raise CommandError("the server's answer to an upload has no url")
+        return document
+
+    @asynccontextmanager
+    async def download(self, address: httpx2.URL, headers: dict[str, str]) -> AsyncIterator[httpx2.Response]:
+        """The response to a GET, whatever its status, unread. The token goes to the server's own origin alone."""
+        request = self._client.build_request("GET", address, headers={"Accept-Encoding": "identity", **headers})
+        if not self.is_own(address):
+            request.headers.pop("authorization", None)
+        async with self._sending():
+            response = await self._client.send(request, stream=True)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+
+    def below(self, path: str) -> httpx2.URL:
+        """The address of a path under the server's, without query."""
+        return self._address.copy_with(path=f"{self._address.path.rstrip('/')}/{path}", query=None, fragment=None)
+
+    def is_own(self, address: httpx2.URL) -> bool:
+        """Whether the address lies on the server's own origin; all names of this machine are one host."""
+        own = self._address
+        here = own.host == address.host or (is_local(own.host) and is_local(address.host))
+        return here and (own.scheme, _port(own)) == (address.scheme, _port(address))
+
     @asynccontextmanager
     async def _post(self, method: str, params: Json, headers: dict[str, str]) -> AsyncIterator[httpx2.Response]:
         request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
         # Compressors hold chunks back.
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
         body = json.dumps(request).encode()
-        try:
+        async with self._sending():
             for _ in range(MOST_REDIRECTS):
                 async with self._client.stream("POST", self._address, content=body, headers=headers) as response:
                     if (moved := _moved(response)) is not None:
@@ -107,6 +155,11 @@ class Connection:
                     yield response
                     return
             raise _stranger(self.url, "redirects in a circle")
+
+    @asynccontextmanager
+    async def _sending(self) -> AsyncIterator[None]:
+        try:
+            yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol) as error:
             reason = "no answer" if isinstance(error, httpx2.ConnectTimeout) else _reason(error)
             raise UnreachableError(
@@ -124,6 +177,15 @@ def is_unsupported(error: RpcError) -> bool:
     return error.code == _UNSUPPORTED
 
 
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+        yield piece
+
+
+def _port(url: httpx2.URL) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
+
+
 def _moved(response: httpx2.Response) -> httpx2.URL | None:
     # A mounted server answers so where the address lacks its last slash. What another origin says is not followed:
     # it would get the token and the message.
@@ -136,7 +198,8 @@ def _moved(response: httpx2.Response) -> httpx2.URL | None:
     return there if same else None
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether the host is this machine itself."""
     if host == "localhost":
         return True
     try:

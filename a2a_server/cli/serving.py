@@ -8,37 +8,34 @@ import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, cast
 
 from cyclopts import Parameter
 
 from a2a_server.cli.failures import CommandError, UsageError
+from a2a_server.cli.flags import Flags, Level
 from a2a_server.cli.invoked import command
 from a2a_server.cli.rpc import DEFAULT_URL
 from a2a_server.errors import ConfigurationError, EngineError
 
 if TYPE_CHECKING:
     from a2a_server.agent import Agent
-    from a2a_server.settings import Settings
+    from a2a_server.cli.checking import Subject
+    from a2a_server.settings import Settings, Sourced
 
 DEMO = "a2a_server.examples.demo:agent"
+DEFAULT = "default"
 CARD = "/.well-known/agent-card.json"
-Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
 
 def run(
     target: Annotated[str, Parameter(name="OBJECT")] = "",
     /,
     *,
-    host: str | None = None,
-    port: int | None = None,
-    store: str | None = None,
-    queue: str | None = None,
-    artifacts: str | None = None,
-    public_url: str | None = None,
-    config: Path | None = None,
-    log_level: Level | None = None,
-    log_format: Literal["text", "json"] | None = None,
+    reload: bool = False,
+    validate_config: bool = False,
+    validate_queues: bool = False,
+    flags: Flags | None = None,
 ) -> int:
     """Serve an agent until SIGTERM or Ctrl-C.
 
@@ -46,33 +43,41 @@ def run(
 
     Args:
         target: `echo.py`, `echo.py:object` or `module:object`: an Agent, or a function.
-        host: Address to listen on (127.0.0.1).
-        port: TCP port to listen on (8000); 0 takes any free one.
-        store: Where tasks live: sqlite:///relative.db or sqlite:////absolute.db.
-        queue: How workers hear of work: memory://.
-        artifacts: Where large content lives: file:relative or file:///absolute.
-        public_url: The address that the agent card gives, where it differs from the one listened on.
-        config: Settings file, .yaml or .toml.
-        log_level: The least severe records that are logged (info).
-        log_format: Log lines for people or for programs (text).
+        reload: Start again whenever a .py file in the agent's directory changes; for development.
+        validate_config: Check the settings, and serve nothing.
+        validate_queues: Check the queue, and serve nothing.
+        flags: Settings as flags.
     """
     from a2a_server.cli.loading import load_agent
-    from a2a_server.settings import load
 
+    flags = flags or Flags()
+    if validate_config or validate_queues:
+        from a2a_server.cli.checking import examine, report
+
+        subjects = (*(("config",) if validate_config else ()), *(("queues",) if validate_queues else ()))
+        return report(examine(cast("tuple[Subject, ...]", subjects), target, flags), as_json=False)
     if not target:
         raise UsageError(f"name an agent, for example echo.py: {command('run', 'echo.py')}")
-    settings = load(
-        config,
-        host=host,
-        port=port,
-        store=store,
-        queue=queue,
-        artifacts=artifacts,
-        public_url=public_url,
-        log_level=log_level,
-        log_format=log_format,
-    )
-    return _serve(load_agent(target), settings, "hello")
+    sourced = flags.settings()
+    if reload:
+        from a2a_server.cli.reloading import supervise
+
+        return supervise(target, flags.words(), drain_seconds=sourced.settings.drain_seconds)
+    return _serve(load_agent(target), sourced.settings, "hello", *notes_of(sourced))
+
+
+def notes_of(sourced: Sourced) -> list[str]:
+    """What the settings say that is not done, or not yet, for the start-up text."""
+    from a2a_server.settings import knobs
+
+    notes = []
+    execution = sourced.settings.task_manager.databases.execution
+    if execution:
+        notes.append(f"Log lines and resource samples ({execution}) are kept in the tasks' database.")
+    recorded = [knob.name for knob in knobs() if knob.recorded and sourced.source(knob.name) != DEFAULT]
+    if recorded:
+        notes.append(f"Recorded, without effect yet: {', '.join(recorded)}.")
+    return notes
 
 
 def demo(

@@ -185,15 +185,29 @@ def test_the_client_starts_without_the_servers_imports() -> None:
 def test_options_travel_in_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Json] = []
 
-    def call(_target: object, _method: str, params: Json, _show: object) -> int:
+    async def call(_connection: object, _method: str, params: Json) -> Json:
         sent.append(params)
-        return 0
+        return {"task": {"id": "T"}}
 
-    monkeypatch.setattr("a2a_server.cli.client._call", call)
+    monkeypatch.setattr("a2a_server.cli.rpc.Connection.call", call)
     assert main(["send", "hi", "--no-wait", "--skill", "s", "--priority", "high", "--context", "C"]) == 0
     assert sent[0]["metadata"] == {OPTIONS_URI: {"skill": "s", "priority": "high"}}
     assert sent[0]["message"]["contextId"] == "C"
     assert sent[0]["configuration"] == {"returnImmediately": True}
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["task", "--help"], ["run", "--help"], ["check", "--help"], ["nonsense"]]
+)
+def test_help_imports_no_server(words: list[str]) -> None:
+    code = (
+        f"import sys; from a2a_server.cli import main; main({words!r}); print();"
+        "print(sorted(name for name in sys.modules if name.partition('.')[0] in {'uvicorn', 'starlette', 'aiosqlite',"
+        " 'pydantic_settings', 'yaml', 'jsonrpcserver', 'boto3'} or name.startswith(('a2a_server.web',"
+        " 'a2a_server.engine', 'a2a_server.wiring', 'a2a_server.stores', 'a2a_server.service'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_foreign_distribution_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""The settings that can be given as flags, wherever settings are read: `run`, `check`, `config show`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from a2a_server.settings import Sourced
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Flags:
+    """Every setting can also come from the environment (A2A_SERVER_PORT) or from the --config file; flags win."""
+
+    host: str | None = None
+    """Address to listen on (127.0.0.1)."""
+    port: int | None = None
+    """TCP port to listen on (8000); 0 takes any free one."""
+    store: str | None = None
+    """Where tasks live: sqlite:///relative.db or sqlite:////absolute.db."""
+    queue: str | None = None
+    """How workers hear of work: memory://."""
+    artifacts: str | None = None
+    """Where large content lives: file:relative or file:///absolute."""
+    public_url: str | None = None
+    """The address that the agent card gives, where it differs from the one listened on."""
+    config: Path | None = None
+    """Settings file, .yaml or .toml."""
+    log_level: Level | None = None
+    """The least severe records that are logged (info)."""
+    log_format: Literal["text", "json"] | None = None
+    """Log lines for people or for programs (text)."""
+
+    def settings(self) -> Sourced:
+        """The settings with their sources. Raises ConfigurationError."""
+        from a2a_server.settings import load_sourced
+
+        given = asdict(self)
+        return load_sourced(given.pop("config"), **given)
+
+    def words(self) -> list[str]:
+        """The same flags as words of a command line."""
+        given = {name.replace("_", "-"): value for name, value in asdict(self).items() if value is not None}
+        return [word for name, value in given.items() for word in (f"--{name}", str(value))]

@@ -1,0 +1,111 @@
+"""`task list`: the tasks of the caller, newest first, page by page over ListTasks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter
+
+from a2a_server.cli import output
+from a2a_server.cli.failures import CommandError, Exit, UsageError
+from a2a_server.cli.follow import state_of
+from a2a_server.cli.rpc import Connection, Json
+from a2a_server.cli.target import Target
+
+Status: TypeAlias = Literal[
+    "submitted", "working", "input-required", "auth-required", "completed", "failed", "canceled", "rejected"
+]
+MOST_OF_A_PAGE = 100
+_AGO = re.compile(r"(\d{1,9})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def list_(
+    *,
+    context: str = "",
+    status: Status | None = None,
+    since: str = "",
+    limit: Annotated[int, Parameter(show_default=True)] = 50,
+    target: Target | None = None,
+) -> int:
+    """List tasks, those that changed last first.
+
+    Args:
+        context: Only those of this conversation.
+        status: Only those in this state.
+        since: Only those whose state changed since then: 15m, 2h, 7d, or a time such as 2026-05-28T10:00:00Z.
+        limit: How many at most; 0 = all.
+        target: Which server.
+    """
+    target = target or Target()
+    if limit < 0:
+        raise UsageError("--limit is a number of tasks, 0 or more")
+    filters = filters_of(context, status, since, now=lambda: datetime.now(UTC))
+
+    async def work() -> int:
+        listed = Listed()
+        async with target.connection() as connection:
+            tasks = [task async for task in listed.tasks(connection, filters, limit)]
+        if target.json:
+            output.emit_json({"tasks": tasks, "totalSize": listed.total})
+            return Exit.OK
+        output.emit("".join(f"{_line(task)}\n" for task in tasks))
+        if listed.total > len(tasks):
+            output.say(f"{len(tasks)} of {listed.total} tasks; --limit 0 lists all")
+        return Exit.OK
+
+    return target.run(work)
+
+
+def filters_of(context: str, status: str | None, since: str, *, now: Callable[[], datetime]) -> Json:
+    """The filters of ListTasks. Raises UsageError for a time that cannot be read."""
+    filters: Json = {}
+    if context:
+        filters["contextId"] = context
+    if status:
+        filters["status"] = f"TASK_STATE_{status.upper().replace('-', '_')}"
+    if since:
+        at = _moment(since, now).astimezone(UTC)
+        filters["statusTimestampAfter"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return filters
+
+
+class Listed:
+    """Reads pages until there are no more. `total`: how many tasks there are, as the last page says."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    async def tasks(self, connection: Connection, filters: Json, limit: int = 0) -> AsyncGenerator[Json, None]:
+        """The tasks, at most `limit` (0 = all), without history and artifacts. Raises what `Connection` raises."""
+        token, left = "", limit
+        while True:
+            size = min(left, MOST_OF_A_PAGE) if limit else MOST_OF_A_PAGE
+            params = {**filters, "pageSize": size, "historyLength": 0} | ({"pageToken": token} if token else {})
+            page = await connection.call("ListTasks", params)
+            tasks, following = page.get("tasks") or [], str(page.get("nextPageToken") or "")
+            self.total = int(page.get("totalSize") or 0)
+            for task in tasks:
+                yield task
+            left -= len(tasks)
+            if not following or (limit and left <= 0):
+                return
+            if following == token or not tasks:
+                raise CommandError("the server's pages of tasks do not go on")
+            token = following
+
+
+def _moment(since: str, now: Callable[[], datetime]) -> datetime:
+    ago = _AGO.fullmatch(since)
+    try:
+        return now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(since)
+    except (ValueError, OverflowError) as error:
+        raise UsageError("--since is 15m, 2h, 7d, or a time such as 2026-05-28T10:00:00Z") from error
+
+
+def _line(task: Json) -> str:
+    when = str(task["status"].get("timestamp") or "-")
+    return f"{task.get('id', '')}  {output.state_name(state_of(task)):<14}  {when:<24}  {task.get('contextId', '')}"

@@ -1,0 +1,167 @@
+"""Every knob of the server: typed, bounded, defaulted, described, with its unit in its name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from a2a_server.settings.addresses import address, directory, loopback, public
+from a2a_server.settings.block import listed, refuse_switches
+from a2a_server.settings.task_manager import DAY, TaskManager
+
+PREFIX = "A2A_SERVER_"
+NESTED = "__"
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """How this server runs. Frozen. Made by `load`, which alone reads the environment and files."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        env_nested_delimiter=NESTED,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        validate_default=True,
+    )
+
+    host: Annotated[str, AfterValidator(loopback)] = Field(
+        "127.0.0.1", description="Address to bind; loopback only until there is authentication."
+    )
+    port: int = Field(8000, ge=0, le=65_535, description="TCP port to bind; 0 = any free one.")
+    public_url: Annotated[str, AfterValidator(public)] = Field(
+        "", description="Where clients reach this server, as agent cards say it; empty = as bound."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = Field(
+        (), description="More names that clients may call this server by (the Host header); * = any."
+    )
+    store: Annotated[str, address("sqlite:///relative.db", "sqlite:////absolute.db")] = Field(
+        "sqlite:///a2a.db", description="Where tasks live."
+    )
+    queue: Annotated[str, address("memory://")] = Field("memory://", description="How workers hear of work.")
+    artifacts: Annotated[str, AfterValidator(directory)] = Field(
+        "file:a2a-artifacts", description="Where large content lives; a directory is made if it is missing."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
+        "info", description="The least severe records that are logged."
+    )
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
+        "text", description="Log lines for people or for programs; always one line a record."
+    )
+
+    slots: int = Field(1000, ge=1, le=100_000, description="Coroutine handlers that run at once in a worker.")
+    threads: int = Field(32, ge=1, le=1024, description="Blocking handlers that run at once in a worker.")
+    lease_seconds: float = Field(
+        8, gt=0, le=3600, description="A worker unseen for so long is dead; more than twice the beat."
+    )
+    beat_seconds: float = Field(2, gt=0, le=600, description="How often a worker says that it lives.")
+    poll_seconds: float = Field(1, gt=0, le=60, description="How often the store is asked for work, about.")
+    cancel_grace_seconds: float = Field(
+        5, ge=0, le=3600, description="How long a canceled handler may take to clean up before it is ended."
+    )
+    timeout_seconds: float = Field(
+        1800, gt=0, le=365 * DAY, description="How long one run may take where its skill says nothing else."
+    )
+    pause_seconds: float = Field(
+        7 * DAY, gt=0, le=365 * DAY, description="How long a task waits for an answer before it fails."
+    )
+    direct_seconds: float = Field(
+        1, gt=0, le=60, description="How long a skill that may answer without a task has to begin its answer."
+    )
+    v03_default_blocking: bool = Field(
+        True,  # noqa: FBT003 - a default
+        description="Whether a send of generation 0.2-0.3 that does not say so waits for the end of its task.",
+    )
+    max_attempts: int = Field(
+        4, ge=1, le=1000, description="Runs after transient failures, the first included; 1 = at most once."
+    )
+    backoff_base_seconds: float = Field(1, ge=0, le=DAY, description="The wait before the second attempt; it doubles.")
+    backoff_limit_seconds: float = Field(300, ge=0, le=30 * DAY, description="The longest wait between attempts.")
+    idempotency_seconds: float = Field(
+        DAY, ge=0, le=365 * DAY, description="How long a message sent again is recognised; 0 = never."
+    )
+    block_seconds: float = Field(
+        1, gt=0, le=3600, description="A handler that blocks the event loop for so long is named in the log."
+    )
+    drain_seconds: float = Field(30, ge=0, le=DAY, description="How long running handlers may go on at shutdown.")
+
+    heartbeat_seconds: float = Field(15, gt=0, le=3600, description="How often a silent stream sends a comment.")
+    write_stall_seconds: float = Field(
+        30, gt=0, le=3600, description="A stream whose client takes nothing for so long is closed."
+    )
+    max_connections: int = Field(10_000, ge=1, le=1_000_000, description="Open connections; the next is refused (503).")
+    header_seconds: float = Field(10, gt=0, le=3600, description="How long a request's headers may take.")
+    body_stall_seconds: float = Field(
+        30, gt=0, le=3600, description="The window in which a request's body has to come at the lowest speed."
+    )
+    body_bytes_per_second: int = Field(KIB, ge=1, le=GIB, description="The lowest speed of a request's body.")
+    keep_alive_seconds: float = Field(30, gt=0, le=3600, description="How long a connection may wait for a request.")
+    card_cache_seconds: int = Field(60, ge=0, le=365 * DAY, description="How long agent cards may be cached.")
+
+    inline_bytes: int = Field(
+        64 * KIB, ge=0, le=16 * MIB, description="Content up to this size is kept in the task store, not as an object."
+    )
+    body_limit_bytes: int = Field(10 * MIB, ge=KIB, le=GIB, description="The largest request body.")
+    bodies_bytes: int = Field(
+        256 * MIB, ge=KIB, le=1024 * GIB, description="Request bodies together while they are read and answered."
+    )
+    artifact_limit_bytes: int = Field(GIB, ge=KIB, le=1024 * GIB, description="The largest artifact or upload.")
+    collect_seconds: float = Field(
+        3600, ge=1, le=30 * DAY, description="How often objects that nothing refers to are looked for, about."
+    )
+    unused_object_seconds: float = Field(
+        DAY, ge=3600, le=365 * DAY, description="How long an object that nothing refers to is kept, uploads too."
+    )
+    max_events_per_task: int = Field(1_000_000, ge=10, le=1_000_000_000, description="Events that a task may have.")
+    writer_operations: int = Field(10_000, ge=1, le=1_000_000, description="Operations that wait for the writer.")
+    writer_bytes: int = Field(64 * MIB, ge=MIB, le=16 * GIB, description="Size of the operations that wait.")
+    uncommitted_events: int = Field(256, ge=1, le=1_000_000, description="Uncommitted events of a task.")
+    uncommitted_bytes: int = Field(256 * KIB, ge=KIB, le=GIB, description="Size of a task's uncommitted events.")
+    ring_events: int = Field(256, ge=1, le=1_000_000, description="Recent events of a task kept for its followers.")
+    ring_bytes: int = Field(256 * KIB, ge=KIB, le=GIB, description="Size of these events.")
+    rings_bytes: int = Field(64 * MIB, ge=KIB, le=64 * GIB, description="Size of these events over all tasks.")
+
+    task_manager: TaskManager = Field(
+        default_factory=TaskManager, description="The task manager of the seed documents, under their names."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What it is made with, and nothing else: `sources` reads the others, to tell where each value came from."""
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch(cls, value: object, info: ValidationInfo) -> object:
+        return refuse_switches(cls.model_fields[info.field_name or ""].annotation, value)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.lease_seconds <= 2 * self.beat_seconds:
+            raise ValueError("lease_seconds must be more than twice beat_seconds: one lost beat is no death")
+        if self.backoff_base_seconds > self.backoff_limit_seconds:
+            raise ValueError("backoff_base_seconds must not be above backoff_limit_seconds")
+        if self.ring_bytes > self.rings_bytes:
+            raise ValueError("ring_bytes must not be above rings_bytes: one task's share of the whole")
+        if self.body_limit_bytes > self.bodies_bytes:
+            raise ValueError("body_limit_bytes must not be above bodies_bytes: one body's share of the whole")
+        if self.inline_bytes > self.artifact_limit_bytes:
+            raise ValueError("inline_bytes must not be above artifact_limit_bytes")
+        return self
