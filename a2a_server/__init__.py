@@ -6,19 +6,22 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from a2a_server.agent import Agent, Partial
-from a2a_server.context import SyncTask, TaskContext
+from a2a_server.context import Answer, SyncTask, TaskContext
 from a2a_server.errors import Fail, Reject, Retry
 from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Role, Text
+from a2a_server.model.runs import Happening
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 __all__ = [
     "Agent",
+    "Answer",
     "Artifact",
     "Data",
     "Fail",
     "File",
+    "Happening",
     "Message",
     "Partial",
     "Progress",

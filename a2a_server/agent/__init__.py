@@ -11,11 +11,22 @@ from dataclasses import replace
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, overload
 
 import orjson
 
-from a2a_server.agent.binding import Binding, Parameter, Source
+from a2a_server.agent.binding import Binding, Parameter, Source, Unbound
+from a2a_server.agent.hooks import (
+    Function,
+    Hook,
+    Lifespan,
+    Listener,
+    P,
+    R,
+    SkillFunction,
+    lifespan_of,
+    listener_of,
+)
 from a2a_server.agent.inspection import ContextParameter
 from a2a_server.agent.skills import Skill, choose, skill_of
 from a2a_server.agent.values import Partial
@@ -24,9 +35,20 @@ from a2a_server.model.card import AgentCard, AgentSkill, read_card
 from a2a_server.model.objects import Lane
 from a2a_server.model.runs import SkillSpec
 
-__all__ = ["Agent", "Binding", "ContextParameter", "Parameter", "Partial", "Skill", "Source", "choose"]
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+__all__ = [
+    "Agent",
+    "Binding",
+    "ContextParameter",
+    "Hook",
+    "Listener",
+    "Parameter",
+    "Partial",
+    "Skill",
+    "SkillFunction",
+    "Source",
+    "Unbound",
+    "choose",
+]
 
 
 class Agent:
@@ -53,6 +75,8 @@ class Agent:
     def __init__(self, name: str, description: str = "", version: str = "0.1.0") -> None:
         self._card = read_card({"name": name, "description": description, "version": version})
         self._skills: dict[str, Skill] = {}
+        self._listeners: list[Listener] = []
+        self._lifespan: Lifespan | None = None
 
     @classmethod
     def from_card(cls, path: str | PathLike[str]) -> Self:
@@ -101,7 +125,7 @@ class Agent:
     @property
     def skills(self) -> tuple[Skill, ...]:
         """The registered skills in the order of registration; exactly one is the default."""
-        skills = tuple(self._skills.values())
+        skills = tuple(_rolling_back(skill) for skill in self._skills.values())
         if skills and not any(skill.spec.default for skill in skills):
             return (replace(skills[0], spec=replace(skills[0].spec, default=True)), *skills[1:])
         return skills
@@ -141,7 +165,7 @@ class Agent:
             raise ConfigurationError(f'agent "{self.name}" has no skill; decorate a function with @agent.skill')
 
     @overload
-    def skill(self, function: Function, /) -> Function: ...
+    def skill(self, function: Callable[P, R], /) -> SkillFunction[P, R]: ...
 
     @overload
     def skill(
@@ -160,16 +184,19 @@ class Agent:
         max_concurrency: int | None = None,
         priority: Lane | int | str = Lane.NORMAL,
         default: bool = False,
+        direct: bool = False,
         retry_on: type[Exception] | tuple[type[Exception], ...] = (),
-    ) -> Callable[[Function], Function]: ...
+    ) -> Callable[[Callable[P, R]], SkillFunction[P, R]]: ...
 
-    def skill(self, function: Function | None = None, /, **options: Any) -> Function | Callable[[Function], Function]:
-        """Register a function as a skill; it stays the function that it was.
+    def skill(
+        self, function: Callable[P, R] | None = None, /, **options: Any
+    ) -> SkillFunction[P, R] | Callable[[Callable[P, R]], SkillFunction[P, R]]:
+        """Register a function as a skill. It can be called as before, and carries decorators for hooks around it.
 
         It may be async or plain (then it runs in a thread), and may return its result or yield pieces of it. Its
         parameters are filled by name from the message's data part; one required `str` takes the text, `File` and
         `list[File]` take files, `TaskContext` (`SyncTask` in plain functions) everything else, a pydantic model the
-        whole data part.
+        whole data part. What is required and missing the task asks for.
 
         Args:
             function: given when used bare, `@agent.skill`.
@@ -183,6 +210,8 @@ class Agent:
                 max_concurrency: runs at the same time, in all processes together; default: no limit.
                 priority: of its tasks unless they say otherwise: critical, high, normal, low, backlog, or 1 to 5.
                 default: runs when a client names no skill; else the first registered one does.
+                direct: a `Message` that comes first is the whole answer, without a task; default: whether the return
+                    type has a `Message` in it.
                 retry_on: exception classes after which the task is tried again, beside `Retry`, OSError and
                     TimeoutError.
 
@@ -190,16 +219,71 @@ class Agent:
             ConfigurationError: an option or a parameter that cannot work; the text names it and the way out.
         """
         if function is not None:
-            self._register(function, options)
-            return function
+            return self._register(function, options)
+
+        def decorate(function: Callable[P, R]) -> SkillFunction[P, R]:
+            return self._register(function, options)
+
+        return decorate
+
+    def on(self, *states: str) -> Callable[[Function], Function]:
+        """Call a function when a task reached one of the states, after that is committed, at least once.
+
+        ```python
+        @agent.on("completed", "failed")
+        async def tell(event: Happening) -> None: ...
+        ```
+
+        What it raises has it called again later, up to ten times; events of one task come in their order.
+
+        Args:
+            states: of submitted, working, input-required, auth-required, completed, failed, canceled, rejected.
+
+        Raises:
+            ConfigurationError: a state that is none, or a function that does not take one `Happening`.
+        """
 
         def decorate(function: Function) -> Function:
-            self._register(function, options)
+            self._listeners.append(listener_of(states, function))
             return function
 
         return decorate
 
-    def _register(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+    def lifespan(self, function: Function) -> Function:
+        """Open resources once in every worker process, before its first run, and close them behind its last.
+
+        ```python
+        @agent.lifespan
+        async def resources():
+            async with open_model() as model:
+                yield model  # task.resources
+        ```
+
+        Args:
+            function: an async generator function that yields once, or a function that gives an async context manager;
+                with no parameter, or one for the agent.
+
+        Raises:
+            ConfigurationError: there is one already, or the function is neither.
+        """
+        if self._lifespan is not None:
+            raise ConfigurationError(f'agent "{self.name}" has a lifespan already; open both resources in one')
+        self._lifespan = lifespan_of(function, self)
+        return function
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Who hears of tasks' states."""
+        return tuple(self._listeners)
+
+    @property
+    def opens(self) -> Lifespan | None:
+        """How the resources of a process are opened and closed; None = there are none."""
+        return self._lifespan
+
+    def _register(self, function: Callable[P, R], options: dict[str, Any]) -> SkillFunction[P, R]:
+        if isinstance(function, SkillFunction):
+            function = function.function
         skill = skill_of(function, options, self._card.skills)
         if skill.spec.id in self._skills:
             raise ConfigurationError(
@@ -212,6 +296,13 @@ class Agent:
                     f'skills "{other.spec.id}" and "{skill.spec.id}" are both marked default=True; only one can be'
                 )
         self._skills[skill.spec.id] = skill
+        return SkillFunction(function, skill.hooks)
+
+
+def _rolling_back(skill: Skill) -> Skill:
+    if skill.hooks.rollback is None:
+        return skill
+    return replace(skill, spec=replace(skill.spec, rolls_back=True))
 
 
 def _card_skill(spec: SkillSpec, written: AgentSkill | None) -> AgentSkill:

@@ -2,23 +2,24 @@
 
 Theory of operation: a function is inspected once, when it is registered (`agent.inspection`), and every parameter gets
 a source and, where values are checked, a pydantic adapter of its own. `Binding.bind` then only looks things up; it is
-pure. What a client sends beyond the parameters is ignored: clients may be newer than the agent.
+pure, and says what is missing (`Unbound`) so that a runner can ask for it. What a client sends beyond the parameters is
+ignored: clients may be newer than the agent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from a2a_server.agent.schema import example
 from a2a_server.agent.values import data_of
-from a2a_server.errors import Reject
-from a2a_server.model.objects import Data, File, JsonObject, Text
+from a2a_server.model.objects import Data, File, Json, JsonObject, Message, Text
 from a2a_server.model.runs import TaskView
 
 _COMPLAINTS = 5
@@ -51,6 +52,19 @@ class Parameter:
     adapter: TypeAdapter[Any] | None = None
 
 
+class Unbound(Exception):
+    """Parameters could not be filled. text: what to do, with an example. missing: names of those that are not there.
+
+    wrong: a value breaks its parameter's rule.
+    """
+
+    def __init__(self, text: str, missing: tuple[str, ...], *, wrong: bool) -> None:
+        self.text = text
+        self.missing = missing
+        self.wrong = wrong
+        super().__init__(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """All parameters of a skill; `schema` is the JSON Schema of those that data fills."""
@@ -58,7 +72,13 @@ class Binding:
     parameters: tuple[Parameter, ...] = ()
     schema: JsonObject | None = None
 
-    def bind(self, task: TaskView, context: object) -> dict[str, object]:
+    def bind(
+        self,
+        task: TaskView,
+        context: object,
+        heard: Sequence[Message] = (),
+        given: Mapping[str, object] = MappingProxyType({}),
+    ) -> dict[str, object]:
         """The keyword arguments for one call; parameters left at their default are not among them.
 
         Data parts win over `task.parameters`; of several data parts the later one wins.
@@ -66,16 +86,22 @@ class Binding:
         Args:
             task: what was asked.
             context: what parameters annotated as `TaskContext` or `SyncTask` get.
+            heard: the message that began the task (the default), and answers to what was missing then, in their order.
+            given: arguments that come from elsewhere, as they are.
 
         Raises:
-            Reject: something required is missing or a value breaks its rule; the text names parameter and rule, and
-                shows an example.
+            Unbound: something required is missing or a value breaks its rule.
         """
-        call = _Call(self, task, context)
+        call = _Call(self, task, context, heard or (task.message,))
         for parameter in self.parameters:
-            call.fill(parameter)
-        if call.complaints:
-            raise Reject(" ".join([*call.complaints[:_COMPLAINTS], self._way_out(call.faulty)])[:_TEXT_LIMIT].rstrip())
+            if parameter.name in given:
+                call.arguments[parameter.name] = given[parameter.name]
+            else:
+                call.fill(parameter)
+        if call.complaints or call.missing:
+            complaints = [f'Parameter "{name}" is missing{how}.' for name, how in call.missing.items()]
+            told = [*[*complaints, *call.complaints][:_COMPLAINTS], self._way_out([*call.faulty, *call.missing])]
+            raise Unbound(" ".join(told)[:_TEXT_LIMIT].rstrip(), tuple(call.missing), wrong=bool(call.complaints))
         return call.arguments
 
     def _way_out(self, faulty: list[str]) -> str:
@@ -87,20 +113,47 @@ class Binding:
 
 
 class _Call:
-    def __init__(self, binding: Binding, task: TaskView, context: object) -> None:
+    """missing: parameters that are not there, with what else to say of each."""
+
+    def __init__(self, binding: Binding, task: TaskView, context: object, heard: Sequence[Message]) -> None:
         self.arguments: dict[str, object] = {}
+        self.missing: dict[str, str] = {}
         self.complaints: list[str] = []
         self.faulty: list[str] = []
-        parts = task.message.parts
-        self._message = task.message
+        self._binding = binding
+        self._message = heard[0]
         self._context = context
-        self._given: JsonObject = {**task.parameters, **data_of(task.message)}
-        self._values = [part.data for part in parts if isinstance(part, Data) and not isinstance(part.data, dict)]
-        self._files = [part for part in parts if isinstance(part, File)]
-        self._text_for = ""
-        if any(isinstance(part, Text) for part in parts):
-            empty = (one.name for one in binding.parameters if one.takes_text and one.name not in self._given)
-            self._text_for = next(empty, "")
+        self._given: JsonObject = dict(task.parameters)
+        self._values: list[Json] = []
+        self._files: list[File] = []
+        self._texts: dict[str, str] = {}
+        for message in heard:
+            self._hear(message, first=message is heard[0])
+
+    def _hear(self, message: Message, *, first: bool) -> None:
+        self._given |= data_of(message)
+        self._values += [part.data for part in message.parts if isinstance(part, Data) and not _is_object(part)]
+        self._files += [part for part in message.parts if isinstance(part, File)]
+        if not any(isinstance(part, Text) for part in message.parts):
+            return
+        named = [one for one in self._binding.parameters if one.source is Source.NAME]
+        empty = [one for one in named if one.required and one.name not in self._given and one.name not in self._texts]
+        wanted = next((one for one in empty if one.takes_text), None)
+        if wanted is not None:
+            self._texts[wanted.name] = message.text
+            return
+        asked = [] if first else [*empty, *(one for one in named if self._is_wrong(one))]
+        if len(asked) == 1:  # the answer to the only thing that was asked
+            self._given[asked[0].name] = _read(message.text)
+
+    def _is_wrong(self, parameter: Parameter) -> bool:
+        if parameter.name not in self._given or parameter.adapter is None:
+            return False
+        try:
+            parameter.adapter.validate_python(self._given[parameter.name])
+        except ValidationError:
+            return True
+        return False
 
     def fill(self, parameter: Parameter) -> None:
         match parameter.source:
@@ -118,19 +171,19 @@ class _Call:
     def _attach(self, parameter: Parameter) -> None:
         if not self._files:
             if parameter.required:
-                self.complaints.append(f'Parameter "{parameter.name}" is missing: attach a file.')
+                self.missing[parameter.name] = ": attach a file"
         elif parameter.source is Source.FILE:
             self.arguments[parameter.name] = self._files.pop(0)
         else:
             self.arguments[parameter.name], self._files = self._files, []
 
     def _named(self, parameter: Parameter) -> None:
-        if parameter.name == self._text_for:
-            self._check(parameter, self._message.text, (parameter.name,))
+        if parameter.name in self._texts:
+            self._check(parameter, self._texts[parameter.name], (parameter.name,))
         elif parameter.name in self._given:
             self._check(parameter, self._given[parameter.name], (parameter.name,))
         elif parameter.required:
-            self.complaints.append(f'Parameter "{parameter.name}" is missing.')
+            self.missing[parameter.name] = ""
 
     def _whole(self, parameter: Parameter) -> None:
         if self._given:
@@ -146,13 +199,28 @@ class _Call:
             self.arguments[parameter.name] = parameter.adapter.validate_python(value)
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=False, include_input=False)
-            self.faulty += [str((*place, *one["loc"])[0]) for one in details if place or one["loc"]]
-            self.complaints += [_complaint(one, place or (parameter.name,), whole=not place) for one in details]
+            for one in details:
+                name = _shown((*place, *one["loc"]) if place or one["loc"] else (parameter.name,))
+                if one["type"] == "missing":
+                    self.missing[name] = ""
+                else:
+                    self.complaints.append(f'Parameter "{name}": {one["msg"].rstrip(".")}.')
+                    if place or one["loc"]:
+                        self.faulty.append(str((*place, *one["loc"])[0]))
 
 
-def _complaint(detail: ErrorDetails, place: tuple[str, ...], *, whole: bool) -> str:
-    steps = detail["loc"] if whole and detail["loc"] else (*place, *detail["loc"])
-    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
-    if detail["type"] == "missing":
-        return f'Parameter "{name}" is missing.'
-    return f'Parameter "{name}": {detail["msg"].rstrip(".")}.'
+def _shown(steps: Sequence[str | int]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+
+
+def _is_object(part: Data) -> bool:
+    return isinstance(part.data, dict)
+
+
+def _read(text: str) -> Json:
+    """What a person wrote for a value: JSON where it is some, else the text itself."""
+    try:
+        value: Json = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return value

@@ -64,6 +64,19 @@ def threaded(function: Callable[..., Any]) -> bool:
     return not (inspect.isasyncgenfunction(code) or inspect.iscoroutinefunction(code))
 
 
+def gives_message(function: Callable[..., Any]) -> bool:
+    """Whether its return type has a `Message` in it."""
+    try:
+        returned = get_type_hints(_code(function)).get("return")
+    except (NameError, TypeError, SyntaxError):  # a type that only type checkers can see says nothing here
+        return False
+    return _holds(returned, Message)
+
+
+def _holds(annotation: object, wanted: type) -> bool:
+    return annotation is wanted or any(_holds(inner, wanted) for inner in get_args(annotation))
+
+
 def inspected(function: Any) -> Binding:  # noqa: ANN401 - whatever a decorator was put on
     """How the function's parameters are filled.
 

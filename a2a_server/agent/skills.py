@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from a2a_server.agent.binding import Binding
-from a2a_server.agent.inspection import description_of, inspected, name_of, streams, threaded
+from a2a_server.agent.binding import Binding, Source
+from a2a_server.agent.hooks import Hooks
+from a2a_server.agent.inspection import description_of, gives_message, inspected, name_of, streams, threaded
 from a2a_server.errors import ConfigurationError, InvalidParams
 from a2a_server.model.card import AgentSkill
 from a2a_server.model.objects import OPTIONS_URI, Lane
@@ -39,12 +41,13 @@ class SkillOptions(BaseModel):
     max_concurrency: Annotated[int, Field(ge=1)] | None = None
     priority: Lane = Lane.NORMAL
     default: bool = False
+    direct: bool = False
     retry_on: tuple[type[Exception], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """A registered skill: what is known about it, what is called, and with what.
+    """A registered skill: what is known about it, what is called, with what, and what stands around it.
 
     streams: the function is a generator of either kind. `spec.threaded` tells plain functions from async ones.
     """
@@ -53,6 +56,14 @@ class Skill:
     function: Callable[..., Any]
     streams: bool
     binding: Binding
+    hooks: Hooks
+
+    def values(self, arguments: Mapping[str, object]) -> dict[str, object]:
+        """What a call with these arguments gives each parameter, defaults too; without the context."""
+        bound = inspect.signature(self.function).bind_partial(**arguments)
+        bound.apply_defaults()
+        own = {parameter.name for parameter in self.binding.parameters if parameter.source is Source.CONTEXT}
+        return {name: value for name, value in bound.arguments.items() if name not in own}
 
 
 def skill_of(function: Callable[..., Any], options: dict[str, Any], card: Sequence[AgentSkill]) -> Skill:
@@ -83,8 +94,9 @@ def skill_of(function: Callable[..., Any], options: dict[str, Any], card: Sequen
         priority=chosen.priority.value,
         retry_on=chosen.retry_on,
         schema=binding.schema or {},
+        direct=chosen.direct or gives_message(function),
     )
-    return Skill(spec, function, streams(function), binding)
+    return Skill(spec, function, streams(function), binding, Hooks())
 
 
 def choose(skills: Sequence[SkillSpec], wanted: str = "") -> SkillSpec:

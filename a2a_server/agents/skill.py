@@ -1,10 +1,13 @@
-"""Runs the skills of an `Agent`: binds the parameters, calls the function, and emits what it yields and returns.
+"""Runs the skills of an `Agent`: fills the parameters, calls the function and its hooks, emits what it gives.
 
 Theory of operation: async skills run on the event loop, plain ones in a thread of the runner's own, generators of
 either kind are driven to their end here, one output for each yield. A coroutine that is canceled gets CancelledError.
 A thread cannot be interrupted: it sees `task.stopping`, a generator in a thread is closed behind its next yield, and
 `run` returns only when the thread has, so whoever counts threads by runs counts right. What a thread returns after
 that is dropped. A second cancellation gives the thread up.
+
+Hooks run like skills, async ones on the loop and plain ones in a thread. `validate` is called in the run that first
+has all parameters, and not again when that run comes to nothing.
 """
 
 from __future__ import annotations
@@ -12,16 +15,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing, closing
+from contextlib import AsyncExitStack, aclosing, closing, suppress
 from typing import Any
 
-from a2a_server.agent import Agent, Skill
+from a2a_server.agent import Agent, Hook, Skill, Unbound
 from a2a_server.agents.outputs import Outputs
+from a2a_server.agents.parameters import Filled, filled
 from a2a_server.context import SyncTask, TaskContext, wait_for_room
-from a2a_server.errors import Fail
-from a2a_server.model.runs import Completed, SkillSpec
+from a2a_server.context.asking import heard_of
+from a2a_server.errors import Fail, Reject
+from a2a_server.model.objects import State
+from a2a_server.model.runs import Completed, Happening, SkillSpec
 from a2a_server.ports import Attempt
 
 THREADS = 32
@@ -42,6 +48,10 @@ class SkillRunner:
         agent.check()
         self._specs = agent.specs
         self._skills = {skill.spec.id: skill for skill in agent.skills}
+        self._listeners = agent.listeners
+        self._opens = agent.opens
+        self._opened = AsyncExitStack()
+        self._resources: object = None
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="a2a-skill")
 
     @property
@@ -49,78 +59,197 @@ class SkillRunner:
         """Its skills, in the order of registration; exactly one is marked default."""
         return self._specs
 
+    @property
+    def listens_for(self) -> frozenset[State]:
+        """States that the agent wants to hear of."""
+        return frozenset[State]().union(*(listener.states for listener in self._listeners))
+
+    async def open(self) -> None:
+        """Open the agent's resources. Raises what its lifespan raises."""
+        if self._opens is not None:
+            self._resources = await self._opened.enter_async_context(self._opens())
+
     async def run(self, attempt: Attempt) -> Completed:
         """Run the skill `attempt.task.skill` to its end.
 
         Raises:
-            Reject: a parameter is missing or wrong, or the skill says so.
-            Fail: the skill says so, gave something that cannot be sent, or does not exist here.
+            Reject: a parameter is wrong, or the skill or its `validate` says so.
+            Fail: the skill or its `validate_result` says so, gave something that cannot be sent, or does not exist.
+            Paused: a parameter is missing, or the skill asks.
             Retry, CancelledError, LeaseLost, or anything else that the skill raises.
         """
         skill = self._skills.get(attempt.task.skill)
         if skill is None:
             raise Fail(f'This agent has no skill "{attempt.task.skill}" any more.')
-        outputs = Outputs(attempt)
+        call = _Call(self, skill, attempt)
         try:
-            if skill.spec.threaded:
-                await self._in_thread(skill, attempt, outputs)
-            else:
-                await _on_loop(skill, attempt, outputs)
+            await call.run()
         except SystemExit as error:
             raise Fail("The skill tried to end the server's process.") from error
-        return outputs.completed
+        return call.outputs.completed
 
-    def close(self) -> None:
-        """Take no more runs; threads that still work are left to end by themselves. May be called twice."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    async def roll_back(self, attempt: Attempt, reason: str) -> None:
+        """Call the skill's `rollback`; nothing where it has none, or where the skill never had its parameters."""
+        skill = self._skills.get(attempt.task.skill)
+        hook = skill.hooks.rollback if skill is not None else None
+        if skill is not None and hook is not None:
+            await _Call(self, skill, attempt).undo(hook, reason)
 
-    async def _in_thread(self, skill: Skill, attempt: Attempt, outputs: Outputs) -> None:
-        loop = asyncio.get_running_loop()
-        arguments = skill.binding.bind(attempt.task, SyncTask(attempt, loop))
-        stop = threading.Event()
-
-        def work() -> None:
-            try:
-                if skill.streams:
-                    _drive(skill.function(**arguments), outputs, stop, lambda: wait_for_room(attempt, loop))
+    async def tell(self, happening: Happening) -> None:
+        """Call everybody who listens for the state, in the order of registration. Raises what they raise."""
+        for listener in self._listeners:
+            if happening.state in listener.states:
+                if listener.threaded:
+                    await self.in_thread(listener.function, {}, happening)
                 else:
-                    result = skill.function(**arguments)
-                    if not stop.is_set():
-                        outputs.returned(result)
+                    await listener.function(happening)
+
+    async def close(self) -> None:
+        """Close the agent's resources, and take no more runs; threads that still work are left to end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._opened.aclose()
+
+    @property
+    def resources(self) -> object:
+        """What the agent's lifespan yielded."""
+        return self._resources
+
+    async def in_thread(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, object],
+        *args: object,
+        stop: threading.Event | None = None,
+    ) -> Any:  # noqa: ANN401 - the function's own
+        """What the function gives, called in a thread. stop: set when the caller is canceled."""
+
+        def work() -> Any:  # noqa: ANN401 - the function's own
+            try:
+                return function(*args, **arguments)
             except StopIteration as error:  # no future can carry it
                 raise RuntimeError("the skill raised StopIteration") from error
 
-        await _finished(self._threads.submit(contextvars.copy_context().run, work), stop)
+        return await _finished(self._threads.submit(contextvars.copy_context().run, work), stop or threading.Event())
 
 
-async def _on_loop(skill: Skill, attempt: Attempt, outputs: Outputs) -> None:
-    arguments = skill.binding.bind(attempt.task, TaskContext(attempt))
-    if not skill.streams:
-        outputs.returned(await skill.function(**arguments))
-        return
-    stream: AsyncGenerator[object, None] = skill.function(**arguments)
-    async with aclosing(stream):
-        async for item in stream:
-            outputs.yielded(item)
-            await attempt.room()
+class _Call:
+    """One run of a skill, with what stands around it."""
+
+    def __init__(self, runner: SkillRunner, skill: Skill, attempt: Attempt) -> None:
+        self.outputs = Outputs(attempt)
+        self._runner = runner
+        self._skill = skill
+        self._attempt = attempt
+        self._task = TaskContext(attempt, runner.resources)
+        self._sync = SyncTask(attempt, asyncio.get_running_loop(), runner.resources)
+
+    async def run(self) -> None:
+        skill, hooks = self._skill, self._skill.hooks
+        call = await filled(skill.binding, self._attempt, self._context(threaded=skill.spec.threaded))
+        if hooks.validate is not None and self._attempt.run <= call.messages:
+            refused = _refusal(await self._hooked(hooks.validate, call, {}))
+            if refused is not None:
+                raise Reject(refused or "The agent does not take this task.")
+        if skill.spec.threaded:
+            await self._in_thread(call)
+        else:
+            await self._on_loop(call)
+
+    async def undo(self, hook: Hook, reason: str) -> None:
+        heard = heard_of(self._attempt.task)
+        for count in range(1, len(heard) + 1):
+            with suppress(Unbound):
+                arguments = self._skill.binding.bind(self._attempt.task, None, heard[:count])
+                await self._hooked(hook, Filled(arguments, count), {"reason": reason})
+                return
+
+    def _context(self, *, threaded: bool) -> TaskContext | SyncTask:
+        return self._sync if threaded else self._task
+
+    async def _hooked(self, hook: Hook, call: Filled, given: Mapping[str, object]) -> object:
+        heard = heard_of(self._attempt.task)[: call.messages]
+        context = self._context(threaded=hook.threaded)
+        given = {**self._skill.values(call.arguments), **given}
+        try:
+            arguments = hook.binding.bind(self._attempt.task, context, heard, given)
+        except Unbound as lacking:
+            raise Reject(lacking.text) from lacking
+        if hook.threaded:
+            return await self._runner.in_thread(hook.function, arguments)
+        return await hook.function(**arguments)
+
+    async def _checked(self, call: Filled, result: object) -> None:
+        hook = self._skill.hooks.validate_result
+        if hook is None:
+            return
+        refused = _refusal(await self._hooked(hook, call, {"result": result}))
+        if refused is not None:
+            raise Fail(refused or "The result did not pass the agent's own check.")
+
+    async def _on_loop(self, call: Filled) -> None:
+        if not self._skill.streams:
+            result = await self._skill.function(**call.arguments)
+            await self._checked(call, result)
+            self.outputs.returned(result)
+            return
+        stream: AsyncGenerator[object, None] = self._skill.function(**call.arguments)
+        yielded: list[object] | None = None if self._skill.hooks.validate_result is None else []
+        async with aclosing(stream):
+            async for item in stream:
+                self.outputs.yielded(item)
+                if yielded is not None:
+                    yielded.append(item)
+                await self._attempt.room()
+        await self._checked(call, yielded)
+
+    async def _in_thread(self, call: Filled) -> None:
+        stop = threading.Event()
+        if not self._skill.streams:
+            result = await self._runner.in_thread(self._skill.function, call.arguments, stop=stop)
+            await self._checked(call, result)
+            self.outputs.returned(result)
+            return
+        loop = asyncio.get_running_loop()
+        yielded: list[object] | None = None if self._skill.hooks.validate_result is None else []
+
+        def drive() -> object:
+            stream: Generator[object, None, object] = self._skill.function(**call.arguments)
+            return _drive(stream, self.outputs, stop, lambda: wait_for_room(self._attempt, loop), yielded)
+
+        result = await self._runner.in_thread(drive, {}, stop=stop)
+        await self._checked(call, yielded)
+        self.outputs.returned(result)
+
+
+def _refusal(said: object) -> str | None:
+    """Why a hook says no: '' = it does not say why, None = it says yes."""
+    if isinstance(said, str):
+        return said
+    return "" if said is False else None
 
 
 def _drive(
-    stream: Generator[object, None, object], outputs: Outputs, stop: threading.Event, room: Callable[[], None]
-) -> None:
+    stream: Generator[object, None, object],
+    outputs: Outputs,
+    stop: threading.Event,
+    room: Callable[[], None],
+    yielded: list[object] | None,
+) -> object:
+    """What the generator returns behind its last yield; None when it was stopped."""
     with closing(stream):
         while not stop.is_set():
             try:
                 item = next(stream)
             except StopIteration as end:
-                if not stop.is_set():
-                    outputs.returned(end.value)
-                return
+                return end.value
             outputs.yielded(item)
+            if yielded is not None:
+                yielded.append(item)
             room()
+    return None
 
 
-async def _finished(future: Future[Any], stop: threading.Event) -> None:
+async def _finished(future: Future[Any], stop: threading.Event) -> Any:  # noqa: ANN401 - the thread's own
     waiting = asyncio.wrap_future(future)
     try:
         await asyncio.wait([waiting])
@@ -130,4 +259,4 @@ async def _finished(future: Future[Any], stop: threading.Event) -> None:
         if not future.cancel():
             await asyncio.wait([waiting])
         raise
-    waiting.result()
+    return waiting.result()

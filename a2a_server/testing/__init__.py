@@ -36,7 +36,7 @@ from a2a_server.wiring import Server, System, serve_in_loop
 __all__ = ["Connection", "RpcError", "connect"]
 
 Json: TypeAlias = dict[str, Any]
-Protocol: TypeAlias = Literal["1.0", "0.1"]
+Protocol: TypeAlias = Literal["1.0", "0.3", "0.1"]
 
 _METHODS: Mapping[Protocol, Mapping[str, str]] = {
     "1.0": {
@@ -45,6 +45,13 @@ _METHODS: Mapping[Protocol, Mapping[str, str]] = {
         "get": "GetTask",
         "cancel": "CancelTask",
         "subscribe": "SubscribeToTask",
+    },
+    "0.3": {
+        "send": "message/send",
+        "stream": "message/stream",
+        "get": "tasks/get",
+        "cancel": "tasks/cancel",
+        "subscribe": "tasks/resubscribe",
     },
     "0.1": {
         "send": "tasks/send",
@@ -62,7 +69,7 @@ class Said(TypedDict, total=False):
     data: a data part. files: file parts. options: task options by their names, for example `{"maxAttempts": 1}`.
     metadata: of the request. message_id: default: a new one; v0.1 messages have none. task_id: the task that the
     message answers; in v0.1 the id of the new task, which clients make. context_id: the conversation; default: a new
-    one. generation: of the protocol, "1.0" or "0.1"; default: "1.0".
+    one. generation: of the protocol, "1.0", "0.3" or "0.1"; default: "1.0".
     """
 
     data: Json
@@ -134,7 +141,7 @@ async def connect(agent: Agent, **settings: object) -> AsyncIterator[Connection]
             async with httpx2.AsyncClient(base_url=url, timeout=timeout, trust_env=False) as http:
                 yield Connection(url, http, system, crashes[0])
         finally:
-            crashes[0].close()
+            crashes[0].forget()
             server.should_exit = True
             await serving
 
@@ -182,8 +189,8 @@ class Connection:
 
         Yields:
             `(n, item)`. n: the number of the last event that the item includes; None where a snapshot takes several
-            items. item: in 1.0 an object with one of task, message, statusUpdate and artifactUpdate, in v0.1 a status
-            or an artifact event.
+            items. item: in 1.0 an object with one of task, message, statusUpdate and artifactUpdate, in 0.3 an object
+            that says its `kind`, in v0.1 a status or an artifact event.
         """
         async for pair in self._items("stream", _params(text, said), after, said.get("generation", "1.0")):
             yield pair
@@ -258,22 +265,33 @@ def _result(body: Json) -> Json:
 
 
 def _params(text: str | None, said: Said) -> Json:
-    data, files, options = said.get("data"), said.get("files", ()), said.get("options")
+    options, generation = said.get("options"), said.get("generation", "1.0")
     metadata = {**said.get("metadata", {}), **({OPTIONS_URI: options} if options else {})}
     params: Json = {"metadata": metadata} if metadata else {}
-    parts: list[Json]
-    if said.get("generation") == "0.1":
-        parts = [{"type": "text", "text": text}] if text is not None else []
-        parts += [{"type": "data", "data": data}] if data is not None else []
-        parts += [{"type": "file", "file": _file(file, "name", "mimeType", "bytes", "uri")} for file in files]
-        params |= {"id": said.get("task_id") or str(uuid4()), "message": {"role": "user", "parts": parts}}
+    if generation == "0.1":
+        message: Json = {"role": "user", "parts": _tagged_parts("type", text, said)}
+        params |= {"id": said.get("task_id") or str(uuid4()), "message": message}
         return params | ({"sessionId": said["context_id"]} if "context_id" in said else {})
-    parts = [{"text": text}] if text is not None else []
-    parts += [{"data": data}] if data is not None else []
-    parts += [_file(file, "filename", "mediaType", "raw", "url") for file in files]
-    message: Json = {"messageId": said.get("message_id") or str(uuid4()), "role": "ROLE_USER", "parts": parts}
+    message = {"messageId": said.get("message_id") or str(uuid4())}
+    if generation == "0.3":
+        message |= {"kind": "message", "role": "user", "parts": _tagged_parts("kind", text, said)}
+    else:
+        message |= {"role": "ROLE_USER", "parts": _parts(text, said)}
     named = (("taskId", said.get("task_id")), ("contextId", said.get("context_id")))
     return params | {"message": message | {name: value for name, value in named if value}}
+
+
+def _parts(text: str | None, said: Said) -> list[Json]:
+    parts: list[Json] = [{"text": text}] if text is not None else []
+    parts += [{"data": data}] if (data := said.get("data")) is not None else []
+    return parts + [_file(file, "filename", "mediaType", "raw", "url") for file in said.get("files", ())]
+
+
+def _tagged_parts(tag: str, text: str | None, said: Said) -> list[Json]:
+    parts: list[Json] = [{tag: "text", "text": text}] if text is not None else []
+    parts += [{tag: "data", "data": data}] if (data := said.get("data")) is not None else []
+    files = said.get("files", ())
+    return parts + [{tag: "file", "file": _file(file, "name", "mimeType", "bytes", "uri")} for file in files]
 
 
 def _file(file: File, name: str, kind: str, raw: str, url: str) -> Json:

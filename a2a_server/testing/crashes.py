@@ -10,15 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NoReturn
 
 from a2a_server.engine.engine import Engine
 from a2a_server.errors import Draining, LeaseLost
-from a2a_server.model.objects import Scope, Text
-from a2a_server.model.runs import Chunk, Completed, LogLine, Output, SkillSpec, Stopping, TakeView, TaskView
+from a2a_server.model.objects import File, Scope, State, Text
+from a2a_server.model.runs import (
+    Chunk,
+    Completed,
+    Happening,
+    LogLine,
+    Output,
+    Pause,
+    Shelf,
+    SkillSpec,
+    Stopping,
+    TakeView,
+    TaskView,
+)
 from a2a_server.ports import AgentRunner, Attempt
 
 
@@ -46,6 +59,27 @@ class Crashes:
     def skills(self) -> Sequence[SkillSpec]:
         """The agent's."""
         return self._runner.skills
+
+    @property
+    def listens_for(self) -> frozenset[State]:
+        """The agent's."""
+        return self._runner.listens_for
+
+    async def open(self) -> None:
+        """The agent's."""
+        await self._runner.open()
+
+    async def roll_back(self, attempt: Attempt, reason: str) -> None:
+        """The agent's."""
+        await self._runner.roll_back(attempt, reason)
+
+    async def tell(self, happening: Happening) -> None:
+        """The agent's."""
+        await self._runner.tell(happening)
+
+    async def close(self) -> None:
+        """The agent's."""
+        await self._runner.close()
 
     async def run(self, attempt: Attempt) -> Completed:
         """Run the skill until its end or its worker's."""
@@ -84,7 +118,7 @@ class Crashes:
                 return crash
         return None
 
-    def close(self) -> None:
+    def forget(self) -> None:
         """Forget every crash that has not come about."""
         for task in self._crashing:
             task.cancel()
@@ -179,13 +213,25 @@ class _Watched:
     def taken(self, name: str) -> TakeView:
         return self._attempt.taken(name)
 
-    async def recall(self, space: str, name: str) -> bytes | None:
+    async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
         await self.pass_on()
-        return await self._attempt.recall(space, name)
+        return await self._attempt.recall(space, name, shelf)
 
-    async def remember(self, space: str, name: str, value: bytes) -> None:
+    async def remember(self, space: str, name: str, value: bytes | None, shelf: Shelf = Shelf.TASK) -> None:
         await self.pass_on()
-        await self._attempt.remember(space, name, value)
+        await self._attempt.remember(space, name, value, shelf)
+
+    async def names(self, space: str, prefix: str = "", shelf: Shelf = Shelf.TASK) -> Sequence[str]:
+        await self.pass_on()
+        return await self._attempt.names(space, prefix, shelf)
+
+    def read(self, file: File) -> AsyncIterator[bytes]:
+        return self._attempt.read(file)
+
+    def pause(self, pause: Pause) -> NoReturn:
+        if self._crash is not None:
+            raise LeaseLost
+        self._attempt.pause(pause)
 
     async def pass_on(self) -> None:
         """Return while the run may go on; behind its last event wait for the death. Raises LeaseLost."""

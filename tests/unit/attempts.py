@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import NoReturn
 
-from a2a_server.errors import LeaseLost
+from a2a_server.errors import Fail, LeaseLost, Paused
 from a2a_server.model.objects import Data, File, Json, JsonObject, Message, Part, Role, Text
-from a2a_server.model.runs import Output, Stopping, TakeView, TaskView
+from a2a_server.model.runs import ASKED, CHECKPOINT, Output, Pause, Shelf, Stopping, TakeView, TaskView
 
 
 def task_of(
@@ -62,7 +64,8 @@ class RecordingAttempt:
         self._limit = limit
         self._changed = asyncio.Condition()
         self._loop = asyncio.get_running_loop()
-        self._kept: dict[tuple[str, str], bytes] = {}
+        self.kept: dict[tuple[Shelf, str, str], bytes] = {}
+        self.paused: Pause | None = None
 
     def emit(self, output: Output) -> None:
         if self.lost:
@@ -102,8 +105,38 @@ class RecordingAttempt:
     def taken(self, name: str) -> TakeView:
         return self._takes.get(name, TakeView())
 
-    async def recall(self, space: str, name: str) -> bytes | None:
-        return self._kept.get((space, name))
+    async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
+        return self.kept.get((shelf, space, name))
 
-    async def remember(self, space: str, name: str, value: bytes) -> None:
-        self._kept[space, name] = value
+    async def remember(self, space: str, name: str, value: bytes | None, shelf: Shelf = Shelf.TASK) -> None:
+        if self.lost:
+            raise LeaseLost
+        self.kept.pop((shelf, space, name), None)
+        if value is not None:
+            self.kept[shelf, space, name] = value
+
+    async def names(self, space: str, prefix: str = "", shelf: Shelf = Shelf.TASK) -> Sequence[str]:
+        found = [name for where, inside, name in self.kept if (where, inside) == (shelf, space)]
+        return sorted(name for name in found if name.startswith(prefix))
+
+    async def read(self, file: File) -> AsyncIterator[bytes]:
+        if file.raw is None:
+            raise Fail("not here")
+        for start in range(0, len(file.raw), 4):
+            yield file.raw[start : start + 4]
+
+    def pause(self, pause: Pause) -> NoReturn:
+        self.paused = self.paused or pause
+        self.kept[Shelf.TASK, ASKED, pause.name] = pause.note
+        raise Paused
+
+    def answered(self, *parts: Part) -> RecordingAttempt:
+        """The next run, which the answer to the question started."""
+        assert self.paused is not None
+        asked = replace(self.paused.message, role=Role.AGENT)
+        answer = Message(Role.USER, parts, id=f"m-{len(self.task.history)}")
+        kept = {name: body for (_, space, name), body in self.kept.items() if space == CHECKPOINT}
+        task = replace(self.task, history=(*self.task.history, asked, answer), checkpoints=kept)
+        again = RecordingAttempt(task, run=self.run + 1, number=self.number)
+        again.kept = dict(self.kept)
+        return again

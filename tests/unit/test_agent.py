@@ -24,7 +24,7 @@ class Order(BaseModel):
 
 def refusal(function: object, **options: Any) -> str:  # noqa: ANN401 - any option, the wrong ones too
     with pytest.raises(ConfigurationError) as caught:
-        Agent("A").skill(**options)(function)  # type: ignore[type-var]
+        Agent("A").skill(**options)(function)  # type: ignore[arg-type]
     return str(caught.value)
 
 
@@ -46,7 +46,7 @@ def test_a_bare_skill_takes_everything_from_its_function() -> None:
     (spec,) = agent.specs
     assert (spec.id, spec.name, spec.description) == ("say_back", "say back", "Say it back.")
     assert (spec.default, spec.threaded, spec.priority) == (True, False, 3)
-    assert agent.skills[0].function is say_back
+    assert agent.skills[0].function is say_back.function
     card = agent.card
     assert (card.name, card.description, card.version) == ("Echo", "Echoes.", "2.0")
     assert [(skill.id, skill.description, skill.tags) for skill in card.skills] == [("say_back", "Say it back.", [])]
@@ -130,7 +130,7 @@ def plain(text: str, suffix: str) -> str:
 )
 def test_every_kind_of_callable(function: Callable[..., Any], id_: str, threaded: bool, streams: bool) -> None:
     agent = Agent("A")
-    assert agent.skill(function) is function
+    assert agent.skill(function).function is function
     (skill,) = agent.skills
     assert (skill.spec.id, skill.spec.threaded, skill.streams) == (id_, threaded, streams)
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from a2a_server import Agent, File, Message, Reject, TaskContext
+from a2a_server import Agent, File, Message, TaskContext
+from a2a_server.agent import Unbound
 from a2a_server.model.objects import Data, Json, JsonObject
 from a2a_server.model.runs import TaskView
 from tests.unit.attempts import task_of
@@ -47,7 +48,7 @@ def bind(function: Callable[..., Any], task: TaskView) -> dict[str, object]:
 
 
 def rejection(function: Callable[..., Any], task: TaskView) -> str:
-    with pytest.raises(Reject) as caught:
+    with pytest.raises(Unbound) as caught:
         bind(function, task)
     return caught.value.text
 
@@ -160,8 +161,8 @@ def test_rejections_name_parameter_rule_and_example() -> None:
     async def skill(count: int, mode: Literal["fast", "safe"], points: list[Point]) -> None: ...
 
     assert rejection(skill, task_of("go", data={"count": "x", "points": [{"x": 1}, {}]})) == (
-        'Parameter "count": Input should be a valid integer, unable to parse string as an integer. '
         'Parameter "mode" is missing. Parameter "points[1].x" is missing. '
+        'Parameter "count": Input should be a valid integer, unable to parse string as an integer. '
         'Send a data part, for example {"count":1,"mode":"fast","points":[{"x":1}]}'
     )
     assert rejection(echo, task_of()) == (

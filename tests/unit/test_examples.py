@@ -88,6 +88,10 @@ async def test_the_workbench() -> None:
         ("sleep -1", "Write sleep SECONDS; -1 is not from 0 to 86400."),
         ("blob 1e12", "Write blob BYTES; 1e12 is not from 0 to"),
         ("sleep nan", "Write sleep SECONDS; nan is not from"),
+        ("ask", "Write ask N [gap_seconds]."),
+        ("steps x", "Write steps N [gap_seconds]."),
+        ("talk 1 2 3", "Write talk N [gap_seconds]."),
+        ("ask 101", "Write ask N [gap_seconds]; 101 is not from 0 to 100."),
     ],
 )
 async def test_what_the_workbench_rejects(line: str, said: str) -> None:

@@ -47,7 +47,7 @@ async def run(function: Callable[..., Any], text: str = "hi") -> tuple[list[Outp
     try:
         completed = await asyncio.wait_for(runner.run(attempt), BOUND)
     finally:
-        runner.close()
+        await runner.close()
     return attempt.outputs, completed
 
 
@@ -311,10 +311,3 @@ async def test_the_runner_knows_the_agents_skills() -> None:
         await runner.run(RecordingAttempt(task_of("x", skill="gone")))
     with pytest.raises(ConfigurationError, match="has no skill"):
         SkillRunner(Agent("Empty"))
-
-
-async def test_a_parameter_that_is_missing_rejects_the_task() -> None:
-    attempt = RecordingAttempt(task_of(skill="echo"))
-    with pytest.raises(Reject, match='Parameter "text" is missing'):
-        await SkillRunner(demo.agent).run(attempt)
-    assert attempt.outputs == []

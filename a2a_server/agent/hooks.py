@@ -1,0 +1,161 @@
+"""What can stand around a skill's function, and around an agent's runs: hooks, listeners, the lifespan.
+
+Hooks are functions like skills: async or plain, their parameters filled by name. `SkillFunction` is what `@agent.skill`
+leaves in the function's place: called it is the function, and its decorators put hooks around it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+
+from a2a_server.agent.binding import Binding
+from a2a_server.agent.inspection import inspected, name_of, streams, threaded
+from a2a_server.errors import ConfigurationError
+from a2a_server.model.objects import State
+from a2a_server.model.runs import Happening
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)  # noqa: PLC0105 - as in typing's own examples
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
+
+_STATES = {state.name.lower().replace("_", "-"): state for state in State}
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A function of the agent that is called beside a skill. threaded: it is plain, and runs in a thread."""
+
+    function: Callable[..., Any]
+    binding: Binding
+    threaded: bool
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What stands around one skill."""
+
+    validate: Hook | None = None
+    validate_result: Hook | None = None
+    rollback: Hook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who hears of states: `function` takes one `Happening`."""
+
+    states: frozenset[State]
+    function: Callable[[Happening], Any]
+    threaded: bool
+
+
+class SkillFunction(Generic[P, R]):
+    """A skill's function, which can be called as before; its decorators put hooks around the skill.
+
+    Hooks take any of the skill's parameters by name, and a `TaskContext` (`SyncTask` in plain functions).
+    """
+
+    __name__: str
+
+    def __init__(self, function: Callable[P, R], hooks: Hooks) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._hooks = hooks
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """What the function gives."""
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<skill {name_of(self.function)}>"
+
+    def validate(self, hook: Function) -> Function:
+        """Call `hook` before the skill's first run: a task it says no to is REJECTED.
+
+        It says no by returning False, by returning the reason as a text, or by raising `Reject`.
+
+        Raises:
+            ConfigurationError: the skill has such a hook, or a parameter of it cannot be filled.
+        """
+        self._hooks.validate = self._hook(hook, self._hooks.validate, "validate")
+        return hook
+
+    def validate_result(self, hook: Function) -> Function:
+        """Call `hook` with the parameter `result` before a result is written: a task it says no to FAILS.
+
+        It says no as for `validate`. The result is what the skill returned, before it is written; of a generator it is
+        the list of what it yielded, which clients have seen by then.
+
+        Raises:
+            ConfigurationError: as `validate`, or it takes no `result`.
+        """
+        made = self._hook(hook, self._hooks.validate_result, "validate_result")
+        if not any(parameter.name == "result" for parameter in made.binding.parameters):
+            raise ConfigurationError(
+                f"hook {name_of(hook)}(): validate_result needs a parameter for the result: result"
+            )
+        self._hooks.validate_result = made
+        return hook
+
+    def rollback(self, hook: Function) -> Function:
+        """Call `hook` before the task ends as failed or canceled, to undo what its runs did; `reason: str` says why.
+
+        It is called under the task's lease, at least once, and ended after `cancel_grace_seconds`. What it raises goes
+        to the task's journal, and the task ends all the same.
+
+        Raises:
+            ConfigurationError: as `validate`.
+        """
+        self._hooks.rollback = self._hook(hook, self._hooks.rollback, "rollback")
+        return hook
+
+    def _hook(self, hook: Callable[..., Any], before: Hook | None, kind: str) -> Hook:
+        if before is not None:
+            name, other = name_of(hook), name_of(before.function)
+            raise ConfigurationError(f"hook {name}(): the skill {name_of(self.function)} has {kind} {other} already")
+        if streams(hook):
+            raise ConfigurationError(f"hook {name_of(hook)}(): a hook is no generator; return what it has to say")
+        return Hook(hook, inspected(hook), threaded(hook))
+
+
+def listener_of(states: tuple[str, ...], function: Callable[..., Any]) -> Listener:
+    """The listener that `@agent.on(*states)` makes of a function.
+
+    Raises:
+        ConfigurationError: no state is named, one is none, or the function does not take one thing.
+    """
+    name = name_of(function)
+    unknown = [state for state in states if state not in _STATES]
+    if unknown or not states:
+        known = ", ".join(_STATES)
+        raise ConfigurationError(f"listener {name}(): name states of {known}; {', '.join(unknown) or 'none'} is none")
+    required = [one for one in inspect.signature(function).parameters.values() if one.default is one.empty]
+    if len(required) != 1 or streams(function):
+        raise ConfigurationError(f"listener {name}(): write it with one parameter: def {name}(event: Happening)")
+    return Listener(frozenset(_STATES[state] for state in states), function, threaded(function))
+
+
+def lifespan_of(function: Callable[..., Any], agent: object) -> Lifespan:
+    """How the function opens and closes the resources of a process.
+
+    Raises:
+        ConfigurationError: it is no async generator function and no function that gives an async context manager, or
+            it takes more than the agent.
+    """
+    name = name_of(function)
+    required = [one for one in inspect.signature(function).parameters.values() if one.default is one.empty]
+    if len(required) > 1:
+        raise ConfigurationError(f"lifespan {name}(): it gets nothing, or the agent; take out the other parameters")
+    given: tuple[object, ...] = (agent,) if required else ()
+    if inspect.isasyncgenfunction(function):
+        generator: Callable[..., AsyncGenerator[Any, None]] = function
+        return functools.partial(asynccontextmanager(generator), *given)
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise ConfigurationError(f"lifespan {name}(): write it as an async generator: async def {name}(): … yield …")
+    return functools.partial(function, *given)

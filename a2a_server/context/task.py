@@ -1,0 +1,168 @@
+"""The run of a task as async skills have it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from a2a_server.agent.values import progress_of
+from a2a_server.context.asking import Answer, question_of, sign_in
+from a2a_server.context.remembering import Memory, checked, packed, unpacked
+from a2a_server.context.view import READ_BYTES, View, line, too_long
+from a2a_server.context.waiting import Pending
+from a2a_server.context.writers import PLAIN, ArtifactWriter
+from a2a_server.model.objects import File, Json, Message, Part, Progress
+from a2a_server.model.runs import CHECKPOINT, Want
+
+
+class TaskContext(View):
+    """The run of a task, for async skills: take it as a parameter, `async def summarise(task: TaskContext): …`.
+
+    Concurrency: belongs to one run; its verbs may be called from any coroutine or thread of that run.
+    """
+
+    def progress(
+        self, fraction: float | None = None, note: str = "", *, done: float | None = None, total: float | None = None
+    ) -> Pending:
+        """Tell how far the run is: a `fraction`, or `done` of `total` items.
+
+        Args:
+            fraction: 0.0 to 1.0.
+            note: what is going on, for people.
+            done: items ready, in any unit.
+            total: items in all, in the same unit.
+
+        Raises:
+            ValueError: a figure outside its range, or nothing told.
+            LeaseLost: the run lost its task.
+        """
+        self._attempt.emit(progress_of(Progress(fraction, done, total, note)))
+        return Pending(self._attempt)
+
+    def artifact(
+        self, name: str, media_type: str = PLAIN, *, resume: bool = False, description: str = ""
+    ) -> ArtifactWriter:
+        """Open an artifact that is written piece by piece; clients see each piece at once.
+
+        Args:
+            name: of the artifact, unique in the task.
+            media_type: of its content.
+            resume: continue what an earlier run of this task left unfinished, at `offset`; else it is replaced.
+            description: for people.
+
+        Raises:
+            Fail: the name is not 1 to 256 printable characters.
+        """
+        return ArtifactWriter(self._attempt, name, media_type, resume=resume, description=description)
+
+    def log(self, level: str, text: str) -> Pending:
+        """Write a line into the task's journal; operators read it, clients do not.
+
+        Raises:
+            ValueError: the level is not debug, info, warning or error.
+            LeaseLost: the run lost its task.
+        """
+        self._attempt.emit(line(level, text))
+        return Pending(self._attempt)
+
+    async def ask(self, question: str | Message | Sequence[Part], name: str = "") -> Answer:
+        """Ask whoever sent the task, and give back the answer: a `str` with `message`, `data` and `files`.
+
+        The run ends here, and the task waits without a slot. The answer starts the handler anew, from its beginning;
+        then this call returns. So ask the same things in the same order in every run, and put work that must not be
+        done twice into `step`.
+
+        Args:
+            question: a text, a message, or its parts.
+            name: tells questions apart whose order may change; default: their position.
+
+        Raises:
+            Paused: the question is asked; let it pass. `finally` blocks run.
+            Fail: another question than before was asked at this place.
+            LeaseLost: the run lost its task.
+        """
+        return await self._questions.ask(Want.INPUT, question_of(question), name)
+
+    async def need_auth(self, url: str, scope: str = "", name: str = "") -> Answer:
+        """Ask for authentication, as `ask` asks for input; the client answers when it is done.
+
+        Credentials do not belong into the answer: they go where `url` says.
+
+        Args:
+            url: where to authenticate.
+            scope: what is asked for, in the words of that place.
+            name: as in `ask`.
+
+        Raises:
+            Paused, Fail, LeaseLost: as `ask`.
+        """
+        return await self._questions.ask(Want.AUTH, sign_in(url, scope), name)
+
+    async def step(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Json:  # noqa: ANN401 - the function's own
+        """Call the function once for the whole task: later runs get the remembered result.
+
+        It is recorded once and executed at least once: a worker that dies between the two has it executed again.
+
+        Args:
+            name: of the step; a name used several times in a run counts on.
+            function: async, or plain (then it runs in a thread).
+            args: given to the function.
+            kwargs: given to the function.
+
+        Returns:
+            The result as JSON, also in the first run: models and dataclasses come as objects. Up to 256 KiB.
+
+        Raises:
+            Fail: the name or the result cannot be remembered.
+            LeaseLost: the run lost its task.
+            BaseException: what the function raises; nothing is remembered then.
+        """
+        found = await self._steps.begin(name)
+        if found.kept is None:
+            if inspect.iscoroutinefunction(function):
+                result = await function(*args, **kwargs)
+            else:
+                result = await asyncio.to_thread(function, *args, **kwargs)
+            found = await self._steps.end(found, await result if inspect.isawaitable(result) else result)
+        return found.value
+
+    async def checkpoint(self, name: str, value: object) -> None:
+        """Keep a value for later runs of this task, in `checkpoints`; kept when this returns.
+
+        Raises:
+            Fail: the name or the value cannot be kept.
+            LeaseLost: the run lost its task.
+        """
+        body = packed(f'checkpoint "{name}"', value)
+        await self._attempt.remember(CHECKPOINT, checked(name), body)
+        self._checkpoints[name] = unpacked(body)
+
+    @property
+    def memory(self) -> Memory:
+        """Values shared by the tasks of this conversation; `memory.owner` by all tasks of who sent it."""
+        return Memory(self._attempt)
+
+    def open(self, file: File) -> AsyncIterator[bytes]:
+        """A file's bytes, piece by piece, however large it is.
+
+        Raises:
+            Fail: at the first step, for a file that is only an address elsewhere, or is not stored any more.
+        """
+        return self._attempt.read(file)
+
+    async def read(self, file: File, limit_bytes: int = READ_BYTES) -> bytes:
+        """A file's bytes at once.
+
+        Raises:
+            Fail: they are more than `limit_bytes`, or as `open`.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self._attempt.read(file):
+            size += len(piece)
+            if size > limit_bytes:
+                raise too_long(file, limit_bytes)
+            pieces.append(piece)
+        return b"".join(pieces)
