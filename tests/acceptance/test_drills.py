@@ -10,6 +10,7 @@ import pytest
 
 from tests.drills.counts import CI
 from tests.drills.crash import crash
+from tests.drills.fuzz import fuzz
 from tests.drills.report import Report, say
 from tests.drills.stream import stream
 
@@ -34,6 +35,14 @@ async def test_streams_go_on_without_a_gap_and_silent_readers_harm_nobody(
 ) -> None:
     with capsys.disabled():
         verdict(await stream(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(180)
+async def test_whatever_arrives_is_answered_as_it_should_be(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        verdict(await fuzz(tmp_path, CI, seed))
 
 
 def verdict(report: Report) -> None:

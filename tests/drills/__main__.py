@@ -13,10 +13,15 @@ from pathlib import Path
 
 from tests.drills.counts import CI, FULL, Counts
 from tests.drills.crash import crash
+from tests.drills.fuzz import fuzz
 from tests.drills.report import Report, say
 from tests.drills.stream import stream
 
-DRILLS: dict[str, Callable[[Path, Counts, int], Awaitable[Report]]] = {"crash": crash, "stream": stream}
+DRILLS: dict[str, Callable[[Path, Counts, int], Awaitable[Report]]] = {
+    "crash": crash,
+    "fuzz": fuzz,
+    "stream": stream,
+}
 
 
 def main() -> int:
@@ -25,12 +30,13 @@ def main() -> int:
     parser.add_argument("name", choices=sorted(DRILLS))
     parser.add_argument("--kills", type=int, help="of the server (crash)")
     parser.add_argument("--cuts", type=int, help="of streams (stream)")
+    parser.add_argument("--requests", type=int, help="that are generated (fuzz)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats a drill's choices")  # noqa: S311
     parser.add_argument("--ci", action="store_true", help="as few as continuous integration does")
     parser.add_argument("--keep", type=Path, help="leave database and server log in this directory")
     asked = parser.parse_args()
     counts = CI if asked.ci else FULL
-    given = {name: value for name in ("kills", "cuts") if (value := getattr(asked, name)) is not None}
+    given = {name: value for name in ("kills", "cuts", "requests") if (value := getattr(asked, name)) is not None}
     counts = replace(counts, **given)
     directory = asked.keep or Path(tempfile.mkdtemp(prefix="a2a-drill-"))
     directory.mkdir(parents=True, exist_ok=True)

@@ -14,52 +14,24 @@ tests name them.
 | differs | every follower sees the same event n, and the store has it |
 | text-stored, text-expected | assembled text = stored artifact = expected text |
 | wrong-end, poison, told-otherwise | a task ends as it must, as poison only after three kills, and as was told |
-| event-id, final-flag | `id:` repeats the event's number; `final` is said exactly at the end |
+| event-id, final-flag | `id:` repeats the event's number; `final` is said exactly at the end and at questions |
+
+What a task asks and remembers has rules of its own, in `tests.drills.conversations`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
+from tests.drills.conversations import check_conversation
 from tests.drills.counts import MAX_ATTEMPTS, POISON_KILLS
 from tests.drills.ledger import TERMINAL, Entry, Ledger, Order, Seen, Stream, View, Violation, assembled, spoken
+from tests.drills.stored import Rows, StoredEvent, StoredTask
 
 LEASED, READY = "leased", "ready"
-
-
-class StoredTask(NamedTuple):
-    """A task row. `worker` in hexadecimal; `due_at` 0 = no alarm."""
-
-    id: str
-    state: str
-    phase: str
-    last_n: int
-    fence: int
-    worker: str = ""
-    due_at: int = 0
-    crashes: int = 0
-
-
-class StoredEvent(NamedTuple):
-    """An event row: kind is status or artifact, `state` is the status's."""
-
-    n: int
-    kind: str
-    fence: int
-    state: str = ""
-
-
-@dataclass(slots=True)
-class Rows:
-    """What the store holds at the end. events: by task id, in the order of n. messages: message id -> its task ids."""
-
-    tasks: dict[str, StoredTask] = field(default_factory=dict)
-    events: dict[str, list[StoredEvent]] = field(default_factory=dict)
-    messages: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Expected(NamedTuple):
@@ -80,7 +52,7 @@ def expected(line: str) -> Expected:
         return Expected("completed", rest)
     if word == "stream":
         return Expected("completed", "".join(f"chunk {i}" for i in range(int(rest.split()[0]))))
-    if word in {"sleep", "work", "flaky", "blob"}:
+    if word in {"sleep", "work", "flaky", "blob", "ask", "steps", "talk"}:
         return Expected("completed")
     if word in {"fail", "reject"}:
         return Expected("failed" if word == "fail" else "rejected")
@@ -97,6 +69,7 @@ def check(ledger: Ledger, views: Mapping[str, View], rows: Rows) -> list[Violati
             found.append(Violation("lost", entry.id, f"acknowledged, but {'no row' if view else 'not found'}"))
             continue
         found += _check_end(entry, view, row, running[entry.id])
+        found += check_conversation(entry, view, rows.events.get(entry.id, ()), rows.steps.get(entry.id, {}))
     for row in rows.tasks.values():
         found += _check_log(row, rows.events.get(row.id, []))
     for message, tasks in rows.messages.items():
@@ -152,7 +125,7 @@ def _end_faults(stream: Stream) -> Iterator[tuple[str, str]]:
     if stream.whole and not ends:
         yield "no-terminal", "the log of a finished task does not tell its end"
     for seen in stream.items:
-        if seen.final is not None and seen.final != seen.terminal:
+        if seen.final is not None and seen.final != (seen.terminal or seen.asks):
             yield "final-flag", f"final is {seen.final} at {seen.state}"
 
 
@@ -228,11 +201,11 @@ def _check_stored(stream: Stream, rows: Rows) -> Iterator[Violation]:
         event = stored.get(seen.n)
         if event is None:
             yield Violation("lost", stream.task, f"event {seen.n} was shown and is not stored")
-        elif _is_event(stream, seen) and (
-            event.kind != seen.kind or spoken(event.state, stream.generation) != seen.state
-        ):
-            text = f"event {seen.n} was shown as {seen.kind} {seen.state}, stored as {event.kind} {event.state}"
-            yield Violation("differs", stream.task, text)
+        elif _is_event(stream, seen):
+            shown = seen.kind, seen.state, seen.text
+            kept = event.kind, spoken(event.state, stream.generation), event.text
+            if shown != kept:
+                yield Violation("differs", stream.task, f"event {seen.n} was shown as {shown}, stored as {kept}")
     if stream.whole and stream.last_n != row.last_n:
         yield Violation("gap", stream.task, f"the log was read up to {stream.last_n}, stored are {row.last_n}")
 
@@ -243,7 +216,7 @@ def _check_agreement(streams: Iterable[Stream]) -> Iterator[Violation]:
         for seen in stream.items:
             if seen.n is None or not _is_event(stream, seen):
                 continue
-            said = (seen.kind, seen.state, seen.artifact, seen.content, seen.append)
+            said = (seen.kind, seen.state, seen.text, seen.artifact, seen.content, seen.append)
             if shown.setdefault((stream.task, stream.generation, seen.n), said) != said:
                 yield Violation("differs", stream.task, f"event {seen.n} was not the same in two streams")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 class Counts:
     """kills: of the server, each under load. cuts: of streams, over all variants together. silent_sockets: that never
     read. chatty_chunks: events of the task that they do not read. replays: finished tasks whose log is read again.
+    requests: that are generated. requests_per_method: at least so many with one mutation, in each generation.
     """
 
     kills: int
@@ -16,10 +17,28 @@ class Counts:
     silent_sockets: int
     chatty_chunks: int
     replays: int
+    requests: int
+    requests_per_method: int
 
 
-CI = Counts(kills=10, cuts=120, silent_sockets=20, chatty_chunks=20_000, replays=500)
-FULL = Counts(kills=200, cuts=1_000, silent_sockets=20, chatty_chunks=20_000, replays=5_000)
+CI = Counts(
+    kills=10,
+    cuts=120,
+    silent_sockets=20,
+    chatty_chunks=20_000,
+    replays=500,
+    requests=2_000,
+    requests_per_method=40,
+)
+FULL = Counts(
+    kills=200,
+    cuts=1_000,
+    silent_sockets=20,
+    chatty_chunks=20_000,
+    replays=5_000,
+    requests=100_000,
+    requests_per_method=200,
+)
 
 MIN_IN_FLIGHT = 20
 MIN_LEASED = 10
@@ -28,3 +47,4 @@ RECOVERY_SECONDS = 10.0
 POISON_KILLS = 3
 MAX_ATTEMPTS = 4
 MAX_GROWTH_BYTES = 50 * 1024 * 1024
+MAX_FUZZ_GROWTH_BYTES = 200 * 1024 * 1024

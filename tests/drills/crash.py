@@ -1,8 +1,9 @@
 """The crash drill: kill -9 under load, start again, compare what clients know with what is there.
 
-Theory of operation: `Load` keeps both generations busy. For every kill the drill waits until enough tasks have been
+Theory of operation: `Load` keeps every generation busy. For every kill the drill waits until enough tasks have been
 acknowledged since the last one, at least 20 requests are in flight and at least 10 tasks are leased, then a random
-moment longer. Which tasks ran is read from the file while nobody serves it. After the restart the file must show within
+moment longer. Which tasks ran, and at which moment of their conversations, is read from the file while nobody serves
+it; a moment that no kill ever met fails the drill. After the restart the file must show within
 10 s that nothing belongs to the dead and that everything unfinished will be moved. At the end each acknowledged task is
 read back, many logs are read again from event 1, and `checker` compares.
 
@@ -15,12 +16,14 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.clients.rpc import BadAnswer, new_http
 from tests.clients.v01 import A2AClientError
 from tests.drills.checker import check, check_recovery
+from tests.drills.conversations import MUST_HIT, Moment, moments
 from tests.drills.counts import (
     MIN_ACKNOWLEDGED_PER_KILL,
     MIN_IN_FLIGHT,
@@ -40,6 +43,7 @@ from tests.drills.wires import LOST, Refused, Wire, wires
 _READY_SECONDS = 40.0
 _TOP_UP_SECONDS = 2.5
 _END_SECONDS = 120.0
+_PATIENCE_SECONDS = 90.0  # tasks that saw two kills run one by one
 _READERS = 16
 
 
@@ -50,11 +54,11 @@ class DrillFailure(Exception):
 async def crash(directory: Path, counts: Counts, seed: int) -> Report:
     """Kill a server `counts.kills` times. Raises DrillFailure, ServerFailure."""
     server = Server(directory)
-    async with new_http(timeout_seconds=45.0) as http:
-        pair = wires(server.url, http)
+    async with new_http(timeout_seconds=_PATIENCE_SECONDS) as http:
+        every = wires(server.url, http)
         ledger = Ledger()
-        load = Load(pair, ledger, seed)
-        drill = CrashDrill(server, StoreReader(server.database), load, ledger, pair, random.Random(seed))  # noqa: S311
+        load = Load(every, ledger, seed)
+        drill = CrashDrill(server, StoreReader(server.database), load, ledger, every, random.Random(seed))  # noqa: S311
         try:
             await server.start()
             return await drill.run(counts, seed)
@@ -72,7 +76,7 @@ class CrashDrill:
     store: StoreReader
     load: Load
     ledger: Ledger
-    wires: tuple[Wire, Wire]
+    wires: Sequence[Wire]
     rng: random.Random
     violations: list[Violation] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
@@ -102,6 +106,9 @@ class CrashDrill:
         if acknowledged < MIN_ACKNOWLEDGED_PER_KILL * len(kills):
             text = f"{acknowledged} acknowledged tasks are too few for {len(kills)} kills"
             self.violations.append(Violation("load", "", text))
+        hits = {moment: [kill.hits.get(moment, 0) for kill in kills] for moment in Moment}
+        missed = [moment for moment in MUST_HIT if not sum(hits[moment])]
+        self.violations += [Violation("load", "", f"no kill met a task {moment}") for moment in sorted(missed)]
         figures: dict[str, object] = {
             "seed": seed,
             "kills": full,
@@ -110,6 +117,9 @@ class CrashDrill:
             "acknowledged_per_kill": round(acknowledged / max(1, len(kills)), 1),
             "in_flight_least": min(kill.in_flight for kill in kills),
             "leased_least": min((leased for kill in kills if (leased := len(kill.leased)) >= MIN_LEASED), default=0),
+            "hits_least": {str(moment): min(met) for moment, met in hits.items()},
+            "hits_sum": {str(moment): sum(met) for moment, met in hits.items()},
+            "answers": sum(len(entry.replies) for entry in self.ledger.tasks.values()),
             "streams": len(self.ledger.streams),
             "resumptions": sum(len(stream.resumed_after) for stream in self.ledger.streams),
             "events_seen": sum(len(stream.items) for stream in self.ledger.streams),
@@ -130,12 +140,12 @@ class CrashDrill:
         if number % 4 == 1 and kills - number > POISON_KILLS:
             await self.load.run_long()
         await self._busy(target)
-        in_flight = self.load.in_flight
+        in_flight, answering = self.load.in_flight, set(self.ledger.waiting)
         self.load.down()
         await self.server.kill()
         leased = self.store.leased()
         dead = self.store.workers()
-        self.ledger.kills.append(Kill(number, in_flight, leased))
+        self.ledger.kills.append(Kill(number, in_flight, leased, self._hits(answering)))
         self.restarts.append(await self.server.start())
         self.load.back()
         await self._recovered(dead)
@@ -145,6 +155,20 @@ class CrashDrill:
             f"restart {self.restarts[-1]:.2f} s, recovered after {self.recoveries[-1]:.2f} s"
         )
         return len(leased) >= MIN_LEASED
+
+    def _hits(self, answering: Collection[str]) -> Mapping[str, int]:
+        """How many tasks stand at each moment of a conversation, while nobody serves them.
+
+        answering: ids of the answers that were in flight when the server died.
+        """
+        positions = {position.id: position for position in self.store.positions()}
+        hits: Counter[str] = Counter(moment for position in positions.values() for moment in moments(position))
+        for reply in [reply for name, reply in self.ledger.waiting.items() if name in answering]:
+            task = reply.order.task
+            hits[Moment.IN_ANSWER] += 1
+            if task in positions and positions[task].answered < len(self.ledger.tasks[task].replies):
+                hits[Moment.UNKEPT_ANSWER] += 1
+        return hits
 
     async def _busy(self, target: int) -> None:
         """Returns at a random moment at which enough is going on. Raises DrillFailure."""

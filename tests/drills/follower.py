@@ -31,16 +31,25 @@ class Line(Protocol):
 
 @dataclass(slots=True)
 class Follower:
-    """Follows one task. order: what to send to get it (None = subscribe to `stream.task`)."""
+    """Follows one task. order: what to send to get it (None = subscribe to `stream.task`).
+
+    answered: the questions that were answered before; it stops where the task asks another one (None = goes on). An
+    answer is not sent again by itself where its generation might take it for the answer to the next question.
+    """
 
     wire: Wire
     ledger: Ledger
     line: Line
     stream: Stream
     order: Order | None = None
+    answered: frozenset[str] | None = None
+    _stopped: bool = False
 
     async def run(self) -> bool:
-        """Whether the end was seen; faults are in the ledger. False: refused, or the connections were used up."""
+        """Whether the end was seen, or the question to stop at; faults are in the ledger.
+
+        False: refused, or the connections were used up, or nothing is known of an answer that must not be repeated.
+        """
         self.stream.generation = self.wire.generation
         self.ledger.streams.append(self.stream)
         for _ in range(_CONNECTIONS):
@@ -59,10 +68,12 @@ class Follower:
             except (BadAnswer, A2AClientError) as error:
                 self.ledger.problem("bad-answer", self.stream.task, str(error))
                 return False
-            if self.stream.ended:
+            if self.stream.ended or self._stopped:
                 return True
             self.stream.cut()
             await self.line.up()
+            if not self._repeats and self.stream.last_n is None:
+                return False
         self.ledger.problem("unfinished", self.stream.task, f"no end was seen over {_CONNECTIONS} connections")
         return False
 
@@ -73,7 +84,7 @@ class Follower:
                 return self.wire.stream(self.order)
             return self.wire.subscribe(stream.task, After(0, by_header=True) if stream.whole else None)
         after = After(stream.last_n, by_header=turn % 2 == 1)
-        if self.order is not None and turn % 3 == 0:
+        if self.order is not None and self._repeats and turn % 3 == 0:
             self.ledger.repeated += 1
             return self.wire.stream(self.order, after)
         return self.wire.subscribe(stream.task, after)
@@ -86,7 +97,14 @@ class Follower:
                 self.ledger.acknowledge(self.order, seen.task, seen.state)
             if self.stream.take(seen):
                 self.ledger.told(seen.task, seen.state)
+                if seen.asks and self.answered is not None and seen.text not in self.answered:
+                    self._stopped = True
+                    return
             await asyncio.sleep(0)
+
+    @property
+    def _repeats(self) -> bool:
+        return self.order is None or not self.order.task or self.wire.repeats_answers
 
     def _expected(self, refused: Refused) -> bool:
         """A new subscription to a task that has ended is refused in 1.0."""

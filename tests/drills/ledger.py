@@ -6,11 +6,12 @@ States are lower-case names of 1.0 (`completed`), contents are strings (see `tes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 TERMINAL = frozenset({"completed", "failed", "canceled", "rejected"})
+ASKING = "input-required"
 
 
 class Violation(NamedTuple):
@@ -23,20 +24,39 @@ class Violation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A send. `id` is what makes it the same when it is repeated: the message's id, in v0.1 the task's."""
+    """A send. `id` is what makes it the same when it is repeated: the message's id, in v0.1 the task's.
+
+    task: whose question it answers, '' = it makes a new task.
+    """
 
     id: str
     generation: str
     line: str
     session: str = ""
+    task: str = ""
 
 
 class View(NamedTuple):
-    """A task as one answer showed it: artifacts as (key, content) in order."""
+    """A task as one answer showed it: artifacts as (key, content) in order, history as (role, text).
+
+    text: of the status, so the question where the task asks.
+    """
 
     id: str
     state: str
     artifacts: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    history: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def asks(self) -> bool:
+        """Whether it waits for an answer."""
+        return self.state == ASKING
+
+    @property
+    def settled(self) -> bool:
+        """Whether it does not go on by itself."""
+        return self.asks or self.state in TERMINAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +64,7 @@ class Seen:
     """An item of a stream, whatever its generation called it.
 
     n: the event's number, None on an item that is not the last of a snapshot. sse_id: the event's id line.
-    final: v0.1's flag (None elsewhere). artifacts: of a task snapshot.
+    final: the flag that 1.0 dropped (None there). text: of the status. artifacts: of a task snapshot.
     """
 
     task: str
@@ -57,11 +77,17 @@ class Seen:
     append: bool = False
     artifacts: tuple[tuple[str, str], ...] = ()
     sse_id: str | None = None
+    text: str = ""
 
     @property
     def terminal(self) -> bool:
         """Whether it tells the task's end."""
         return self.state in TERMINAL
+
+    @property
+    def asks(self) -> bool:
+        """Whether it tells that the task waits for an answer."""
+        return self.state == ASKING
 
 
 @dataclass(slots=True)
@@ -101,37 +127,61 @@ class Stream:
 
 
 @dataclass(slots=True)
+class Reply:
+    """An answer that was sent to a task. acknowledged: the server is known to have it."""
+
+    order: Order
+    question: str
+    acknowledged: bool = False
+
+
+@dataclass(slots=True)
 class Entry:
-    """An acknowledged task. told: terminal states that any answer or event named."""
+    """An acknowledged task. told: terminal states that any answer or event named. replies: in the order of sending."""
 
     id: str
     order: Order
     told: set[str] = field(default_factory=set)
     cancel_asked: bool = False
+    replies: list[Reply] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """The moment of a kill: requests without an answer, and the ids of leased tasks as the store had them."""
+    """The moment of a kill: requests without an answer, and the ids of leased tasks as the store had them.
+
+    hits: how many tasks it met at each moment of a conversation.
+    """
 
     number: int
     in_flight: int
     leased: frozenset[str]
+    hits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Everything together. problems: faults that a client noticed by itself."""
+    """Everything together. problems: faults that a client noticed by itself. waiting: answers without an answer."""
 
     tasks: dict[str, Entry] = field(default_factory=dict)
     streams: list[Stream] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
     problems: list[Violation] = field(default_factory=list)
     answered: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, Reply] = field(default_factory=dict)
     repeated: int = 0
+
+    def replied(self, order: Order, question: str) -> None:
+        """A task's question is about to be answered with this order."""
+        reply = self.waiting[order.id] = Reply(order, question)
+        self.tasks[order.task].replies.append(reply)
 
     def acknowledge(self, order: Order, task: str, state: str = "") -> None:
         """An answer named the task of this order."""
+        if order.task:
+            self._acknowledge_reply(order, task)
+            self.told(task, state)
+            return
         if self.answered.setdefault(order.id, task) != task:
             self.problem(
                 "another-task", task, f"order {order.id} was answered with task {self.answered[order.id]} before"
@@ -140,6 +190,12 @@ class Ledger:
         if entry.order != order:
             self.problem("another-task", task, f"two orders share it: {entry.order.id} and {order.id}")
         self.told(task, state)
+
+    def _acknowledge_reply(self, order: Order, task: str) -> None:
+        if order.task != task:
+            self.problem("another-task", task, f"the answer {order.id} was meant for {order.task}")
+        if reply := self.waiting.pop(order.id, None):
+            reply.acknowledged = True
 
     def told(self, task: str, state: str) -> None:
         """Some answer showed the task in this state."""

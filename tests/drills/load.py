@@ -1,6 +1,7 @@
-"""Some forty clients of both generations that keep a server busy, note everything, and survive its deaths.
+"""Some fifty clients of every generation that keep a server busy, note everything, and survive its deaths.
 
-Each client is of one kind: streams, waits for answers, asks often and little, cancels, or subscribes to what it sent.
+Each client is of one kind: streams, waits for answers, asks often and little, cancels, subscribes to what it sent, or
+talks with tasks that ask.
 A request without an answer is repeated word for word once the server is back. Seeded: the same seed asks the same.
 """
 
@@ -8,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 
 import httpx2
@@ -17,7 +19,8 @@ import httpx2
 from tests.clients.rpc import BadAnswer
 from tests.clients.v01 import A2AClientError
 from tests.drills.follower import Follower
-from tests.drills.ledger import TERMINAL, Ledger, Order, Stream, View
+from tests.drills.ledger import Ledger, Order, Stream, View
+from tests.drills.talker import STYLES, Talker
 from tests.drills.wires import LOST, Refused, Wire
 
 _TRIES = 60
@@ -25,12 +28,14 @@ _UP_SECONDS = 30.0
 _NOT_CANCELABLE = -32002
 
 STREAMERS, WAITERS, ASKERS, CANCELERS, SUBSCRIBERS = 14, 8, 10, 4, 4
+TALKERS_EACH = 2
+"""Of every generation in every style."""
 
 
 class Load:
     """The clients of one drill. `in_flight`: requests and streams that wait for the server at this moment."""
 
-    def __init__(self, wires: tuple[Wire, Wire], ledger: Ledger, seed: int) -> None:
+    def __init__(self, wires: Sequence[Wire], ledger: Ledger, seed: int) -> None:
         self.in_flight = 0
         self.stopping = False
         self._wires = wires
@@ -50,9 +55,12 @@ class Load:
             *[self._cancel] * CANCELERS,
             *[self._subscribe] * SUBSCRIBERS,
         ]
-        for number, kind in enumerate(kinds):
+        clients = [(kind, self._wires[number % len(self._wires)]) for number, kind in enumerate(kinds)]
+        talkers = [partial(self._talk, style) for style in STYLES] * TALKERS_EACH
+        clients += [(talk, wire) for talk in talkers for wire in self._wires]
+        for number, (kind, wire) in enumerate(clients):
             rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - repeatable, not secret
-            self._spawn(self._client(kind, self._wires[number % 2], rng))
+            self._spawn(self._client(kind, wire, rng))
 
     async def finish(self, seconds: float) -> None:
         """The clients end what they have begun; those that cannot are noted and canceled."""
@@ -90,13 +98,13 @@ class Load:
     def top_up(self, tasks: int) -> None:
         """More tasks that run for a while."""
         for number in range(tasks):
-            wire = self._wires[number % 2]
+            wire = self._wires[number % len(self._wires)]
             self._spawn(self._send_quietly(wire, self._order(wire, "sleep 2")))
 
     async def run_long(self) -> None:
-        """A task that outlives several kills, so that it may end as poison."""
-        wire = self._wires[next(self._numbers) % 2]
-        self._spawn(self._send_quietly(wire, self._order(wire, "sleep 20")))
+        """A task that outlives the time between two kills, so that it may end as poison."""
+        wire = self._wires[next(self._numbers) % len(self._wires)]
+        self._spawn(self._send_quietly(wire, self._order(wire, "sleep 8")))
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -117,7 +125,7 @@ class Load:
             await asyncio.sleep(rng.uniform(0.01, 0.12))
 
     async def _send_quietly(self, wire: Wire, order: Order) -> None:
-        await self._send(wire, order, wait=False)
+        await self.send(wire, order, wait=False)
 
     async def _stream(self, wire: Wire, rng: random.Random) -> None:
         line = f"stream {rng.randint(5, 25)} {rng.uniform(0.02, 0.08):.3f}"
@@ -125,47 +133,55 @@ class Load:
 
     async def _wait(self, wire: Wire, rng: random.Random) -> None:
         lines = (f"sleep {rng.uniform(0.2, 1.0):.2f}", "stream 10 0.05", "work 10 0.05", "flaky 1", "echo wait")
-        await self._send(wire, self._order(wire, rng.choices(lines, weights=(6, 4, 4, 1, 2))[0]), wait=True)
+        await self.send(wire, self._order(wire, rng.choices(lines, weights=(6, 4, 4, 1, 2))[0]), wait=True)
 
     async def _ask(self, wire: Wire, rng: random.Random) -> None:
         lines = (f"echo ask {rng.random()}", "stream 4 0.05", "blob 2000", "fail", "reject", "flaky 2", "work 5 0.05")
         order = self._order(wire, rng.choices(lines, weights=(12, 4, 2, 2, 2, 1, 2))[0])
-        view = await self._send(wire, order, wait=rng.random() < 0.3)
+        view = await self.send(wire, order, wait=rng.random() < 0.3)
         if view is not None and rng.random() < 0.5:
-            other = self._wires[1] if rng.random() < 0.2 else wire
-            await self._call(lambda: other.get(view.id), view.id, "get")
+            other = self._wires[-1] if rng.random() < 0.2 else wire
+            await self.call(lambda: other.get(view.id), view.id, "get")
 
     async def _cancel(self, wire: Wire, rng: random.Random) -> None:
-        line = rng.choice(("stream 60 0.05", "sleep 3", "work 60 0.05"))
-        view = await self._send(wire, self._order(wire, line), wait=False)
+        line = rng.choice(("stream 60 0.05", "sleep 3", "work 60 0.05", "talk 1 0.1"))
+        view = await self.send(wire, self._order(wire, line), wait=False)
         if view is None:
             return
         await asyncio.sleep(rng.uniform(0, 0.8))
         self._ledger.tasks[view.id].cancel_asked = True
-        await self._call(lambda: wire.cancel(view.id), view.id, "cancel", allowed=_NOT_CANCELABLE)
+        await self.call(lambda: wire.cancel(view.id), view.id, "cancel", allowed=_NOT_CANCELABLE)
 
     async def _subscribe(self, wire: Wire, rng: random.Random) -> None:
         line = f"stream {rng.randint(10, 25)} {rng.uniform(0.03, 0.07):.3f}"
-        view = await self._send(wire, self._order(wire, line), wait=False)
+        view = await self.send(wire, self._order(wire, line), wait=False)
         if view is None:
             return
         await asyncio.sleep(rng.uniform(0, 0.5))
         followers = [Follower(wire, self._ledger, self, Stream(view.id)) for _ in range(rng.randint(1, 2))]
         await asyncio.gather(*(follower.run() for follower in followers))
 
+    async def _talk(self, style: str, wire: Wire, rng: random.Random) -> None:
+        word = rng.choices(("ask", "talk", "steps"), weights=(3, 4, 2))[0]
+        line = f"{word} {rng.randint(1, 3)} {rng.uniform(0.05, 0.25):.2f}"
+        await Talker(wire, self._ledger, self, rng, self._order(wire, line)).run(style)
+
     def _order(self, wire: Wire, line: str) -> Order:
         number = next(self._numbers)
         return Order(f"{self._seed}-{number}", wire.generation, line, f"session-{self._seed}-{number}")
 
-    async def _send(self, wire: Wire, order: Order, *, wait: bool) -> View | None:
-        view = await self._call(lambda: wire.send(order, wait=wait), order.id, f"send {order.line!r}")
+    async def send(self, wire: Wire, order: Order, *, wait: bool) -> View | None:
+        """What came of the order, sent until it is answered; None if it was refused."""
+        view = await self.call(lambda: wire.send(order, wait=wait), order.id, f"send {order.line!r}")
         if view is not None:
             self._ledger.acknowledge(order, view.id, view.state)
-            if wait and view.state not in TERMINAL:
+            if wait and not view.settled:
                 self._ledger.problem("not-waited", view.id, f"a blocking send was answered with {view.state}")
         return view
 
-    async def _call(self, ask: Callable[[], Awaitable[View]], name: str, what: str, allowed: int = 0) -> View | None:
+    async def call(self, ask: Callable[[], Awaitable[View]], name: str, what: str, allowed: int = 0) -> View | None:
+        """The answer to a request that is repeated until there is one; None if it was refused, with what is not allowed
+        noted."""
         for attempt in range(_TRIES):
             self._ledger.repeated += attempt > 0
             try:

@@ -12,9 +12,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx2
 
@@ -30,15 +31,24 @@ class ServerFailure(Exception):
 
 
 class Server:
-    """One server on 127.0.0.1 with its database, artifacts and log in `directory`. Not for two callers at once."""
+    """One server on 127.0.0.1 with its database, artifacts and log in `directory`. Not for two callers at once.
 
-    def __init__(self, directory: Path, agent: str = "a2a_server/examples/workbench.py") -> None:
+    settings: by their names in capitals.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        agent: str = "a2a_server/examples/workbench.py",
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.directory = directory
         self.database = directory / "tasks.db"
         self.log = directory / "server.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self._agent = agent
+        self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -55,6 +65,7 @@ class Server:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command(),
                 cwd=_ROOT,
+                env={**os.environ, **{f"A2A_SERVER_{name}": value for name, value in self._settings.items()}},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -114,9 +125,9 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[Server]:
-    """A server that answers, and is gone afterwards."""
-    server = Server(directory)
+async def serving(directory: Path, settings: Mapping[str, str] = MappingProxyType({})) -> AsyncIterator[Server]:
+    """A server that answers, and is gone afterwards. settings: by their names in capitals."""
+    server = Server(directory, settings=settings)
     try:
         await server.start()
         yield server

@@ -10,9 +10,17 @@ from pathlib import Path
 from a2a_server import codec
 from a2a_server.model.objects import Phase, State, StatusEvent
 from a2a_server.model.rows import EventKind, EventRow, Key
-from tests.drills.checker import Rows, StoredEvent, StoredTask
+from tests.drills.stored import Position, Rows, StoredEvent, StoredTask
 
 _TASK = "SELECT id, state, phase, last_n, fence, hex(worker), due_at, crashes FROM task"
+_POSITION = """
+SELECT id, phase, body,
+  (SELECT count(*) FROM state WHERE scope = key AND space = 'ask'),
+  (SELECT count(*) FROM message WHERE task = key AND role = 1) - 1,
+  (SELECT count(*) FROM state WHERE scope = key AND space = 'step')
+FROM (SELECT task.id, task.phase, task.key, message.body
+      FROM task JOIN message ON message.task = task.key AND message.seq = 1 WHERE task.phase <> ?)
+"""
 _KINDS = {EventKind.STATUS: "status", EventKind.CHUNK: "artifact"}
 
 
@@ -42,6 +50,11 @@ class StoreReader:
         with self._open() as db:
             return [_task(row) for row in db.execute(f"{_TASK} WHERE phase <> ?", (Phase.FINAL.value,))]
 
+    def positions(self) -> list[Position]:
+        """How far each task is that has not ended."""
+        with self._open() as db:
+            return [_position(row) for row in db.execute(_POSITION, (Phase.FINAL.value,))]
+
     def rows(self) -> Rows:
         """Everything that the checker looks at."""
         found = Rows()
@@ -54,6 +67,8 @@ class StoreReader:
                 found.events.setdefault(names.get(event.task, event.task.hex()), []).append(_event(event))
             for key, message in db.execute("SELECT task, id FROM message WHERE role = 1 AND seq = 1"):
                 found.messages.setdefault(str(message), []).append(names.get(key, Key(key).hex()))
+            for key, name, body in db.execute("SELECT scope, name, body FROM state WHERE space = 'step'"):
+                found.steps.setdefault(names.get(key, Key(key).hex()), {})[str(name)] = str(codec.decode(body))
         return found
 
     @contextmanager
@@ -69,10 +84,21 @@ def _task(row: tuple[str, int, int, int, int, str, int | None, int]) -> StoredTa
     )
 
 
+def _position(row: tuple[str, int, bytes, int, int, int]) -> Position:
+    name, phase, body, asked, answered, steps = row
+    line = codec.unpack_message(codec.decode(body)).text
+    return Position(name, Phase(phase).name.lower(), line, asked, answered, steps)
+
+
 def _event(row: EventRow) -> StoredEvent:
     event = codec.decode_event(row._replace(kind=EventKind(row.kind)))
-    state = _state(event.status.state) if isinstance(event, StatusEvent) else ""
-    return StoredEvent(row.n, _KINDS[EventKind(row.kind)], row.fence, state)
+    kind = _KINDS[EventKind(row.kind)]
+    if not isinstance(event, StatusEvent):
+        return StoredEvent(row.n, kind, row.fence)
+    status, progress = event.status, event.progress
+    text = status.message.text if status.message else ""
+    done, note = (int(progress.done or 0), progress.note) if progress else (0, "")
+    return StoredEvent(row.n, kind, row.fence, _state(status.state), text, done, note)
 
 
 def _state(state: State) -> str:

@@ -15,7 +15,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -32,7 +32,6 @@ from tests.drills.report import Report, say
 from tests.drills.server import Server, serving
 from tests.drills.wires import LOST, After, Refused, Wire, wires
 
-_VARIANTS = 4  # two generations, running and finished
 _MOST_CHUNKS = 250
 _SILENT_SECONDS = 60.0
 _ECHO_SECONDS = 5.0
@@ -55,11 +54,11 @@ async def stream(directory: Path, counts: Counts, seed: int) -> Report:
     violations: list[Violation] = []
     figures: dict[str, object] = {"seed": seed}
     async with serving(directory) as server, new_http() as http:
-        pair = wires(server.url, http)
+        every = wires(server.url, http)
         cuts = 0
-        chunks = min(_MOST_CHUNKS, -(-counts.cuts // _VARIANTS))
+        chunks = min(_MOST_CHUNKS, -(-counts.cuts // (2 * len(every))))  # each generation, running and finished
         for number in range(-(-counts.cuts // (chunks * 2))):
-            wire = pair[number % 2]
+            wire = every[number % len(every)]
             made, found = await _cut_everywhere(wire, chunks, rng)
             cuts += made
             violations += found
@@ -67,7 +66,7 @@ async def stream(directory: Path, counts: Counts, seed: int) -> Report:
         figures["cuts"] = cuts
         if cuts < counts.cuts:
             violations.append(Violation("load", "", f"only {cuts} of {counts.cuts} cuts could be made"))
-        silent, found = await _silence(server, pair, counts)
+        silent, found = await _silence(server, every, counts)
         figures |= silent
         violations += found
     figures["seconds"] = round(time.monotonic() - begun, 1)
@@ -136,10 +135,8 @@ async def _from_everywhere(wire: Wire, whole: Stream) -> list[Violation]:
     return found
 
 
-async def _silence(
-    server: Server, pair: tuple[Wire, Wire], counts: Counts
-) -> tuple[dict[str, object], list[Violation]]:
-    new = pair[1]
+async def _silence(server: Server, every: Sequence[Wire], counts: Counts) -> tuple[dict[str, object], list[Violation]]:
+    new = every[-1]
     warm_up = Order(uuid4().hex, new.generation, f"stream {counts.chatty_chunks // 4} 0")
     await Follower(new, Ledger(), OpenLine(), Stream(), warm_up).run()
     process = psutil.Process(server.pid)
@@ -155,7 +152,7 @@ async def _silence(
         deadline = time.monotonic() + _SILENT_SECONDS
         quiet_until = time.monotonic() + 3.0
         while (not reading.done() or time.monotonic() < quiet_until) and time.monotonic() < deadline:
-            waits.append(await _echo(pair[len(waits) % 2], len(waits)))
+            waits.append(await _echo(every[len(waits) % len(every)], len(waits)))
             most = max(most, process.memory_info().rss)
             await asyncio.sleep(0.05)
         finished = reading.done() and await reading

@@ -1,4 +1,4 @@
-"""The two generations as drills see them: the same five operations, the same neutral items, JSON and models behind.
+"""The generations as drills see them: the same five operations, the same neutral items, JSON and models behind.
 
 Contents become strings: text as it is, inline bytes one character a byte, a link or data in its JSON spelling.
 """
@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
 import httpx2
 
-from tests.clients import v01, v10
+from tests.clients import v01, v03, v10
 from tests.clients.rpc import BadAnswer, JsonObject
 from tests.drills.ledger import Order, Seen, View
 
 EVENT_URI = "urn:a2a-task-server:event:v1"
 OPTIONS_URI = "urn:a2a-task-server:task-options:v1"
+
+_WHOLE_HISTORY = 1_000
 
 LOST = (httpx2.TransportError,)
 """What a client meets when the server dies or is not there."""
@@ -50,9 +52,15 @@ class After:
 
 
 class Wire(Protocol):
-    """One generation. Raises Refused, BadAnswer or A2AClientError, and what `LOST` lists."""
+    """One generation. Raises Refused, BadAnswer or A2AClientError, and what `LOST` lists.
+
+    repeats_answers: an answer sent again is the same answer, whatever the task has asked since. keeps_following: a
+    subscription goes on where the task asks.
+    """
 
     generation: str
+    repeats_answers: bool
+    keeps_following: bool
 
     async def send(self, order: Order, *, wait: bool) -> View: ...
     def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]: ...
@@ -65,6 +73,8 @@ class OldWire:
     """v0.1, through the client that is written after its sample."""
 
     generation = "v0.1"
+    repeats_answers = False
+    keeps_following = False
 
     def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
         self._client = v01.A2AClient(url=url, http=http)
@@ -74,7 +84,7 @@ class OldWire:
         return _old_view(await self._client.send_task(_old_order(order, metadata)))
 
     async def get(self, task: str) -> View:
-        return _old_view(await self._client.get_task({"id": task}))
+        return _old_view(await self._client.get_task({"id": task, "historyLength": _WHOLE_HISTORY}))
 
     async def cancel(self, task: str) -> View:
         return _old_view(await self._client.cancel_task({"id": task}))
@@ -98,13 +108,15 @@ class NewWire:
     """1.0 over JSON-RPC."""
 
     generation = "1.0"
+    repeats_answers = True
+    keeps_following = True
 
     def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
         self._client = v10.Client(url, http=http)
 
     async def send(self, order: Order, *, wait: bool) -> View:
         with _refusals():
-            result = await self._client.send(v10.text_message(order.line, order.id), return_immediately=not wait)
+            result = await self._client.send(_new_message(order), return_immediately=not wait)
         if "task" not in result:
             raise BadAnswer("a task was expected, not a message")
         return _new_view(result["task"])
@@ -119,8 +131,7 @@ class NewWire:
 
     async def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]:
         options: v10.SendOptions = {"metadata": after.metadata} if after and after.metadata else {}
-        message = v10.text_message(order.line, order.id)
-        source = self._client.stream(message, last_event_id=after.header if after else None, **options)
+        source = self._client.stream(_new_message(order), last_event_id=after.header if after else None, **options)
         async with aclosing(_new_items(source)) as items:
             async for seen in items:
                 yield seen
@@ -133,9 +144,51 @@ class NewWire:
                 yield seen
 
 
-def wires(url: str, http: httpx2.AsyncClient) -> tuple[Wire, Wire]:
-    """Both generations over the same connections."""
-    return OldWire(url, http), NewWire(url, http)
+class MiddleWire:
+    """0.3 over JSON-RPC."""
+
+    generation = "0.3"
+    repeats_answers = True
+    keeps_following = False
+
+    def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
+        self._client = v03.Client(url, http)
+
+    async def send(self, order: Order, *, wait: bool) -> View:
+        params = {"message": _middle_message(order), "configuration": {"blocking": wait}}
+        return await self._view("message/send", params)
+
+    async def get(self, task: str) -> View:
+        return await self._view("tasks/get", {"id": task})
+
+    async def cancel(self, task: str) -> View:
+        return await self._view("tasks/cancel", {"id": task})
+
+    async def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]:
+        params: JsonObject = {"message": _middle_message(order), **_metadata(after)}
+        async with aclosing(self._items("message/stream", params, after)) as items:
+            async for seen in items:
+                yield seen
+
+    async def subscribe(self, task: str, after: After | None = None) -> AsyncGenerator[Seen]:
+        async with aclosing(self._items("tasks/resubscribe", {"id": task, **_metadata(after)}, after)) as items:
+            async for seen in items:
+                yield seen
+
+    async def _view(self, method: str, params: JsonObject) -> View:
+        with _refusals():
+            return _middle_view(v03.checked_task(await self._client.call(method, params)))
+
+    async def _items(self, method: str, params: JsonObject, after: After | None) -> AsyncGenerator[Seen]:
+        with _refusals():
+            async with aclosing(self._client.items(method, params, after.header if after else None)) as items:
+                async for item in items:
+                    yield _middle_seen(item)
+
+
+def wires(url: str, http: httpx2.AsyncClient) -> Sequence[Wire]:
+    """Every generation over the same connections, the oldest first."""
+    return OldWire(url, http), MiddleWire(url, http), NewWire(url, http)
 
 
 class _refusals:  # noqa: N801 - used as a statement
@@ -150,7 +203,7 @@ class _refusals:  # noqa: N801 - used as a statement
 
 def _old_order(order: Order, metadata: JsonObject | None) -> JsonObject:
     return {
-        "id": order.id,
+        "id": order.task or order.id,
         "sessionId": order.session or order.id,
         "message": v01.text_message(order.line),
         "metadata": metadata,
@@ -164,7 +217,12 @@ def _old_view(response: v01.SendTaskResponse | v01.GetTaskResponse | v01.CancelT
     if task is None:
         raise BadAnswer("no task in the result")
     artifacts = tuple((str(artifact.index), _old_content(artifact)) for artifact in task.artifacts or ())
-    return View(task.id, task.status.state.value, artifacts)
+    history = tuple((message.role, _old_text(message)) for message in task.history or ())
+    return View(task.id, task.status.state.value, artifacts, _old_text(task.status.message), history)
+
+
+def _old_text(message: v01.Message | None) -> str:
+    return "".join(_old_part(part) for part in message.parts) if message else ""
 
 
 async def _old_items(source: AsyncGenerator[v01.SendTaskStreamingResponse]) -> AsyncGenerator[Seen]:
@@ -177,7 +235,8 @@ async def _old_items(source: AsyncGenerator[v01.SendTaskStreamingResponse]) -> A
                 raise BadAnswer("no item in the result")
             n = _number(item.metadata)
             if isinstance(item, v01.TaskStatusUpdateEvent):
-                yield Seen(item.id, n, "status", item.status.state.value, item.final, sse_id=sse_id)
+                state, text = item.status.state.value, _old_text(item.status.message)
+                yield Seen(item.id, n, "status", state, item.final, sse_id=sse_id, text=text)
             else:
                 artifact = item.artifact
                 content, append = _old_content(artifact), bool(artifact.append)
@@ -210,9 +269,10 @@ def _new_seen(item: v10.Item) -> Seen:
     value, n = item.value, _number(item.value.get("metadata"))
     if item.kind == "task":
         view = _new_view(value)
-        return Seen(view.id, n, "task", view.state, artifacts=view.artifacts, sse_id=item.sse_id)
+        return Seen(view.id, n, "task", view.state, artifacts=view.artifacts, sse_id=item.sse_id, text=view.text)
     if item.kind == "statusUpdate":
-        return Seen(value["taskId"], n, "status", _new_state(value["status"]), sse_id=item.sse_id)
+        status = value["status"]
+        return Seen(value["taskId"], n, "status", _new_state(status), sse_id=item.sse_id, text=_new_said(status))
     if item.kind == "artifactUpdate":
         artifact = value["artifact"]
         content, append = _new_content(artifact), bool(value.get("append"))
@@ -223,15 +283,28 @@ def _new_seen(item: v10.Item) -> Seen:
 
 def _new_view(task: JsonObject) -> View:
     artifacts = tuple((artifact["artifactId"], _new_content(artifact)) for artifact in task.get("artifacts", ()))
-    return View(task["id"], _new_state(task["status"]), artifacts)
+    history = tuple((_new_role(message), _new_content(message)) for message in task.get("history", ()))
+    return View(task["id"], _new_state(task["status"]), artifacts, _new_said(task["status"]), history)
+
+
+def _new_message(order: Order) -> JsonObject:
+    return v10.text_message(order.line, order.id, **({"taskId": order.task} if order.task else {}))
+
+
+def _new_role(message: JsonObject) -> str:
+    return str(message["role"]).removeprefix("ROLE_").lower()
+
+
+def _new_said(status: JsonObject) -> str:
+    return _new_content(status["message"]) if "message" in status else ""
 
 
 def _new_state(status: JsonObject) -> str:
     return str(status["state"]).removeprefix("TASK_STATE_").lower().replace("_", "-")
 
 
-def _new_content(artifact: JsonObject) -> str:
-    return "".join(_new_part(part) for part in artifact["parts"])
+def _new_content(holder: JsonObject) -> str:
+    return "".join(_new_part(part) for part in holder["parts"])
 
 
 def _new_part(part: JsonObject) -> str:
@@ -242,6 +315,57 @@ def _new_part(part: JsonObject) -> str:
     if "url" in part or "data" in part:
         return json.dumps(part["url"] if "url" in part else part["data"], sort_keys=True)
     raise BadAnswer(f"a part of no kind: {sorted(part)}")
+
+
+def _middle_message(order: Order) -> JsonObject:
+    return v03.text_message(order.line, order.id, **({"taskId": order.task} if order.task else {}))
+
+
+def _metadata(after: After | None) -> JsonObject:
+    return {"metadata": after.metadata} if after and after.metadata else {}
+
+
+def _middle_view(task: JsonObject) -> View:
+    artifacts = tuple((artifact["artifactId"], _middle_content(artifact)) for artifact in task.get("artifacts", ()))
+    history = tuple((message["role"], _middle_content(message)) for message in task.get("history", ()))
+    status = task["status"]
+    return View(task["id"], status["state"], artifacts, _middle_said(status), history)
+
+
+def _middle_seen(item: v10.Item) -> Seen:
+    value, n = item.value, _number(item.value.get("metadata"))
+    if item.kind == "task":
+        view = _middle_view(value)
+        return Seen(view.id, n, "task", view.state, artifacts=view.artifacts, sse_id=item.sse_id, text=view.text)
+    if item.kind == "status-update":
+        status, final = value["status"], value["final"]
+        text = _middle_said(status)
+        return Seen(value["taskId"], n, "status", status["state"], final, sse_id=item.sse_id, text=text)
+    if item.kind == "artifact-update":
+        artifact = value["artifact"]
+        content, append = _middle_content(artifact), bool(value.get("append"))
+        key = artifact["artifactId"]
+        return Seen(value["taskId"], n, "artifact", artifact=key, content=content, append=append, sse_id=item.sse_id)
+    raise BadAnswer("a message in the stream of a task")
+
+
+def _middle_said(status: JsonObject) -> str:
+    return _middle_content(status["message"]) if "message" in status else ""
+
+
+def _middle_content(holder: JsonObject) -> str:
+    return "".join(_middle_part(part) for part in holder["parts"])
+
+
+def _middle_part(part: JsonObject) -> str:
+    if part["kind"] == "text":
+        return str(part["text"])
+    if part["kind"] == "data":
+        return json.dumps(part["data"], sort_keys=True)
+    file = part["file"]
+    if "bytes" in file:
+        return b64decode(file["bytes"], validate=True).decode("latin-1")
+    return json.dumps(file["uri"])
 
 
 def _number(metadata: JsonObject | None) -> int | None:

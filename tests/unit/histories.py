@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.drills.checker import Rows, StoredEvent, StoredTask, check
+from tests.drills.checker import check
 from tests.drills.ledger import Kill, Ledger, Order, Seen, Stream, View
+from tests.drills.stored import Rows, StoredEvent, StoredTask
 
 TASK, OLD, CANCELED, POISON = "task-1", "task-2", "task-3", "task-4"
 TEXT = "chunk 0chunk 1chunk 2"
@@ -30,7 +31,8 @@ class History:
         events[n - 1] = events[n - 1]._replace(**changes)
 
     def show(self, task: str, state: str, *contents: str) -> None:
-        self.views[task] = View(task, state, tuple((f"artifact-{i + 1}", text) for i, text in enumerate(contents)))
+        artifacts = tuple((f"artifact-{i + 1}", text) for i, text in enumerate(contents))
+        self.views[task] = View(task, state, artifacts, history=(("user", self.ledger.tasks[task].order.line),))
 
     def stream(self, task: str, position: int = 0) -> Stream:
         return [stream for stream in self.ledger.streams if stream.task == task][position]

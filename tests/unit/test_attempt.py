@@ -12,7 +12,7 @@ from a2a_server.artifacts.filesystem import FilesystemArtifacts
 from a2a_server.engine.attempt import RunningAttempt, view_of
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.writer import Writer
-from a2a_server.lifecycle.runs import End, EndKind
+from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.model.objects import File, Message, Role, State, Text
 from a2a_server.model.queries import Stored
 from a2a_server.model.runs import Chunk, LogLine, Output

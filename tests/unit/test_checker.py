@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.drills.checker import StoredTask, check, check_recovery, check_stream, expected
+from tests.drills.checker import check, check_recovery, check_stream, expected
+from tests.drills.conversations import Item, moments, plan, questions
 from tests.drills.ledger import Entry, Order, Seen, Stream, assembled
+from tests.drills.stored import Position, StoredTask
 from tests.unit.histories import BAD, OLD, POISON, TASK, TEXT, History, chunk, good, status
+from tests.unit.talks import BAD_TALKS, FIRST, ONE, TALK, TWO, good_talk, say
 
 
 def test_a_good_history_passes() -> None:
@@ -23,6 +26,63 @@ def test_a_bad_history_is_caught(spoil: Callable[[History], None], rule: str) ->
     assert rule in history.broken()
 
 
+def test_a_good_conversation_passes() -> None:
+    history = good_talk()
+    assert check(history.ledger, history.views, history.rows) == []
+
+
+@pytest.mark.parametrize(("spoil", "rule"), BAD_TALKS, ids=[f"{spoil.__name__}-{rule}" for spoil, rule in BAD_TALKS])
+def test_a_bad_conversation_is_caught(spoil: Callable[[History], None], rule: str) -> None:
+    history = good_talk()
+    spoil(history)
+    assert rule in history.broken()
+
+
+def test_a_conversation_may_be_canceled_with_an_open_question_and_an_answer_that_never_arrived() -> None:
+    history = good_talk()
+    entry = history.ledger.tasks[TALK]
+    entry.cancel_asked = True
+    entry.replies[1].acknowledged = False
+    history.show(TALK, "canceled")
+    say(history, ("user", "talk 2"), ("agent", ONE), ("user", FIRST), ("agent", TWO))
+    del history.rows.events[TALK][11:]
+    del history.rows.steps[TALK]["step:2"]
+    history.row(TALK, state="canceled", last_n=12)
+    history.rows.events[TALK].append(history.rows.events[TALK][-1]._replace(n=12, state="canceled", text=""))
+    assert history.broken() == set()
+    say(history, ("user", "talk 2"), ("agent", ONE), ("user", FIRST))
+    assert history.broken() == {"history"}
+    say(history, ("user", "talk 2"), ("agent", ONE), ("agent", TWO))
+    assert history.broken() == {"answer-lost"}
+
+
+def test_plans() -> None:
+    step, question = Item.STEP, Item.QUESTION
+    assert plan("ask 2 0.1") == (question, question)
+    assert plan("steps 1") == (step,)
+    assert plan("talk 2 0.1") == (step, question, step, question, step)
+    assert plan("echo 3") == ()
+    assert questions("talk 2") == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    ("phase", "line", "answered", "steps", "met"),
+    [
+        ("paused", "talk 2", 0, 1, {"in-question"}),
+        ("leased", "talk 2", 0, 0, {"in-step", "before-step"}),
+        ("leased", "talk 2", 0, 1, {"before-question", "before-step", "after-step"}),
+        ("leased", "talk 2", 2, 2, {"in-step", "after-question", "after-step"}),
+        ("leased", "talk 2", 2, 3, {"after-question", "after-step"}),
+        ("leased", "ask 2", 1, 0, {"before-question", "after-question"}),
+        ("leased", "steps 2", 0, 1, {"in-step", "after-step"}),
+        ("ready", "talk 2", 1, 1, set()),
+        ("leased", "echo 2", 0, 0, set()),
+    ],
+)
+def test_the_moments_that_a_kill_meets(phase: str, line: str, answered: int, steps: int, met: set[str]) -> None:
+    assert set(moments(Position("t", phase, line, answered, answered, steps))) == met
+
+
 def test_the_text_of_a_poisoned_task_is_not_compared() -> None:
     history = good()
     history.show(POISON, "failed", "half")
@@ -34,16 +94,19 @@ def test_the_text_of_a_poisoned_task_is_not_compared() -> None:
 def test_a_task_that_had_no_attempt_left_may_fail() -> None:
     history = good()
     history.ledger.tasks[POISON].order = Order("m4", "1.0", "flaky 2")
+    history.show(POISON, "failed")
     history.ledger.kills.pop()
     history.row(POISON, crashes=2)
     assert history.broken() == set()
     history.ledger.tasks[POISON].order = Order("m4", "1.0", "flaky 1")
+    history.show(POISON, "failed")
     assert history.broken() == {"poison"}
 
 
 def test_rejected_is_failed_in_v01_only() -> None:
     history = good()
     history.ledger.tasks[POISON] = Entry(POISON, Order("m4", "v0.1", "reject"))
+    history.show(POISON, "failed")
     history.row(POISON, state="rejected", crashes=0)
     history.event(POISON, 5, state="rejected")
     history.ledger.told(POISON, "rejected")

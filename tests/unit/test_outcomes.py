@@ -6,7 +6,7 @@ import pytest
 
 from a2a_server.engine.outcomes import LONGEST_WAIT_SECONDS, completed, is_expected, raised, stopped
 from a2a_server.errors import Fail, Reject, Retry
-from a2a_server.lifecycle.runs import End, EndKind
+from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.lifecycle.turn import speech
 from a2a_server.model.objects import Message, Role, Text
 from a2a_server.model.runs import Completed, SkillSpec, Stopping

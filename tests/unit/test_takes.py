@@ -9,7 +9,8 @@ import pytest
 
 from a2a_server.codec import decode_event, decode_parts
 from a2a_server.engine.takes import Takes
-from a2a_server.lifecycle.runs import Draft, EndKind
+from a2a_server.lifecycle.endings import EndKind
+from a2a_server.lifecycle.runs import Draft
 from a2a_server.model.objects import ArtifactEvent, Data, File, Part, Text
 from a2a_server.model.queries import Stored
 from a2a_server.model.rows import ArtifactRow, EventKind

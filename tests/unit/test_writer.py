@@ -10,7 +10,8 @@ import pytest
 
 from a2a_server.engine.writer import TURN_OPERATIONS, Writer, _GroupTurn
 from a2a_server.errors import Conflict, DataRejected, LeaseLost, Overloaded, StoreUnavailable, TaskNotFound
-from a2a_server.lifecycle.runs import Draft, EndKind
+from a2a_server.lifecycle.endings import EndKind
+from a2a_server.lifecycle.runs import Draft
 from a2a_server.lifecycle.submission import Submitted
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase, State
