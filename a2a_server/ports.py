@@ -65,8 +65,11 @@ class TaskStore(Protocol):
         """The visible task that clients of `scope` call `task_id`."""
         ...
 
-    async def snapshot(self, key: Key, history: int | None) -> Snapshot | None:
-        """The task with its newest `history` messages (None = all, 0 = none) and its artifacts, all as of one event."""
+    async def snapshot(self, key: Key, history: int | None, *, artifacts: bool = True) -> Snapshot | None:
+        """The task with its newest `history` messages (None = all, 0 = none) and its artifacts, all as of one event.
+
+        artifacts: False = without them, and then without the chunks of large open ones in memory.
+        """
         ...
 
     async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:

@@ -194,9 +194,21 @@ class RunningAttempt:
         self._check()
         for take in self._closing(end):
             self._takes.close(take, None)
+        end = await self._stored_end(end)
         reported = await self._writer.submit(self._report(end))
         self.row = reported.row
         return reported.row
+
+    async def _stored_end(self, end: End) -> End:
+        try:
+            if end.message is not None:
+                end = replace(end, message=await self._objects.stored_message(end.message))
+            if end.pause is not None:
+                asked = await self._objects.stored_message(end.pause.message)
+                end = replace(end, pause=replace(end.pause, message=asked))
+        except Exception as error:
+            raise self._objects.failure(error) from error
+        return end
 
     def _closing(self, end: End) -> list[Take]:
         return [] if end.kind in RESUMED else self._takes.left_open()

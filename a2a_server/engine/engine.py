@@ -156,18 +156,18 @@ class Engine:
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
-        if self._opened:
-            self._opened = False
-            await self.runner.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._opened:
+            self._opened = False
+            await _closed(self.runner)
         self.writer.close()
         if self._writing is not None:
-            await self._writing
+            await asyncio.gather(self._writing, return_exceptions=True)
         backends = self.backends
         for backend in (backends.queue, backends.notifier, backends.artifacts, backends.store):
-            await backend.close()
+            await _closed(backend)
 
     async def submit(self, operation: Operation[Any]) -> Any:  # noqa: ANN401 - the operation's result
         """Have an operation decided and committed."""
@@ -234,3 +234,11 @@ class Engine:
                 _log.warning("The store did not answer; doorbells that were missed are found at the next poll.")
             except Exception:  # noqa: BLE001 - a bug here must not end all doorbells; it is logged each time
                 _log.exception("A doorbell could not be followed; the next poll finds what it told.")
+
+
+async def _closed(part: AgentRunner | WorkQueue | Notifier | ArtifactStore | TaskStore) -> None:
+    """Close a part; one that cannot be closed must not keep the others open, and with them the process alive."""
+    try:
+        await part.close()
+    except Exception:  # noqa: BLE001 - an agent's lifespan may raise anything; it is logged here
+        _log.exception("%s could not be closed.", type(part).__name__)

@@ -15,7 +15,7 @@ from a2a_server.codec import decode_event
 from a2a_server.engine.takes import Take
 from a2a_server.errors import Fail, ObjectMissing, Retry, TooLarge
 from a2a_server.lifecycle.contents import content
-from a2a_server.model.objects import ArtifactEvent, File, Part
+from a2a_server.model.objects import ArtifactEvent, File, Message, Part
 from a2a_server.model.queries import Stored
 from a2a_server.model.rows import EventKind, TaskRow
 from a2a_server.ports import ArtifactStore, TaskStore
@@ -58,6 +58,12 @@ class Objects:
         media_type = part.media_type or "application/octet-stream"
         stored = await self._artifacts.put(name, _once(part.raw), limit_bytes=self._limit, media_type=media_type)
         return replace(part, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
+
+    async def stored_message(self, message: Message) -> Message:
+        """The message with its large files in the artifact store. Raises what the store raises."""
+        if not any(map(self.is_large, message.parts)):
+            return message
+        return replace(message, parts=tuple([await self.stored(part) for part in message.parts]))
 
     async def assembled(self, take: Take) -> Stored:
         """The take's content as one object, read back from its chunk events. Raises what the stores raise."""

@@ -213,7 +213,7 @@ class Run:
     async def _snapshot(self) -> Snapshot | None:
         while True:
             try:
-                return await self._shop.store.snapshot(self.row.key, None)
+                return await self._shop.store.snapshot(self.row.key, None, artifacts=self.row.fence > 1)
             except StoreUnavailable:
                 await asyncio.sleep(self._shop.limits.poll_seconds)
 

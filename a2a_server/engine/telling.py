@@ -108,7 +108,7 @@ class Teller:
             self._news.clear()  # it is told again at the next poll
 
     async def _view(self, key: Key) -> TaskView | None:
-        snapshot = await self._store.snapshot(key, None)
+        snapshot = await self._store.snapshot(key, None, artifacts=False)
         if snapshot is None:
             return None
         history = tuple(unpack_message(decode(message.body)) for message in snapshot.messages)

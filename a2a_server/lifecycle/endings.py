@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from a2a_server.codec import decode_spec, encode_spec
+from a2a_server.lifecycle.keeping import stored_files, use
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, speech
 from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, Role, State
@@ -79,6 +80,8 @@ def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     """Take a leased task from its run, by how the run ended."""
     if end.kind is EndKind.COMPLETED:
         metadata: JsonObject | None = {TASK_URI: {"partial": end.partial}} if end.partial else None
+        if end.message is not None:
+            use(turn, row, stored_files(end.message.parts))
         return turn.status(row, State.COMPLETED, Phase.FINAL, end.message, metadata=metadata)
     if row.cancel_at or end.kind is EndKind.CANCELED:
         return _to_cancel(turn, row, rolled_back=end.kind in {EndKind.CANCELED, EndKind.FAILED})
@@ -135,6 +138,7 @@ def _last_run(turn: Turn, row: TaskRow) -> TaskRow:
 
 def _paused(turn: Turn, row: TaskRow, pause: Pause, patience: int) -> TaskRow:
     turn.remember(StateRow(row.key, ASKED, pause.name, 0, row.fence, pause.note))
+    use(turn, row, stored_files(pause.message.parts))
     said = replace(pause.message, role=Role.AGENT, id=speech(row, "").id, context_id=row.context, task_id=row.id)
     due_at = alarm(turn.now + patience, row.deadline_at)
     return turn.status(row, _ASKING[pause.want], Phase.PAUSED, said, due_at=due_at)

@@ -111,7 +111,7 @@ class Files:
             after = rows[-1][:3]
 
     async def _of_task(self, scope: Scope, key: Key, name: str) -> File | None:
-        snapshot = await self._store.snapshot(key, 0)
+        snapshot = await self._store.snapshot(key, 0, artifacts=False)
         if snapshot is None or (snapshot.task.tenant, snapshot.task.owner) != (scope.tenant, scope.owner):
             return None
         async for row in takes(self._store, key):

@@ -118,8 +118,8 @@ class SqliteStore:
     async def find(self, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
         return await self._read(partial(reads.find, scope=scope, agent=agent, task_id=task_id))
 
-    async def snapshot(self, key: Key, history: int | None) -> Snapshot | None:
-        return await self._read(partial(reads.snapshot, key=key, history=history))
+    async def snapshot(self, key: Key, history: int | None, *, artifacts: bool = True) -> Snapshot | None:
+        return await self._read(partial(reads.snapshot, key=key, history=history, artifacts=artifacts))
 
     async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
         return await self._read(partial(reads.events, key=key, after=after, limit=limit, limit_bytes=limit_bytes))

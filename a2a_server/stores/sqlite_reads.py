@@ -136,13 +136,13 @@ def find(db: sqlite3.Connection, scope: Scope, agent: str, task_id: str) -> Task
     return task_row(record) if record else None
 
 
-def snapshot(db: sqlite3.Connection, key: Key, history: int | None) -> Snapshot | None:
+def snapshot(db: sqlite3.Connection, key: Key, history: int | None, *, artifacts: bool) -> Snapshot | None:
     """See `TaskStore.snapshot`."""
     with _one_view(db):
         record = db.execute(_TASK, (key,)).fetchone()
         if record is None:
             return None
-        return _snapshot(db, task_row(record), -1 if history is None else history, artifacts=True)
+        return _snapshot(db, task_row(record), -1 if history is None else history, artifacts=artifacts)
 
 
 def _snapshot(db: sqlite3.Connection, task: TaskRow, history: int, *, artifacts: bool) -> Snapshot:

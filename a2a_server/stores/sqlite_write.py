@@ -80,6 +80,7 @@ _UPSERT_STATE: Final = (
     "INSERT INTO state (scope, space, name, seq, fence, body) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (scope, space, name) DO UPDATE SET seq = excluded.seq, fence = excluded.fence, body = excluded.body"
 )
+_DELETE_STATE: Final = "DELETE FROM state WHERE scope = ? AND space = ? AND name = ?"
 _UPSERT_SENT: Final = (
     "INSERT INTO sent (tenant, owner, agent, task_id, message_id, hash, task, at_n, expires_at) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, owner, agent, task_id, message_id) DO UPDATE SET "
@@ -128,7 +129,8 @@ def write(db: sqlite3.Connection, loaded: Loaded, changes: Changes) -> None:
     _put(db, _INSERT_JOURNAL, [journal_record(row) for row in changes.journal])
     _put(db, _INSERT_MESSAGE, changes.messages)
     _put(db, _UPSERT_ARTIFACT, [artifact_record(row) for row in changes.artifacts])
-    _put(db, _UPSERT_STATE, changes.states)
+    _put(db, _UPSERT_STATE, [row for row in changes.states if row.body])
+    _put(db, _DELETE_STATE, [row[:3] for row in changes.states if not row.body])
     _put(db, _UPSERT_SENT, changes.sent)
     if changes.gates:
         _write_gates(db, changes.gates)

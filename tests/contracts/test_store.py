@@ -232,6 +232,13 @@ async def test_rows_that_exist_are_replaced(store: TaskStore) -> None:
     assert (await store.rows(RowQuery(Table.STATE))).rows == [value]
 
 
+async def test_a_state_without_a_body_is_forgotten(store: TaskStore) -> None:
+    kept, gone = StateRow(key(1), "a", "kept", 1, 1, b"x"), StateRow(key(1), "a", "gone", 1, 1, b"x")
+    await put(store, states=[kept, gone])
+    await put(store, states=[gone._replace(body=b""), StateRow(key(1), "a", "never", 1, 1, b"")])
+    assert (await store.rows(RowQuery(Table.STATE))).rows == [kept]
+
+
 async def test_counts_are_added(store: TaskStore, other: TaskStore) -> None:
     counted = rows.tally_key(rows.task(1))
     await put(store, tally={("a", counted): 5})

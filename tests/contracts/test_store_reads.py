@@ -241,7 +241,7 @@ async def test_held_tasks_are_due_when_their_gate_has_room(store: TaskStore) -> 
 
 async def test_rows_are_read_by_prefix_in_pages(store: TaskStore) -> None:
     values = [
-        StateRow(scope, space, name, 1, 1, b"")
+        StateRow(scope, space, name, 1, 1, b"-")
         for scope in (key(1), key(2))
         for space in ("answer", "step")
         for name in ("a", "b", "c")
@@ -356,7 +356,7 @@ async def test_erase_takes_final_tasks_with_all_their_rows(database: Database, s
             "journal": [JournalRow(key(number), 1, JournalKind.LEASED, 1, b"")],
             "messages": [rows.message(number, 1)],
             "artifacts": [rows.artifact(number)],
-            "states": [StateRow(key(number), "step", "a", 1, 1, b"")],
+            "states": [StateRow(key(number), "step", "a", 1, 1, b"-")],
             "sent": [rows.sent(number, f"a{number}"), rows.sent(number, f"b{number}")],
         }
 

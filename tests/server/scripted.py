@@ -22,6 +22,7 @@ class Scripted:
         self.tell_failures = 0
         self.roll_back_with: Handler | None = None
         self.open_with: Exception | None = None
+        self.close_with: Exception | None = None
         self._handler = handler
         self._spec = SkillSpec("script", "script", default=True, **skill)  # type: ignore[arg-type]
         self._listens_for = frozenset(listens_for)
@@ -44,6 +45,8 @@ class Scripted:
 
     async def close(self) -> None:
         self.calls.append(("close", ""))
+        if self.close_with is not None:
+            raise self.close_with
 
     async def run(self, attempt: Attempt) -> Completed:
         self.calls.append(("run", attempt.task.message.text))

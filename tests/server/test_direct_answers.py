@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from a2a_server.errors import TaskNotFound
-from a2a_server.model.objects import Generation, Message, Progress, Role, Scope, State, Task, Text
+from a2a_server.model.objects import File, Generation, Message, Progress, Role, Scope, State, Task, Text
 from a2a_server.model.queries import TaskQuery
 from a2a_server.model.requests import GetRequest, SendRequest
-from a2a_server.model.runs import Chunk, Completed
+from a2a_server.model.runs import Chunk, Completed, Pause, Want
 from a2a_server.ports import Attempt
+from a2a_server.service.files import Files
 from tests.server.engines import Running, running
 from tests.server.scripted import Scripted, ask, idle_agent, message
 from tests.server.waiting import until
@@ -111,3 +112,31 @@ async def test_a_worker_that_dies_undecided_still_answers(tmp_path: Path) -> Non
         await served.engine.replace_worker()
         answer = await sending
         assert isinstance(answer, (Task, Message))
+
+
+async def test_a_large_file_of_a_message_is_kept_as_an_object_that_its_owner_can_read(tmp_path: Path) -> None:
+    raw = bytes(range(256)) * 1024
+
+    async def handler(attempt: Attempt) -> Completed:
+        if attempt.task.message.text == "ask" and len(attempt.task.history) == 1:
+            question = Message(Role.AGENT, (Text("See?"), File("q.bin", raw=raw)))
+            attempt.pause(Pause(Want.INPUT, question, "1", b"\x01{}"))
+        return Completed(Message(Role.AGENT, (File("a.bin", raw=raw),), id="said"))
+
+    async with running(idle_agent(), tmp_path, Scripted(handler, direct=True).around) as served:
+        answer = await served.operations.send(Scope(), request("hello"))
+        assert isinstance(answer, Message)
+        [file] = answer.parts
+        assert isinstance(file, File)
+        assert (file.raw, file.size, bool(file.stored)) == (None, len(raw), True)
+        found = await Files(served.store).find(Scope(), file.stored)
+        assert found is not None
+        assert await Files(served.store).find(Scope("", "somebody"), file.stored) is None
+        assert b"".join([piece async for piece in served.engine.backends.artifacts.read(file.stored)]) == raw
+        asked = await served.operations.send(Scope(), request("ask"))
+        assert isinstance(asked, Task)
+        assert asked.status.message is not None
+        question = asked.status.message.parts[1]
+        assert isinstance(question, File)
+        assert question.stored
+        assert await Files(served.store).find(Scope(), question.stored) is not None

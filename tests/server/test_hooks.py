@@ -242,3 +242,12 @@ async def test_an_agent_is_opened_before_its_first_run_and_closed_behind_its_las
         task_id = await served.start("wait")
         await served.reached(task_id, Phase.LEASED)
     assert [call for call, _ in script.calls] == ["open", "run", "run", "close"]
+
+
+async def test_an_agent_that_cannot_be_closed_keeps_nothing_open(tmp_path: Path) -> None:
+    script = Scripted(by_its_words)
+    script.close_with = OSError("stuck")
+    async with serving(script, tmp_path) as served:
+        await served.send("ok")
+    async with serving(Scripted(by_its_words), tmp_path) as served:  # the store and its lock were let go
+        await served.send("ok")

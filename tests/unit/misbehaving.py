@@ -77,12 +77,12 @@ class MisbehavingStore:
         self._speak_if_down()
         return await self.inner.find(scope, agent, task_id)
 
-    async def snapshot(self, key: Key, history: int | None) -> Snapshot | None:
+    async def snapshot(self, key: Key, history: int | None, *, artifacts: bool = True) -> Snapshot | None:
         if self.held_snapshots:
             self.held_snapshots -= 1
             await self._pass()
         self._speak_if_down()
-        return await self.inner.snapshot(key, history)
+        return await self.inner.snapshot(key, history, artifacts=artifacts)
 
     async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
         self.reads += 1
