@@ -1,6 +1,6 @@
 """What runs remember: values of one task, of its context, or of its owner. Read here; written with a run's reports.
 
-A value that was forgotten is kept as an empty one: no change of a turn deletes rows.
+A value that is forgotten is written as an empty one, which the store deletes.
 """
 
 from __future__ import annotations

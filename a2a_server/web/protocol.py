@@ -175,6 +175,11 @@ class Protocol(HttpToolsProtocol):
         self.transport.write_eof()
         self._timer = self.loop.call_later(most.LINGER_SECONDS, self.transport.abort)
 
+    @property
+    def lingers(self) -> bool:
+        """Whether this side has said its last word."""
+        return self._lingers
+
     def plain_head(self) -> bytes:
         """The request line and the headers that were read, without `Upgrade`."""
         kept = b"".join(b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade")
@@ -287,7 +292,9 @@ class _Closer:
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
         self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
+
+    def is_closing(self) -> bool:
+        return self._protocol.lingers or self._protocol.transport.is_closing()
 
     def close(self) -> None:
         if self._protocol.cycle.more_body:

@@ -157,3 +157,13 @@ async def test_every_request_of_a_lost_connection_hears_of_it() -> None:
         assert await connection.everything() == b""
         await until(lambda: seen.gone == 1)
         assert [path for _, path, _ in seen.requests] == ["/abort"]
+
+
+async def test_nobody_is_asked_for_the_rest_of_a_body_that_was_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """The application asks for the body, and so says "100 Continue", when the answer has been given already."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    async with serving(ConnectionLimits()) as seen, dial(seen.port) as connection:
+        await connection.say(head + b"no size\r\n")
+        [answer] = await connection.answers()
+        assert answer.status == 400
+    assert caplog.records == []
