@@ -84,11 +84,6 @@ def queue_of(agent: str, skill: str) -> str:
     return f"{agent}/{skill}" if agent else skill
 
 
-def clean_up(grace: int, *, rolls_back: bool) -> int:
-    """How long a run that is stopped may go on: its handler has one `grace`, what undoes its work another."""
-    return grace * 2 if rolls_back else grace
-
-
 def alarm(at: int, deadline_at: int) -> int:
     """When to look at a task again: at `at`, or at its deadline when that is earlier (0 = never, for both)."""
     if at and deadline_at:

@@ -279,7 +279,7 @@ class RunningAttempt:
             self._limits.retries,
             last_n=self.row.last_n,
             max_events=self._limits.max_events_per_task,
-            weight=self._reported_bytes + 512,
+            weight=self._reported_bytes + sum(len(state.body) for state in states) + _end_size(end) + 512,
         )
 
     def _reported(self, future: asyncio.Future[Reported]) -> None:
@@ -359,6 +359,11 @@ def _size(output: Output) -> int:
             return 64 + len(output.text)
         case Progress():
             return 64 + len(output.note)
+
+
+def _end_size(end: End | None) -> int:
+    said = None if end is None else end.message or (end.pause and end.pause.message)
+    return sum(weight(part) for part in said.parts) if said else 0
 
 
 def view_of(row: TaskRow, history: tuple[Message, ...]) -> TaskView:

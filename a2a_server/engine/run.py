@@ -11,8 +11,8 @@ without it: what it still says is refused, and the run stays in its slot until t
 comes while the handler is being stopped is taken for part of the stopping, unless it is the agent's own word (`Reject`,
 `Fail`).
 
-What a skill has to undo is undone before its task ends as failed or canceled, within another grace. A run whose task
-is to end so already (`TaskSpec.failing`, or canceled while nobody ran it) does nothing else.
+A last run (`TaskSpec.failing`) does not call the handler: it undoes what earlier runs did, within a grace, and ends the
+task. Being canceled makes no difference to it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Final
@@ -29,9 +30,10 @@ from a2a_server.engine import outcomes
 from a2a_server.engine.attempt import RunningAttempt, view_of
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.writer import Writer
-from a2a_server.errors import ClientError, Fail, LeaseLost, Paused, Reject, Retry, StoreUnavailable
-from a2a_server.lifecycle.endings import End, EndKind, fails
+from a2a_server.errors import ClientError, EngineError, Fail, LeaseLost, Paused, Reject, Retry, StoreUnavailable
+from a2a_server.lifecycle.endings import SETTLED, End, EndKind
 from a2a_server.lifecycle.runs import Report
+from a2a_server.lifecycle.submission import Show
 from a2a_server.model.objects import Message, Phase
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import Key, TaskRow
@@ -84,13 +86,15 @@ class Run:
         self._shop = shop
         self._retire = retire
         self._spec = decode_spec(row.spec)
-        self._began = False
-        self._rolled_back = False
         self._ending = False
         self._stopping: Stopping | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self._attempt = None if message is None else self._new_attempt((message,))
         self._finishing: asyncio.Task[None] | None = None
+        self._showing: asyncio.Task[None] | None = None
+        if not row.visible:
+            seconds = shop.limits.direct_seconds
+            self._timers.append(asyncio.get_running_loop().call_later(seconds, self._show))
         self._task = asyncio.get_running_loop().create_task(self._execute())
         self._task.add_done_callback(lambda task: self._leave(task, left))
 
@@ -114,7 +118,7 @@ class Run:
 
     def stop(self, reason: Stopping) -> None:
         """Cancel the handler; only the first reason counts."""
-        if self._ending or self._stopping is not None:
+        if self._ending or self._stopping is not None or (self._spec.failing and reason is Stopping.CANCELED):
             return
         self._tell(reason)
         self._task.cancel()
@@ -141,6 +145,13 @@ class Run:
         self._stopping = reason
         if self._attempt is not None:
             self._attempt.stopping = reason
+
+    def _show(self) -> None:
+        self._showing = asyncio.get_running_loop().create_task(self._shown())
+
+    async def _shown(self) -> None:
+        with suppress(EngineError, ClientError):  # whoever sent the message asks for it too
+            await self._shop.writer.submit(Show(self.row.key))
 
     def _end_without(self) -> None:
         end = outcomes.stopped(self._stopping)
@@ -169,10 +180,9 @@ class Run:
                 return None
             if self._stopping is not None:
                 raise asyncio.CancelledError  # noqa: TRY301 - judged as one that the loop raised
-            if failing := self._spec.failing:
-                return End(EndKind.FAILED, failing)
+            if self._spec.failing:
+                return await self._undone(self._attempt)
             self._limit_time(self._attempt)
-            self._began = True
             completed = await self._shop.runner.run(self._attempt)
             return outcomes.swallowed() if self._attempt.paused else outcomes.completed(completed)
         except LeaseLost:
@@ -184,7 +194,7 @@ class Run:
 
     def _judged(self, error: BaseException) -> End | None:
         pause = self._attempt.paused if self._attempt is not None else None
-        if pause is not None and isinstance(error, Paused):
+        if pause is not None and isinstance(error, Paused) and self._stopping is not Stopping.DEADLINE:
             return outcomes.paused(pause, self._shop.limits.pause_seconds)
         canceled = isinstance(error, asyncio.CancelledError)
         if canceled or (self._stopping is not None and not isinstance(error, (Reject, Fail))):
@@ -206,7 +216,7 @@ class Run:
         if self.row.fence > 1:
             attempt.restore(snapshot)
             attempt.task = replace(attempt.task, checkpoints=await attempt.checkpoints())
-        if snapshot.task.cancel_at:
+        if snapshot.task.cancel_at and not self._spec.failing:
             attempt.stopping = self._stopping = Stopping.CANCELED
         return attempt
 
@@ -254,16 +264,13 @@ class Run:
             self.over = True
             return
         try:
-            if attempt is None and self.skill.rolls_back:  # it was stopped before it knew of its earlier runs
-                attempt = self._attempt = await self._prepared()
-            if self.over:
-                return
             if attempt is None or lost is not None:
                 await self._report(end)
             else:
                 await self._commit(attempt, end)
         except LeaseLost:
-            pass
+            if attempt is not None and not isinstance(attempt.lost, (LeaseLost, StoreUnavailable, type(None))):
+                await self._end_plainly()
         except (StoreUnavailable, ClientError):
             self._retire()
         except Exception:  # noqa: BLE001 - whatever keeps an end from being stored, the task must not stay leased
@@ -276,29 +283,29 @@ class Run:
 
     async def _commit(self, attempt: RunningAttempt, end: End) -> None:
         for _ in range(FINISH_TRIES):
-            await self._roll_back(attempt, end)
             try:
                 await attempt.finish(end)
             except (Fail, Retry) as error:
+                if end.kind in SETTLED:  # its artifacts stay as they are; no failure to keep them makes it another end
+                    continue
                 end = outcomes.raised(error, self.skill, error_id="", jitter=self._shop.random.random())
             else:
                 return
         await self._report(end)
 
-    async def _roll_back(self, attempt: RunningAttempt, end: End) -> None:
-        began = self._began or self.row.fence > 1
-        if not (self.skill.rolls_back and began and fails(end, attempt.row)) or self._rolled_back:
-            return
-        self._rolled_back = True
-        reason = end.text or end.kind.value
+    async def _undone(self, attempt: RunningAttempt) -> End:
         try:
             async with asyncio.timeout(self._shop.limits.cancel_grace_seconds):
-                await self._shop.runner.roll_back(attempt, reason)
-        except LeaseLost:
+                await self._shop.runner.roll_back(attempt, self._spec.failing)
+        except KeyboardInterrupt:
             raise
-        except Exception as error:  # noqa: BLE001 - a roll-back that fails is told to operators, and the task ends
+        except BaseException as error:
+            stopped = isinstance(error, asyncio.CancelledError) and self._stopping is not None
+            if stopped or attempt.lost is not None:
+                raise
             _log.exception("A roll-back failed.", extra=self._named)
             attempt.emit(LogLine("error", f"The roll-back failed ({type(error).__name__})."))
+        return End(EndKind.FAILED, self._spec.failing)
 
     async def _report(self, end: End) -> None:
         await self._shop.writer.submit(Report(self.row.key, self.row.fence, end=end, retries=self._shop.limits.retries))

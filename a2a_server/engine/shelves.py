@@ -6,7 +6,8 @@ A value that is forgotten is written as an empty one, which the store deletes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 from a2a_server.codec import shelf_scope
@@ -16,10 +17,14 @@ from a2a_server.model.rows import StateRow, TaskRow
 from a2a_server.model.runs import CHECKPOINT, Shelf
 from a2a_server.ports import TaskStore
 
-PAGE: Final = 64
+PAGE: Final = 16
 """Values read at once: up to 256 KiB each."""
 MOST_NAMES: Final = 10_000
 """Names that are listed at most."""
+MOST_CHECKPOINTS_BYTES: Final = 16 << 20
+"""Checkpoints that a run is given at most."""
+
+_log = logging.getLogger("a2a_server.engine.shelves")
 
 
 class Shelves:
@@ -51,24 +56,37 @@ class Shelves:
 
     async def names(self, space: str, prefix: str, shelf: Shelf) -> Sequence[str]:
         """The names that begin with `prefix`, in order."""
-        return [row.name for row in await self._all(space, prefix, shelf)]
+        found: list[str] = []
+        async for row in self._each(space, shelf):
+            if row.name.startswith(prefix):
+                found.append(row.name)
+                if len(found) == MOST_NAMES:
+                    break
+        return found
 
     async def checkpoints(self) -> Mapping[str, bytes]:
-        """What earlier runs of the task remembered as checkpoints."""
-        return {row.name: row.body for row in await self._all(CHECKPOINT, "", Shelf.TASK)}
+        """What earlier runs of the task remembered as checkpoints, up to `MOST_CHECKPOINTS_BYTES` of it."""
+        found: dict[str, bytes] = {}
+        size = 0
+        async for row in self._each(CHECKPOINT, Shelf.TASK):
+            size += len(row.body)
+            if size > MOST_CHECKPOINTS_BYTES:
+                _log.warning("A task has more checkpoints than a run is given; the last ones are left out.")
+                break
+            found[row.name] = row.body
+        return found
 
-    async def _all(self, space: str, prefix: str, shelf: Shelf) -> list[StateRow]:
-        found: list[StateRow] = []
-        after: tuple[str | bytes, ...] | None = None
+    async def _each(self, space: str, shelf: Shelf) -> AsyncIterator[StateRow]:
         scope = self._scopes[shelf]
-        while len(found) < MOST_NAMES:
+        after: tuple[str | bytes, ...] | None = None
+        while True:
             page = await self._page(RowQuery(Table.STATE, (scope, space), after, PAGE))
             rows = [row for row in page.rows if isinstance(row, StateRow)]
-            found += [row for row in rows if row.body and row.name.startswith(prefix)]
+            for row in rows:
+                yield row
             if not page.more or not rows:
-                break
+                return
             after = (scope, space, rows[-1].name)
-        return found
 
     async def _page(self, query: RowQuery) -> Page[tuple[object, ...]]:
         while True:

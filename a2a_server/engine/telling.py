@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -22,8 +23,7 @@ from a2a_server.engine.attempt import view_of
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import EngineError, StoreUnavailable
-from a2a_server.lifecycle.submission import AGENT
-from a2a_server.lifecycle.telling import Told
+from a2a_server.lifecycle.telling import AGENT, Told
 from a2a_server.model.objects import State, StatusEvent
 from a2a_server.model.queries import DueKind, RowQuery, Table
 from a2a_server.model.rows import EventKind, Key, PushRow
@@ -53,6 +53,7 @@ class Teller:
         self._limits = limits
         self._random = random
         self._news = asyncio.Event()
+        self._telling: dict[Key, asyncio.Task[bool]] = {}
 
     def on_bells(self, bells: Sequence[Bell]) -> None:
         """Look at once when a task moved that somebody listens to."""
@@ -60,52 +61,79 @@ class Teller:
             self._news.set()
 
     async def run(self) -> None:
-        """Tell what is due, until canceled."""
-        while True:
-            self._news.clear()
-            try:
-                keys = await self._store.due(DueKind.PUSH, TOGETHER)
-                await asyncio.gather(*(self._tell_task(key) for key in keys))
-            except StoreUnavailable:
-                keys = ()
-            except Exception:  # noqa: BLE001 - a bug here must not end all telling; it is logged each time
-                _log.exception("The agent could not be told of an event; it is tried again.")
-                keys = ()
-            if not keys:
+        """Tell what is due, until canceled. Tasks do not wait for each other."""
+        try:
+            while True:
+                self._news.clear()
+                await self._begin()
                 await _waited(self._news, self._limits.poll_seconds * self._random.uniform(0.8, 1.2))
+        finally:
+            for telling in self._telling.values():
+                telling.cancel()
 
-    async def _tell_task(self, key: Key) -> None:
+    async def _begin(self) -> None:
+        try:
+            keys = await self._store.due(DueKind.PUSH, 2 * TOGETHER)
+        except StoreUnavailable:
+            return
+        for key in keys:
+            if key not in self._telling and len(self._telling) < TOGETHER:
+                telling = asyncio.get_running_loop().create_task(self._tell_task(key))
+                self._telling[key] = telling
+                telling.add_done_callback(partial(self._over, key))
+
+    def _over(self, key: Key, telling: asyncio.Task[bool]) -> None:
+        del self._telling[key]
+        if telling.cancelled():
+            return
+        if (error := telling.exception()) is not None:
+            _log.error("The agent could not be told of an event; it is tried again.", exc_info=error)
+        elif telling.result():
+            self._news.set()
+
+    async def _tell_task(self, key: Key) -> bool:
+        """Whether how far the agent is was noted; else the next poll tries again."""
         page = await self._store.rows(RowQuery(Table.PUSH, (key, AGENT), limit=1))
         push = next((row for row in page.rows if isinstance(row, PushRow)), None)
         if push is None or push.dead or not push.due_at:
-            return
+            return False
         wanted = frozenset(State(state) for state in decode(push.body)) & self._runner.listens_for
         cursor_n, view = push.cursor_n, None
         async for event in _reached(self._store, key, cursor_n):
             if event.status.state in wanted:
                 view = view or await self._view(key)
                 if view is None:
-                    return
+                    return False
                 try:
-                    await asyncio.wait_for(self._runner.tell(_happening(view, event)), TELL_SECONDS)
+                    async with asyncio.timeout(TELL_SECONDS):
+                        await self._runner.tell(_happening(view, event))
                 except Exception:  # noqa: BLE001 - the agent's own code; logged, and tried again
-                    await self._failed(push, cursor_n, view.id)
-                    return
+                    return await self._failed(push, cursor_n, view.id)
+                except asyncio.CancelledError:
+                    if not self._closing():
+                        return await self._failed(push, cursor_n, view.id)
+                    raise
             cursor_n = event.n
-        await self._note(Told(push, cursor_n))
+        return await self._note(Told(push, cursor_n))
 
-    async def _failed(self, push: PushRow, cursor_n: int, task: str) -> None:
+    def _closing(self) -> bool:
+        """Whether this telling was canceled, and not something inside of it."""
+        current = asyncio.current_task()
+        return current is not None and current.cancelling() > 0
+
+    async def _failed(self, push: PushRow, cursor_n: int, task: str) -> bool:
         tries = push.tries + 1
         delay = None if tries >= TRIES else self._limits.retries.delay(tries, self._random.uniform(0.5, 1.0))
         rest = "it is not tried again" if delay is None else "it is tried again"
         _log.exception("The agent failed to hear of an event (%d of %d); %s.", tries, TRIES, rest, extra={"task": task})
-        await self._note(Told(push, cursor_n, failed=True, delay=delay))
+        return await self._note(Told(push, cursor_n, failed=True, delay=delay))
 
-    async def _note(self, told: Told) -> None:
+    async def _note(self, told: Told) -> bool:
         try:
             await self._writer.submit(told)
-        except EngineError:
-            self._news.clear()  # it is told again at the next poll
+        except EngineError:  # it is told again
+            return False
+        return True
 
     async def _view(self, key: Key) -> TaskView | None:
         snapshot = await self._store.snapshot(key, None, artifacts=False)

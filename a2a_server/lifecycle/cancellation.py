@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from a2a_server.codec import decode_spec
 from a2a_server.errors import TaskNotCancelable, TaskNotFound
 from a2a_server.lifecycle.endings import canceled
 from a2a_server.lifecycle.states import TERMINAL
@@ -12,14 +11,14 @@ from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase
 from a2a_server.model.rows import JournalKind, Key, TaskName, TaskRow
 from a2a_server.model.turns import Needs
-from a2a_server.policy import SWEEP_SLACK, clean_up
+from a2a_server.policy import SWEEP_SLACK
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
     """Cancel the task that its owner calls `name`, which has the key `key`.
 
-    grace: how long its run may take to stop, and again to roll back, microseconds.
+    grace: how long its run may take to stop, microseconds.
     """
 
     name: TaskName
@@ -45,7 +44,6 @@ class Cancel:
             return canceled(turn, row)
         if row.cancel_at:
             return row
-        grace = clean_up(self.grace, rolls_back=decode_spec(row.spec).rolls_back)
-        due_at = min(row.due_at, turn.now + grace + SWEEP_SLACK)
+        due_at = min(row.due_at, turn.now + self.grace + SWEEP_SLACK)
         row = turn.put(row._replace(cancel_at=turn.now, due_at=due_at))
         return turn.journal(row, JournalKind.CANCEL_ASKED)

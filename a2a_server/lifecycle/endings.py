@@ -1,9 +1,10 @@
 """How runs end, and tasks that no run holds: completed, failed, canceled, paused, tried again.
 
-While `cancel_at` is set every end but a returned result is CANCELED. A skill that rolls back does so in a run, under
-its lease, before its task ends as failed or canceled. Where that has not happened the task gets a last run, in which
-its handler is not called; `finish` takes the ends FAILED and CANCELED for rolled back. A task whose workers died too
-often gets no last run.
+While `cancel_at` is set every end but a returned result is CANCELED. A task whose skill has something to undo does not
+end as failed or canceled at once: it gets a last run, in which its handler is not called and the roll-back is. Why it
+ends is written first (`TaskSpec.failing`), so nothing that is undone goes on afterwards, whoever dies. A last run has
+an end of its own: a task that nobody takes up for `LAST_RUN_WAIT` ends without, and so does one whose workers died too
+often, because whatever kills workers must not be started again.
 
 Source: core.md sections 5 and 8.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.lifecycle.keeping import stored_files, use
@@ -21,7 +23,7 @@ from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, Role,
 from a2a_server.model.rows import NO_KEY, JournalKind, StateRow, TaskRow
 from a2a_server.model.runs import ASKED, Pause, Want
 from a2a_server.model.times import timestamp
-from a2a_server.policy import POISON_CRASHES, RetryPolicy, alarm
+from a2a_server.policy import POISON_CRASHES, SECOND, RetryPolicy, alarm
 
 
 class EndKind(Enum):
@@ -39,8 +41,15 @@ class EndKind(Enum):
 RESUMED = frozenset({EndKind.TRANSIENT, EndKind.PAUSED, EndKind.HANDED_BACK})
 """Ends after which the task usually runs again; what such a run left open may be continued."""
 
-_FAILURES = {EndKind.REJECTED: State.REJECTED, EndKind.FAILED: State.FAILED}
+_UNTOLD = "The task failed."
+LAST_RUN_WAIT: Final = 600 * SECOND
+"""How long a task waits for its last run before it ends without."""
+
 _ASKING = {Want.INPUT: State.INPUT_REQUIRED, Want.AUTH: State.AUTH_REQUIRED}
+
+
+SETTLED = frozenset({EndKind.REJECTED, EndKind.FAILED, EndKind.CANCELED})
+"""Ends that say what becomes of the task, whatever becomes of its artifacts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +70,6 @@ class End:
     pause: Pause | None = None
     patience: int = 0
 
-    @property
-    def is_message(self) -> bool:
-        """Whether a message is all that the run came to."""
-        return self.kind is EndKind.COMPLETED and self.message is not None and not self.partial
-
-
-def fails(end: End, row: TaskRow) -> bool:
-    """Whether the task ends as failed or canceled when its run ends so."""
-    if end.kind is EndKind.COMPLETED:
-        return False
-    if row.cancel_at or end.kind in {EndKind.FAILED, EndKind.CANCELED}:
-        return True
-    return end.kind is EndKind.TRANSIENT and row.attempt + 1 >= row.max_attempts
-
 
 def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     """Take a leased task from its run, by how the run ended."""
@@ -83,16 +78,16 @@ def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
         if end.message is not None:
             use(turn, row, stored_files(end.message.parts))
         return turn.status(row, State.COMPLETED, Phase.FINAL, end.message, metadata=metadata)
+    if end.kind is EndKind.HANDED_BACK and (not row.cancel_at or is_last_run(row)):
+        row = turn.put(moved(row, row.state, Phase.READY)._replace(worker=NO_KEY, due_at=waits_until(turn, row)))
+        return turn.journal(row, JournalKind.HANDED_BACK, fence=row.fence)
     if row.cancel_at or end.kind is EndKind.CANCELED:
-        return _to_cancel(turn, row, rolled_back=end.kind in {EndKind.CANCELED, EndKind.FAILED})
-    if end.kind in _FAILURES:
-        return turn.status(row, _FAILURES[end.kind], Phase.FINAL, speech(row, end.text))
+        return canceled(turn, row)
+    if end.kind is EndKind.REJECTED:
+        return turn.status(row, State.REJECTED, Phase.FINAL, speech(row, end.text))
     if end.pause is not None:
         return _paused(turn, row, end.pause, end.patience)
-    if end.kind is EndKind.HANDED_BACK:
-        row = turn.put(moved(row, row.state, Phase.READY)._replace(worker=NO_KEY, due_at=row.deadline_at))
-        return turn.journal(row, JournalKind.HANDED_BACK, fence=row.fence)
-    return _retry(turn, row, end, retries)
+    return failed(turn, row, end.text) if end.kind is EndKind.FAILED else _retry(turn, row, end, retries)
 
 
 def crashed(turn: Turn, row: TaskRow) -> TaskRow:
@@ -100,11 +95,11 @@ def crashed(turn: Turn, row: TaskRow) -> TaskRow:
     row = row._replace(attempt=row.attempt + 1, crashes=row.crashes + 1)
     row = turn.journal(row, JournalKind.CRASH, fence=row.fence, worker=row.worker.hex())
     if row.crashes >= POISON_CRASHES:
-        text = f"Workers stopped {row.crashes} times while they ran this task; it is not tried again."
-        state, said = (State.CANCELED, None) if row.cancel_at else (State.FAILED, speech(row, text))
-        return turn.status(row, state, Phase.FINAL, said)
+        return _end(turn, row, f"Workers stopped {row.crashes} times while they ran this task; it is not tried again.")
+    if is_last_run(row):
+        return turn.put(moved(row, row.state, Phase.READY)._replace(worker=NO_KEY, due_at=waits_until(turn, row)))
     if row.cancel_at:
-        return _to_cancel(turn, row)
+        return canceled(turn, row)
     text = "The worker that ran the task stopped."
     if row.attempt >= row.max_attempts:
         return failed(turn, row, f"{text} The task allows no more attempts (maxAttempts {row.max_attempts}).")
@@ -112,28 +107,52 @@ def crashed(turn: Turn, row: TaskRow) -> TaskRow:
 
 
 def failed(turn: Turn, row: TaskRow, text: str) -> TaskRow:
-    """End a task as failed from outside of its runs, at once or behind a last run."""
-    spec = decode_spec(row.spec)
-    if row.fence and spec.rolls_back and not spec.failing:
-        return _last_run(turn, row._replace(spec=encode_spec(replace(spec, failing=text))))
-    return turn.status(row, State.FAILED, Phase.FINAL, speech(row, spec.failing or text))
+    """End a task as failed: at once, or behind a last run."""
+    return _last_run(turn, row, text) if _owes_a_run(row) else _end(turn, row, text)
 
 
 def canceled(turn: Turn, row: TaskRow) -> TaskRow:
-    """Cancel a task that no run holds, at once or behind a last run."""
-    return row if row.cancel_at else _to_cancel(turn, row._replace(cancel_at=turn.now))
+    """End a task as canceled: at once, or behind a last run."""
+    asked = row if row.cancel_at else row._replace(cancel_at=turn.now)
+    if _owes_a_run(row):
+        return _last_run(turn, asked, "The task was canceled.")
+    if is_last_run(row) and row.phase is not Phase.LEASED:  # that run ends it
+        return row if row.cancel_at else turn.put(asked)
+    return _end(turn, asked, "")
 
 
-def _to_cancel(turn: Turn, row: TaskRow, *, rolled_back: bool = False) -> TaskRow:
-    if not rolled_back and row.fence and decode_spec(row.spec).rolls_back:
-        return _last_run(turn, row)
-    return turn.status(row, State.CANCELED, Phase.FINAL)
+def given_up(turn: Turn, row: TaskRow) -> TaskRow:
+    """End a task whose last run took too long, or never came."""
+    return _end(turn, row, "")
 
 
-def _last_run(turn: Turn, row: TaskRow) -> TaskRow:
+def is_last_run(row: TaskRow) -> bool:
+    """Whether all that is left to do for the task is to undo what it did."""
+    return bool(decode_spec(row.spec).failing)
+
+
+def waits_until(turn: Turn, row: TaskRow) -> int:
+    """The alarm of a task that waits to be run: its deadline, and for a last run the longest wait."""
+    return turn.now + LAST_RUN_WAIT if is_last_run(row) else row.deadline_at
+
+
+def _owes_a_run(row: TaskRow) -> bool:
+    spec = decode_spec(row.spec)
+    return bool(row.fence) and spec.rolls_back and not spec.failing
+
+
+def _last_run(turn: Turn, row: TaskRow, reason: str) -> TaskRow:
+    row = row._replace(spec=encode_spec(replace(decode_spec(row.spec), failing=reason or _UNTOLD)))
+    due_at = turn.now + LAST_RUN_WAIT
     if row.state is not State.WORKING:
-        return turn.status(row, State.WORKING, Phase.READY)
-    return turn.put(moved(row, row.state, Phase.READY)._replace(worker=NO_KEY, held_by="", due_at=0))
+        return turn.status(row, State.WORKING, Phase.READY, due_at=due_at)
+    return turn.put(moved(row, row.state, Phase.READY)._replace(worker=NO_KEY, held_by="", due_at=due_at))
+
+
+def _end(turn: Turn, row: TaskRow, text: str) -> TaskRow:
+    if row.cancel_at:
+        return turn.status(row, State.CANCELED, Phase.FINAL)
+    return turn.status(row, State.FAILED, Phase.FINAL, speech(row, decode_spec(row.spec).failing or text))
 
 
 def _paused(turn: Turn, row: TaskRow, pause: Pause, patience: int) -> TaskRow:
@@ -149,7 +168,7 @@ def _retry(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     if row.attempt >= row.max_attempts:
         times = "once" if row.attempt == 1 else f"{row.attempt} times"
         text = f"{end.text} Tried {times}; the task allows no more attempts (maxAttempts {row.max_attempts})."
-        return turn.status(row, State.FAILED, Phase.FINAL, speech(row, text))
+        return failed(turn, row, text)
     delay = retries.delay(row.attempt, end.jitter) if end.after is None else end.after
     return _again(turn, row, end.text, delay)
 

@@ -17,15 +17,13 @@ from dataclasses import dataclass, field
 
 from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
-from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish
+from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, waits_until
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import JsonObject, Phase, State
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
 from a2a_server.model.turns import ClaimNeed, Needs
-from a2a_server.policy import SECOND, SUSPECT_CRASHES, SWEEP_SLACK, RetryPolicy, alarm, clean_up
-
-_UNDECIDED = frozenset({EndKind.TRANSIENT, EndKind.HANDED_BACK})
+from a2a_server.policy import SECOND, SUSPECT_CRASHES, SWEEP_SLACK, RetryPolicy, alarm
 
 ROW_FORMAT = 1
 """The format of task rows that this version writes and can run."""
@@ -38,7 +36,8 @@ def lease(turn: Turn, row: TaskRow, worker: Key, grace: int) -> TaskRow:
     """
     spec = decode_spec(row.spec)
     timeout = round(spec.timeout_seconds * SECOND)
-    due_at = alarm(turn.now + timeout, row.deadline_at) + clean_up(grace, rolls_back=spec.rolls_back) + SWEEP_SLACK
+    ends_at = turn.now if spec.failing else alarm(turn.now + timeout, row.deadline_at)
+    due_at = ends_at + grace + SWEEP_SLACK
     row = row._replace(worker=worker, fence=row.fence + 1)
     if row.state is State.WORKING:
         row = turn.put(moved(row, State.WORKING, Phase.LEASED)._replace(due_at=due_at))
@@ -96,7 +95,7 @@ class Claim:
                 passed = True
                 continue
             if closed := turn.closed(row.gates, (row.lane, row.rank, row.key)):
-                turn.put(moved(row, row.state, Phase.HELD)._replace(held_by=closed, due_at=row.deadline_at))
+                turn.put(moved(row, row.state, Phase.HELD)._replace(held_by=closed, due_at=waits_until(turn, row)))
                 passed = True
                 continue
             suspects = suspects and not suspect
@@ -169,18 +168,12 @@ class Report:
     def _overflows(self, last_n: int) -> bool:
         return last_n + sum(draft.kind is not None for draft in self.drafts) >= self.max_events
 
-    def _shows(self) -> bool:
-        """Whether a task that may still be a direct answer is a task from now on: anything but a message came first."""
-        if any(draft.kind is not None for draft in self.drafts):
-            return True
-        return self.end is not None and self.end.kind not in _UNDECIDED and not self.end.is_message
-
     def decide(self, turn: Turn) -> Reported:
         """Raises LeaseLost when the run no longer holds the task."""
         row = turn.rows.get(self.key)
         if row is None or row.phase is not Phase.LEASED or row.fence != self.fence:
             raise LeaseLost
-        if not row.visible and self._shows():
+        if not row.visible and any(draft.kind is not None for draft in self.drafts):
             row = turn.put(row._replace(visible=True))
         if self._overflows(row.last_n):
             text = f"The task wrote more events than the server keeps for one task ({self.max_events})."

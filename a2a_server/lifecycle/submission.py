@@ -14,6 +14,7 @@ from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.runs import ROW_FORMAT, lease
 from a2a_server.lifecycle.states import INTERRUPTED
+from a2a_server.lifecycle.telling import AGENT
 from a2a_server.lifecycle.turn import PLAIN_STATUS, Turn, ended
 from a2a_server.model.objects import OPTIONS_URI, File, Generation, Lane, Phase, Scope, State
 from a2a_server.model.rows import NO_KEY, FairKey, Key, MessageRow, PushRow, SentKey, SentRow, TaskName, TaskRow
@@ -21,8 +22,6 @@ from a2a_server.model.turns import Needs
 from a2a_server.policy import ahead, alarm
 
 MAX_RANK = 2**53
-AGENT = "agent"
-"""The id of the push that tells the agent itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,8 @@ class Submit:
     microseconds (0 = never). starts_at and deadline_at: moments (0 = none). worker: whose reserved slot runs the
     task at once if nothing is ahead (NO_KEY = none); grace: see `runs.lease`. visible: False while the answer may
     still be a message instead of a task. tells: states of the task that the agent itself wants to hear of. files:
-    parts of the message that refer to objects. asked: the path of a task option that only a new task can be given
-    ('' = none).
+    parts of the message that refer to objects. references: tasks that the message refers to. asked: the path of a
+    task option that only a new task can be given ('' = none).
     """
 
     key: Key
@@ -77,6 +76,7 @@ class Submit:
     visible: bool = True
     tells: tuple[State, ...] = ()
     files: tuple[File, ...] = ()
+    references: tuple[str, ...] = ()
     asked: str = ""
 
     @property
@@ -103,6 +103,7 @@ class Submit:
         """The named task, the earlier send, the place in the queue, the gates."""
         if self.task_id:
             needs.names.add(self.name)
+        needs.names.update(map(self._of_the_same_owner, self.references))
         if self.window:
             needs.sent.add(self.sent_key)
         needs.queues.add(self.queue)
@@ -115,6 +116,7 @@ class Submit:
         """Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
         if again := self._repeat(turn):
             return again
+        self._check_references(turn)
         if self.task_id and (row := self._named(turn)) is not None:
             return self._heard(turn, row)
         if self.deadline_at and self.deadline_at <= turn.now:
@@ -131,6 +133,16 @@ class Submit:
         same = sent.hash == self.digest and turn.now < sent.expires_at and decode_spec(row.spec).heard <= sent.at_n
         answer = self.generation is Generation.V01 and row.state in INTERRUPTED
         return Submitted(row, sent.at_n, repeat=True) if same and not answer else None
+
+    def _of_the_same_owner(self, task_id: str) -> TaskName:
+        return self.name._replace(id=task_id)
+
+    def _check_references(self, turn: Turn) -> None:
+        for position, task_id in enumerate(self.references):
+            row = turn.named(self._of_the_same_owner(task_id))
+            if row is None or not row.visible:
+                path = f"message.referenceTaskIds[{position}]"
+                raise InvalidParams(f"{path} names no task of yours; leave it out.", path=path)
 
     def _named(self, turn: Turn) -> TaskRow | None:
         row = turn.named(self.name)

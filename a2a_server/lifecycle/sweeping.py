@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from a2a_server.lifecycle.endings import crashed, failed
+from a2a_server.lifecycle.endings import canceled, crashed, failed, given_up, is_last_run
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
-from a2a_server.model.objects import Phase, State
+from a2a_server.model.objects import Phase
 from a2a_server.model.rows import GateRow, JournalKind, Key, TaskRow, WorkerRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import room
@@ -45,8 +45,10 @@ class Alarms:
 
 def _ring(turn: Turn, row: TaskRow) -> None:
     late = 0 < row.deadline_at <= turn.now
-    if row.phase is Phase.LEASED and row.cancel_at:
-        turn.status(row, State.CANCELED, Phase.FINAL)
+    if is_last_run(row):
+        given_up(turn, row)
+    elif row.cancel_at:
+        canceled(turn, row)
     elif late:
         failed(turn, row, "The task did not end before its deadline.")
     elif row.phase is Phase.LEASED:

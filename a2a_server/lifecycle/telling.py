@@ -7,10 +7,14 @@ least once, and is noted here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.rows import Key, PushRow
 from a2a_server.model.turns import Needs
+
+AGENT: Final = "agent"
+"""The id of the push that tells the agent itself."""
 
 
 @dataclass(frozen=True, slots=True)

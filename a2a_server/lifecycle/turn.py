@@ -213,6 +213,8 @@ class Turn:
         """
         if row.state in INTERRUPTED and state is not row.state:
             self._keep_question(row)
+        if not row.visible and _decides(state, phase, is_message=message is not None and metadata is None):
+            row = row._replace(visible=True)
         reached = state is not row.state
         plain = message is None and metadata is None
         body = PLAIN_STATUS[state] if plain else encode_status(state, message, None, metadata)
@@ -357,6 +359,11 @@ class Turn:
         for key, step in ((old, -1), (new, 1)):
             if key is not None:
                 tally[self.shard, key] = tally.get((self.shard, key), 0) + step
+
+
+def _decides(state: State, phase: Phase, *, is_message: bool) -> bool:
+    """Whether a task that might have been a direct answer is a task from now on."""
+    return state in INTERRUPTED or (phase is Phase.FINAL and not (state is State.COMPLETED and is_message))
 
 
 def _place(row: TaskRow) -> Place:

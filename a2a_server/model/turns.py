@@ -94,7 +94,7 @@ class Changes:
     new_tasks are inserted; tasks replace the row of the same key whose `rev` is one lower (else `Conflict`: the turn is
     loaded and decided again). events, journal and messages are inserted; artifacts, states, sent, gates, workers,
     pushes and fair are upserted by primary key; gates guard on `rev` like tasks. tally: (shard, key) -> what to add to
-    the count. A state whose body is empty is forgotten: its row is deleted.
+    the count. Of several states with one key the last one counts; one whose body is empty is deleted.
     """
 
     new_tasks: list[TaskRow] = field(default_factory=list)

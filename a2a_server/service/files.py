@@ -15,7 +15,7 @@ How a send uses it (service.operations), the digest of the request being made be
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -151,7 +151,8 @@ class Inbound:
         message = request.message
         if not any(isinstance(part, File) for part in message.parts):
             return request
-        parts = [await self._resolved(scope, request, place) for place in range(len(message.parts))]
+        usable = await self._usable(scope, message)
+        parts = [self._resolved(request, place, usable) for place in range(len(message.parts))]
         placed = replace(request, message=replace(message, parts=tuple(parts)))
         for place, part in enumerate(parts):
             try:
@@ -170,14 +171,21 @@ class Inbound:
         with suppress(EngineError):  # then the collector does it
             await self._artifacts.delete([name for name in mine if not await self._files.is_used(name)])
 
-    async def _resolved(self, scope: Scope, request: SendRequest, place: int) -> Part:
+    async def _usable(self, scope: Scope, message: Message) -> dict[str, File]:
+        """The caller's files behind this server's own addresses in the message, by their names."""
+        names = {own_name(part.url, self._base_url()) for part in message.parts if isinstance(part, File)} - {None}
+        found = [name for name in names if name is not None and await self._files.find(scope, name) is not None]
+        if not found:
+            return {}
+        await self._engine.submit(Keep(tuple(Note(name, MARK, TOUCHED, {}) for name in found)))
+        files = {name: await self._files.usable(scope, name) for name in found}
+        return {name: file for name, file in files.items() if file is not None}
+
+    def _resolved(self, request: SendRequest, place: int, usable: Mapping[str, File]) -> Part:
         part = request.message.parts[place]
         if not isinstance(part, File) or (name := own_name(part.url, self._base_url())) is None:
             return part
-        file = await self._files.find(scope, name)
-        if file is not None:
-            await self._engine.submit(Keep((Note(name, MARK, TOUCHED, {}),)))
-            file = await self._files.usable(scope, name)
+        file = usable.get(name)
         if file is None:
             path = _path(request.generation, place, "url")
             raise InvalidParams(

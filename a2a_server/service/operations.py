@@ -17,7 +17,7 @@ from uuid import UUID
 from a2a_server.agent import choose
 from a2a_server.codec import canonical, decode_spec, decode_status, encode, encode_spec, pack_message
 from a2a_server.engine.engine import Engine, new_key
-from a2a_server.engine.stream import LoggedEvent
+from a2a_server.engine.stream import LoggedEvent, Watch
 from a2a_server.errors import (
     ClientError,
     Draining,
@@ -47,7 +47,7 @@ from a2a_server.model.options import TaskOptions, microseconds
 from a2a_server.model.requests import CancelRequest, GetRequest, ListRequest, SendRequest, SubscribeRequest
 from a2a_server.model.rows import NO_KEY, Key, TaskRow
 from a2a_server.model.runs import SkillSpec
-from a2a_server.policy import SECOND, clean_up, gates_of, queue_of
+from a2a_server.policy import SECOND, gates_of, queue_of
 from a2a_server.service.files import Inbound
 from a2a_server.service.listing import TaskPage, list_tasks
 from a2a_server.service.views import submitted_task, task_of
@@ -94,6 +94,8 @@ class Operations:
                 return answer
             if limits.v03_default_blocking if request.blocking is None else request.blocking:
                 with suppress(Draining), hub.watch(row.key) as watch:
+                    if submitted.repeat:
+                        await self._learn(watch, row)
                     watch.learn(row)
                     await hub.settle(watch, submitted.at_n)
         return await self._view(row.key, request.history_length)
@@ -136,7 +138,8 @@ class Operations:
         """
         found = await self._find(scope, request.task_id)
         grace = round(self._engine.limits.cancel_grace_seconds * SECOND)
-        patience = clean_up(grace, rolls_back=decode_spec(found.spec).rolls_back) + SECOND
+        graces = 2 if decode_spec(found.spec).rolls_back else 1  # the handler's, and that of what undoes its work
+        patience = graces * grace + SECOND
         with self._engine.hub.watch(found.key) as watch:
             row: TaskRow = await self._engine.submit(Cancel(found.name, grace, found.key))
             if row.state not in TERMINAL:
@@ -214,7 +217,6 @@ class Operations:
 
     async def _submitted(self, scope: Scope, key: Key, request: SendRequest) -> Submitted:
         request = _identified(request)
-        await self._check_references(scope, request.message)
         skill = choose(self._engine.runner.skills, request.options.skill)
         digest = _digest(request)
         request = await self._inbound.taken(scope, key, request)
@@ -243,6 +245,7 @@ class Operations:
             digest=digest,
             body=encode(pack_message(message)),
             files=stored_files(message.parts),
+            references=message.reference_task_ids,
             tells=tuple(sorted(self._engine.runner.listens_for)),
             visible=not skill.direct or request.generation is Generation.V01,
             asked=_asked(options),
@@ -267,12 +270,6 @@ class Operations:
             grace=round(limits.cancel_grace_seconds * SECOND),
         )
 
-    async def _check_references(self, scope: Scope, message: Message) -> None:
-        for position, task_id in enumerate(message.reference_task_ids):
-            if await self._store.find(scope, self._engine.agent, task_id) is None:
-                path = f"message.referenceTaskIds[{position}]"
-                raise InvalidParams(f"{path} names no task of yours; leave it out.", path=path)
-
     async def _find(self, scope: Scope, task_id: str) -> TaskRow:
         row = await self._store.find(scope, self._engine.agent, task_id)
         if row is None:
@@ -290,11 +287,16 @@ class Operations:
     ) -> Stream:
         return Stream(row.id, row.context, generation, start, self._follow(row, after, ends_after))
 
+    async def _learn(self, watch: Watch, row: TaskRow) -> None:
+        """How the task stands now, for a watch that was registered after `row` was read."""
+        if watch.last_n < row.last_n or watch.state is None:
+            head = (await self._store.heads([row.key])).get(row.key)
+            watch.learn(row if head is None else row._replace(last_n=head.last_n, state=head.state, phase=head.phase))
+
     async def _follow(self, row: TaskRow, after: int, ends_after: int | None) -> AsyncIterator[Sequence[LoggedEvent]]:
         """ends_after: the stream also ends where the task asks, behind this event; None = only with the task."""
         with suppress(Draining), self._engine.hub.watch(row.key) as watch:
-            head = (await self._store.heads([row.key])).get(row.key)
-            watch.learn(row if head is None else row._replace(last_n=head.last_n, state=head.state, phase=head.phase))
+            await self._learn(watch, row)
             if after >= watch.last_n and watch.state is not None and _is_end(watch.state, watch.last_n, ends_after):
                 return
             async for batch in self._engine.hub.follow(watch, after):

@@ -265,12 +265,15 @@ def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:
     keys = source.columns[: source.key]
     if len(query.prefix) > len(keys) or (query.after is not None and len(query.after) != len(keys)):
         raise ValueError(f"the primary key of {query.table.value} is {', '.join(keys)}")
+    start = len(query.prefix) if (query.after or ())[: len(query.prefix)] == query.prefix else 0
+    start = min(start, len(keys) - 1)  # a whole key as the prefix leaves nothing to compare
     filters = [f"{name} = ?" for name in keys[: len(query.prefix)]]
     if query.after is not None:
-        filters.append(f"({', '.join(keys)}) > ({', '.join('?' * len(keys))})")
+        behind = keys[start:]
+        filters.append(f"({', '.join(behind)}) > ({', '.join('?' * len(behind))})")
     where = f"WHERE {' AND '.join(filters)} " if filters else ""
     sql = f"SELECT {', '.join(source.columns)} FROM {query.table.value} {where}ORDER BY {', '.join(keys)} LIMIT ?"
-    records = db.execute(sql, (*query.prefix, *(query.after or ()), query.limit + 1)).fetchall()
+    records = db.execute(sql, (*query.prefix, *(query.after or ())[start:], query.limit + 1)).fetchall()
     return Page([source.make(record) for record in records[: query.limit]], more=len(records) > query.limit)
 
 

@@ -129,8 +129,9 @@ def write(db: sqlite3.Connection, loaded: Loaded, changes: Changes) -> None:
     _put(db, _INSERT_JOURNAL, [journal_record(row) for row in changes.journal])
     _put(db, _INSERT_MESSAGE, changes.messages)
     _put(db, _UPSERT_ARTIFACT, [artifact_record(row) for row in changes.artifacts])
-    _put(db, _UPSERT_STATE, [row for row in changes.states if row.body])
-    _put(db, _DELETE_STATE, [row[:3] for row in changes.states if not row.body])
+    states = {row[:3]: row for row in changes.states}  # the last word of each
+    _put(db, _UPSERT_STATE, [row for row in states.values() if row.body])
+    _put(db, _DELETE_STATE, [key for key, row in states.items() if not row.body])
     _put(db, _UPSERT_SENT, changes.sent)
     if changes.gates:
         _write_gates(db, changes.gates)

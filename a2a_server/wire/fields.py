@@ -14,6 +14,8 @@ from a2a_server.model.objects import Json, JsonObject
 
 MAX_ID = 256
 """Longest id that a client may choose, in characters."""
+MAX_REFERENCES = 100
+"""Most ids of other tasks that a message refers to."""
 MAX_PARTS = 1000
 """Most parts of a message."""
 MAX_LABEL = 255
@@ -137,6 +139,8 @@ def strings(holder: JsonObject, name: str, at: str = "") -> tuple[str, ...]:
 def identifiers(holder: JsonObject, name: str, at: str = "") -> tuple[str, ...]:
     """The array of ids, empty when it is absent."""
     found = strings(holder, name, at)
+    if len(found) > MAX_REFERENCES:
+        raise wrong(f"{at}{name}", f"must hold at most {MAX_REFERENCES} ids")
     for position, value in enumerate(found):
         if not 0 < len(value) <= MAX_ID or not value.isprintable():
             raise wrong(f"{at}{name}[{position}]", f"must be an id of 1 to {MAX_ID} printable characters")

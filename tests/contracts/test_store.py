@@ -239,6 +239,14 @@ async def test_a_state_without_a_body_is_forgotten(store: TaskStore) -> None:
     assert (await store.rows(RowQuery(Table.STATE))).rows == [kept]
 
 
+async def test_the_last_word_on_a_state_counts(store: TaskStore) -> None:
+    first, empty, last = (StateRow(key(1), "a", "b", 1, 1, body) for body in (b"first", b"", b"last"))
+    await put(store, states=[first, empty, last])
+    assert (await store.rows(RowQuery(Table.STATE))).rows == [last]
+    await put(store, states=[first, last, empty])
+    assert (await store.rows(RowQuery(Table.STATE))).rows == []
+
+
 async def test_counts_are_added(store: TaskStore, other: TaskStore) -> None:
     counted = rows.tally_key(rows.task(1))
     await put(store, tally={("a", counted): 5})

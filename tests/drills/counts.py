@@ -27,8 +27,8 @@ CI = Counts(
     silent_sockets=20,
     chatty_chunks=20_000,
     replays=500,
-    requests=2_000,
-    requests_per_method=40,
+    requests=9_000,  # 2,000 would leave too few for each of the 28 methods
+    requests_per_method=200,
 )
 FULL = Counts(
     kills=200,

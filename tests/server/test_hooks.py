@@ -11,10 +11,11 @@ import pytest
 
 from a2a_server.codec import decode
 from a2a_server.engine import telling
-from a2a_server.errors import Fail, Reject, Retry
+from a2a_server.errors import Fail, LeaseLost, Reject, Retry
 from a2a_server.model.objects import Phase, State
-from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.queries import RowQuery, Table, TaskQuery
 from a2a_server.model.rows import JournalRow, PushRow
+from a2a_server.model.runs import Happening
 from a2a_server.policy import SECOND
 from a2a_server.ports import Attempt
 from a2a_server.stores.sqlite import SqliteStore
@@ -90,7 +91,7 @@ async def test_a_canceled_run_rolls_back(tmp_path: Path) -> None:
         task_id = await served.start("wait")
         await until(lambda: ("run", "wait") in script.calls)
         assert (await served.cancel(task_id)).status.state is State.CANCELED
-    assert rolled_back(script) == ["canceled"]
+    assert rolled_back(script) == ["The task was canceled."]
 
 
 async def test_a_paused_task_rolls_back_in_a_last_run_when_it_is_canceled(tmp_path: Path) -> None:
@@ -251,3 +252,118 @@ async def test_an_agent_that_cannot_be_closed_keeps_nothing_open(tmp_path: Path)
         await served.send("ok")
     async with serving(Scripted(by_its_words), tmp_path) as served:  # the store and its lock were let go
         await served.send("ok")
+
+
+async def test_what_a_stopped_handler_still_says_does_not_count_while_its_work_is_undone(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    late: list[object] = []
+
+    async def deaf(attempt: Attempt) -> str:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await until(lambda: bool(rolled_back(script)))
+                try:
+                    await attempt.remember("late", "x", b"1")
+                except LeaseLost as error:
+                    late.append(error)
+                    raise
+
+    script = Scripted(deaf, rolls_back=True)
+    async with serving(script, tmp_path, cancel_grace_seconds=0.05) as served:
+        task_id = await served.start("wait")
+        await until(lambda: ("run", "wait") in script.calls)
+        await served.cancel(task_id)
+        await served.reached(task_id, State.CANCELED)
+        await until(lambda: bool(late))
+
+
+async def test_what_is_undone_never_goes_on(tmp_path: Path) -> None:
+    """The reason is written before the roll-back, so a worker that dies in it is followed by another roll-back."""
+    dead = asyncio.Event()
+
+    async def handler(attempt: Attempt) -> str:
+        if attempt.run == 1:
+            raise Fail("no luck")
+        return "shipped"
+
+    async def undo(attempt: Attempt) -> None:
+        if not dead.is_set():
+            dead.set()
+            await asyncio.Event().wait()
+
+    script = Scripted(handler, rolls_back=True)
+    script.roll_back_with = undo
+    async with serving(script, tmp_path) as served:
+        task_id = await served.start("go")
+        await dead.wait()
+        await served.engine.replace_worker()
+        await served.reached(task_id, State.FAILED, State.COMPLETED)
+        assert (await served.row(task_id)).state is State.FAILED
+    assert script.calls.count(("run", "go")) == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), asyncio.CancelledError(), LeaseLost(), SystemExit(3)])
+async def test_whatever_a_roll_back_raises_the_task_ends(tmp_path: Path, error: BaseException) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+
+    async def undo(attempt: Attempt) -> None:
+        raise error
+
+    script.roll_back_with = undo
+    async with serving(script, tmp_path) as served:
+        assert (await served.send("fail")).status.state is State.FAILED
+
+
+async def test_a_canceled_last_run_undoes_once_and_ends_as_canceled(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, rolls_back=True)
+    undoing, go = asyncio.Event(), asyncio.Event()
+
+    async def undo(attempt: Attempt) -> None:
+        undoing.set()
+        await go.wait()
+
+    script.roll_back_with = undo
+    async with serving(script, tmp_path) as served:
+        task_id = await served.start("fail")
+        await undoing.wait()
+        canceling = asyncio.create_task(served.cancel(task_id))
+        await until(lambda: bool(served.engine.worker.running))
+        async with asyncio.timeout(10):
+            while not (await served.row(task_id)).cancel_at:  # noqa: ASYNC110 - nobody sets an event for it
+                await asyncio.sleep(0.005)
+        go.set()
+        assert (await canceling).status.state is State.CANCELED
+    assert len(rolled_back(script)) == 1
+
+
+async def test_one_who_hangs_keeps_no_other_task_from_being_told(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, listens_for=(State.COMPLETED,))
+    hanging = asyncio.Event()
+    tell = script.tell
+
+    async def slow(happening: Happening) -> None:
+        if not hanging.is_set():
+            hanging.set()
+            await asyncio.Event().wait()
+        await tell(happening)
+
+    script.tell = slow  # type: ignore[method-assign]
+    async with serving(script, tmp_path, poll_seconds=0.02) as served:
+        await served.send("first")
+        await hanging.wait()
+        second = await served.send("second")
+        await until(lambda: [one.task.id for one in script.told] == [second.id])
+
+
+async def test_an_undecided_answer_becomes_a_task_though_nobody_waits_for_it(tmp_path: Path) -> None:
+    script = Scripted(by_its_words, direct=True)
+    async with serving(script, tmp_path, direct_seconds=0.2) as served:
+        sending = asyncio.create_task(served.send("wait"))
+        await until(lambda: ("run", "wait") in script.calls)
+        sending.cancel()
+        async with asyncio.timeout(10):
+            while not (page := await served.store.page(TaskQuery("", "local", ""))).rows:  # noqa: ASYNC110 - nobody sets an event for it
+                await asyncio.sleep(0.005)
+        assert len(page.rows) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from a2a_server.codec import decode, decode_spec, decode_status, encode, encode_spec, unpack_message
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
-from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.endings import LAST_RUN_WAIT, End, EndKind
 from a2a_server.lifecycle.runs import Draft
 from a2a_server.lifecycle.submission import Show, Submit, Submitted
 from a2a_server.lifecycle.sweeping import Alarms
@@ -176,7 +176,7 @@ def test_a_paused_task_that_can_be_undone_gets_a_last_run_when_it_is_canceled() 
     store = MemoryTurns()
     row = asked(store, started(store, spec=UNDOES))
     row = store.one(cancel(row))
-    assert (row.state, row.phase, row.due_at) == (State.WORKING, Phase.READY, 0)
+    assert (row.state, row.phase, row.due_at) == (State.WORKING, Phase.READY, store.now + LAST_RUN_WAIT)
     assert store.one(cancel(row)) == store.tasks[row.key], "the second cancel changes nothing"
     [row] = store.one(claim(1)).rows
     assert row.cancel_at
@@ -262,3 +262,78 @@ def test_a_task_is_shown_when_its_answer_takes_too_long() -> None:
     assert sum(store.tally.values()) == 1
     with pytest.raises(TaskNotFound):
         store.one(Show(key(9)))
+
+
+def failing(store: MemoryTurns, **options: Any) -> TaskRow:  # noqa: ANN401 - any field of a submission
+    """A task whose run failed and whose work is still to be undone."""
+    row: TaskRow = store.one(report(started(store, spec=UNDOES, **options), EndKind.FAILED, "no luck")).row
+    assert (row.state, row.phase) == (State.WORKING, Phase.READY)
+    assert decode_spec(row.spec).failing == "no luck"
+    return row
+
+
+def test_a_last_run_knows_no_deadline() -> None:
+    store = MemoryTurns()
+    row = failing(store, deadline_at=store.now + 60 * SECOND)
+    store.now += 61 * SECOND
+    assert store.one(Alarms((row.key,))) == 0
+    [row] = store.one(claim(1)).rows
+    assert row.due_at > store.now
+    row = store.one(report(row, EndKind.HANDED_BACK)).row
+    assert row.due_at == store.now + LAST_RUN_WAIT
+    [row] = store.one(claim(1)).rows
+    row = store.one(report(row, EndKind.FAILED, "ignored")).row
+    status, _ = decode_status(row.status, row.status_at)
+    assert row.state is State.FAILED
+    assert status.message is not None
+    assert status.message.text == "no luck"
+
+
+def test_a_last_run_that_never_comes_is_not_waited_for_for_ever() -> None:
+    store = MemoryTurns()
+    row = failing(store)
+    store.now += LAST_RUN_WAIT
+    assert store.one(Alarms((row.key,))) == 1
+    assert store.tasks[row.key].state is State.FAILED
+
+
+def test_a_last_run_whose_worker_dies_comes_again_whatever_attempts_are_left() -> None:
+    store = MemoryTurns()
+    failing(store, max_attempts=1)
+    [row] = store.one(claim(1)).rows
+    crash(store, row)
+    assert (store.tasks[key(1)].state, store.tasks[key(1)].phase) == (State.WORKING, Phase.READY)
+
+
+def test_a_last_run_that_is_canceled_ends_as_canceled() -> None:
+    store = MemoryTurns()
+    row = failing(store)
+    store.one(cancel(row))
+    assert store.tasks[row.key].phase is Phase.READY
+    [row] = store.one(claim(1)).rows
+    assert store.one(report(row, EndKind.FAILED)).row.state is State.CANCELED
+
+
+def test_a_task_refers_only_to_tasks_of_its_owner() -> None:
+    store = MemoryTurns()
+    mine = store.one(submit(1)).row
+    other = store.one(submit(2, owner="other")).row
+    assert store.one(submit(3, references=(mine.id,))).row.key == key(3)
+    texts = set()
+    for unknown in (other.id, "nobody"):
+        with pytest.raises(InvalidParams) as refused:
+            store.one(submit(4, references=(mine.id, unknown)))
+        assert refused.value.path == "message.referenceTaskIds[1]"
+        texts.add(refused.value.message)
+    assert len(texts) == 1
+    assert store.one(submit(3, references=("gone meanwhile",))).repeat, "a repeat is one whatever became of the others"
+
+
+def test_every_end_but_a_message_shows_the_task() -> None:
+    store = MemoryTurns()
+    row = started(store, visible=False)
+    for _ in range(3):
+        crash(store, store.tasks[row.key])
+        store.one(claim(1))
+    assert store.tasks[row.key].state is State.FAILED
+    assert store.tasks[row.key].visible

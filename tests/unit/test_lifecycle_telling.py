@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from a2a_server.lifecycle.endings import EndKind
-from a2a_server.lifecycle.submission import AGENT
-from a2a_server.lifecycle.telling import Told
+from a2a_server.lifecycle.telling import AGENT, Told
 from a2a_server.model.objects import State
 from a2a_server.model.rows import PushRow, TaskRow
 from a2a_server.policy import SECOND
