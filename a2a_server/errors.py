@@ -138,6 +138,10 @@ class LeaseLost(EngineError):
     """The attempt no longer holds its task; nothing it writes counts any more."""
 
 
+class NotOpened(EngineError):
+    """The agent did not get ready to run; the text is for who serves it."""
+
+
 class Draining(EngineError):
     """The process is about to stop and takes no new work."""
 

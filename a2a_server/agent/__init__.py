@@ -237,7 +237,7 @@ class Agent:
         What it raises has it called again later, up to ten times; events of one task come in their order.
 
         Args:
-            states: of submitted, working, input-required, auth-required, completed, failed, canceled, rejected.
+            states: of working, input-required, auth-required, completed, failed, canceled, rejected.
 
         Raises:
             ConfigurationError: a state that is none, or a function that does not take one `Happening`.

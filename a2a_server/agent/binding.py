@@ -144,16 +144,10 @@ class _Call:
             return
         asked = [] if first else [*empty, *(one for one in named if self._is_wrong(one))]
         if len(asked) == 1:  # the answer to the only thing that was asked
-            self._given[asked[0].name] = _read(message.text)
+            self._given[asked[0].name] = _read(message.text, asked[0])
 
     def _is_wrong(self, parameter: Parameter) -> bool:
-        if parameter.name not in self._given or parameter.adapter is None:
-            return False
-        try:
-            parameter.adapter.validate_python(self._given[parameter.name])
-        except ValidationError:
-            return True
-        return False
+        return parameter.name in self._given and not _takes(parameter, self._given[parameter.name])
 
     def fill(self, parameter: Parameter) -> None:
         match parameter.source:
@@ -217,10 +211,19 @@ def _is_object(part: Data) -> bool:
     return isinstance(part.data, dict)
 
 
-def _read(text: str) -> Json:
-    """What a person wrote for a value: JSON where it is some, else the text itself."""
+def _takes(parameter: Parameter, value: Json) -> bool:
+    try:
+        if parameter.adapter is not None:
+            parameter.adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _read(text: str, parameter: Parameter) -> Json:
+    """What a person wrote for a value: the JSON that it is, where the parameter takes that, else the text itself."""
     try:
         value: Json = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-    return value
+    return value if _takes(parameter, value) else text

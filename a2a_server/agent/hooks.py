@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
-from a2a_server.agent.binding import Binding
+from a2a_server.agent.binding import Binding, Source
 from a2a_server.agent.inspection import inspected, name_of, streams, threaded
 from a2a_server.errors import ConfigurationError
 from a2a_server.model.objects import State
@@ -22,10 +22,14 @@ from a2a_server.model.runs import Happening
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)  # noqa: PLC0105 - as in typing's own examples
 Function = TypeVar("Function", bound=Callable[..., Any])
+Check = TypeVar("Check", bound="Callable[..., Awaitable[bool | str | None] | bool | str | None]")
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
-_STATES = {state.name.lower().replace("_", "-"): state for state in State}
+_GIVEN = {"validate_result": ("result",), "rollback": ("reason",)}
+"""What a hook is given beside the skill's own parameters."""
+
+_STATES = {state.name.lower().replace("_", "-"): state for state in State if state is not State.SUBMITTED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +79,11 @@ class SkillFunction(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<skill {name_of(self.function)}>"
 
-    def validate(self, hook: Function) -> Function:
+    def validate(self, hook: Check) -> Check:
         """Call `hook` before the skill's first run: a task it says no to is REJECTED.
 
-        It says no by returning False, by returning the reason as a text, or by raising `Reject`.
+        It says no by returning False, by returning the reason as a text, or by raising `Reject`. Once it has said yes
+        it is not called again, whatever becomes of the run.
 
         Raises:
             ConfigurationError: the skill has such a hook, or a parameter of it cannot be filled.
@@ -86,7 +91,7 @@ class SkillFunction(Generic[P, R]):
         self._hooks.validate = self._hook(hook, self._hooks.validate, "validate")
         return hook
 
-    def validate_result(self, hook: Function) -> Function:
+    def validate_result(self, hook: Check) -> Check:
         """Call `hook` with the parameter `result` before a result is written: a task it says no to FAILS.
 
         It says no as for `validate`. The result is what the skill returned, before it is written; of a generator it is
@@ -121,7 +126,16 @@ class SkillFunction(Generic[P, R]):
             raise ConfigurationError(f"hook {name}(): the skill {name_of(self.function)} has {kind} {other} already")
         if streams(hook):
             raise ConfigurationError(f"hook {name_of(hook)}(): a hook is no generator; return what it has to say")
-        return Hook(hook, inspected(hook), threaded(hook))
+        made = Hook(hook, inspected(hook), threaded(hook))
+        own = [*inspect.signature(self.function).parameters, *_GIVEN.get(kind, ())]
+        for parameter in made.binding.parameters:
+            if parameter.source is not Source.CONTEXT and parameter.name not in own:
+                known = ", ".join(own) or "none"
+                raise ConfigurationError(
+                    f'hook {name_of(hook)}(): parameter "{parameter.name}" is none that {kind} of the skill '
+                    f"{name_of(self.function)} fills ({known}); rename it, or take it out"
+                )
+        return made
 
 
 def listener_of(states: tuple[str, ...], function: Callable[..., Any]) -> Listener:

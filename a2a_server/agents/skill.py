@@ -6,8 +6,9 @@ A thread cannot be interrupted: it sees `task.stopping`, a generator in a thread
 `run` returns only when the thread has, so whoever counts threads by runs counts right. What a thread returns after
 that is dropped. A second cancellation gives the thread up.
 
-Hooks run like skills, async ones on the loop and plain ones in a thread. `validate` is called in the run that first
-has all parameters, and not again when that run comes to nothing.
+Hooks run like skills, async ones on the loop and plain ones in a thread; what they ask and step is kept apart from
+what the skill does. Plain roll-backs and listeners hold no slot: each gets a thread of its own (`owned`), which is left
+behind when their time is over. That `validate` said yes is remembered, so that later runs do not ask it again.
 """
 
 from __future__ import annotations
@@ -18,19 +19,28 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, closing, suppress
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from a2a_server.agent import Agent, Hook, Skill, Unbound
+from a2a_server.agent.inspection import name_of
 from a2a_server.agents.outputs import Outputs
+from a2a_server.agents.owned import in_own_thread
 from a2a_server.agents.parameters import Filled, filled
-from a2a_server.context import SyncTask, TaskContext, wait_for_room
+from a2a_server.agents.raised import contained, decisive
+from a2a_server.codec import encode
+from a2a_server.context import Places, SyncTask, TaskContext, wait_for_room
 from a2a_server.context.asking import heard_of
-from a2a_server.errors import Fail, Reject
+from a2a_server.context.waiting import plainly
+from a2a_server.errors import Fail, NotOpened, Reject
 from a2a_server.model.objects import State
-from a2a_server.model.runs import Completed, Happening, SkillSpec
+from a2a_server.model.runs import CHECKPOINT, Completed, Happening, SkillSpec
 from a2a_server.ports import Attempt
 
 THREADS = 32
+
+HOOKS: Final = "hook"
+"""The space of a task's state that holds what its hooks said."""
 
 
 class SkillRunner:
@@ -65,9 +75,18 @@ class SkillRunner:
         return frozenset[State]().union(*(listener.states for listener in self._listeners))
 
     async def open(self) -> None:
-        """Open the agent's resources. Raises what its lifespan raises."""
-        if self._opens is not None:
+        """Open the agent's resources.
+
+        Raises:
+            NotOpened: its lifespan raised.
+        """
+        if self._opens is None:
+            return
+        try:
             self._resources = await self._opened.enter_async_context(self._opens())
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            raise NotOpened(f"The agent's lifespan could not open its resources ({cause}).") from error
 
     async def run(self, attempt: Attempt) -> Completed:
         """Run the skill `attempt.task.skill` to its end.
@@ -86,6 +105,8 @@ class SkillRunner:
             await call.run()
         except SystemExit as error:
             raise Fail("The skill tried to end the server's process.") from error
+        except BaseExceptionGroup as group:
+            raise decisive(group) from group
         return call.outputs.completed
 
     async def roll_back(self, attempt: Attempt, reason: str) -> None:
@@ -93,16 +114,18 @@ class SkillRunner:
         skill = self._skills.get(attempt.task.skill)
         hook = skill.hooks.rollback if skill is not None else None
         if skill is not None and hook is not None:
-            await _Call(self, skill, attempt).undo(hook, reason)
+            async with contained("a roll-back"):
+                await _Call(self, skill, attempt).undo(hook, reason)
 
     async def tell(self, happening: Happening) -> None:
         """Call everybody who listens for the state, in the order of registration. Raises what they raise."""
         for listener in self._listeners:
             if happening.state in listener.states:
-                if listener.threaded:
-                    await self.in_thread(listener.function, {}, happening)
-                else:
-                    await listener.function(happening)
+                async with contained("a listener"):
+                    if listener.threaded:
+                        await in_own_thread(partial(listener.function, happening))
+                    else:
+                        await listener.function(happening)
 
     async def close(self) -> None:
         """Close the agent's resources, and take no more runs; threads that still work are left to end by themselves."""
@@ -122,13 +145,7 @@ class SkillRunner:
         stop: threading.Event | None = None,
     ) -> Any:  # noqa: ANN401 - the function's own
         """What the function gives, called in a thread. stop: set when the caller is canceled."""
-
-        def work() -> Any:  # noqa: ANN401 - the function's own
-            try:
-                return function(*args, **arguments)
-            except StopIteration as error:  # no future can carry it
-                raise RuntimeError("the skill raised StopIteration") from error
-
+        work = partial(plainly, function, *args, **arguments)
         return await _finished(self._threads.submit(contextvars.copy_context().run, work), stop or threading.Event())
 
 
@@ -140,16 +157,12 @@ class _Call:
         self._runner = runner
         self._skill = skill
         self._attempt = attempt
-        self._task = TaskContext(attempt, runner.resources)
-        self._sync = SyncTask(attempt, asyncio.get_running_loop(), runner.resources)
 
     async def run(self) -> None:
         skill, hooks = self._skill, self._skill.hooks
         call = await filled(skill.binding, self._attempt, self._context(threaded=skill.spec.threaded))
-        if hooks.validate is not None and self._attempt.run <= call.messages:
-            refused = _refusal(await self._hooked(hooks.validate, call, {}))
-            if refused is not None:
-                raise Reject(refused or "The agent does not take this task.")
+        if hooks.validate is not None:
+            await self._validated(hooks.validate, call)
         if skill.spec.threaded:
             await self._in_thread(call)
         else:
@@ -160,29 +173,50 @@ class _Call:
         for count in range(1, len(heard) + 1):
             with suppress(Unbound):
                 arguments = self._skill.binding.bind(self._attempt.task, None, heard[:count])
-                await self._hooked(hook, Filled(arguments, count), {"reason": reason})
+                await self._hooked("rollback", hook, Filled(arguments, count), {"reason": reason})
                 return
 
-    def _context(self, *, threaded: bool) -> TaskContext | SyncTask:
-        return self._sync if threaded else self._task
+    def _context(
+        self, within: str = "", checkpoints: Mapping[str, bytes] | None = None, *, threaded: bool
+    ) -> TaskContext | SyncTask:
+        resources, places = self._runner.resources, Places(within)
+        if threaded:
+            return SyncTask(self._attempt, asyncio.get_running_loop(), resources, places, checkpoints)
+        return TaskContext(self._attempt, resources, places, checkpoints)
 
-    async def _hooked(self, hook: Hook, call: Filled, given: Mapping[str, object]) -> object:
+    async def _checkpoints(self) -> dict[str, bytes]:
+        """Those of this run too, which the task's view does not have."""
+        names = await self._attempt.names(CHECKPOINT)
+        return {name: body for name in names if (body := await self._attempt.recall(CHECKPOINT, name)) is not None}
+
+    async def _hooked(self, kind: str, hook: Hook, call: Filled, given: Mapping[str, object]) -> object:
         heard = heard_of(self._attempt.task)[: call.messages]
-        context = self._context(threaded=hook.threaded)
+        kept = None if kind == "validate" else await self._checkpoints()
+        context = self._context(kind, kept, threaded=hook.threaded)
         given = {**self._skill.values(call.arguments), **given}
         try:
             arguments = hook.binding.bind(self._attempt.task, context, heard, given)
         except Unbound as lacking:
             raise Reject(lacking.text) from lacking
-        if hook.threaded:
-            return await self._runner.in_thread(hook.function, arguments)
-        return await hook.function(**arguments)
+        if not hook.threaded:
+            return await hook.function(**arguments)
+        if kind == "rollback":
+            return await in_own_thread(partial(hook.function, **arguments))
+        return await self._runner.in_thread(hook.function, arguments)
+
+    async def _validated(self, hook: Hook, call: Filled) -> None:
+        if self._attempt.run > 1 and await self._attempt.recall(HOOKS, "validate") is not None:
+            return
+        refused = _refusal(hook, await self._hooked("validate", hook, call, {}))
+        if refused is not None:
+            raise Reject(refused or "The agent does not take this task.")
+        await self._attempt.remember(HOOKS, "validate", encode("yes"))
 
     async def _checked(self, call: Filled, result: object) -> None:
         hook = self._skill.hooks.validate_result
         if hook is None:
             return
-        refused = _refusal(await self._hooked(hook, call, {"result": result}))
+        refused = _refusal(hook, await self._hooked("validate_result", hook, call, {"result": result}))
         if refused is not None:
             raise Fail(refused or "The result did not pass the agent's own check.")
 
@@ -203,29 +237,41 @@ class _Call:
         await self._checked(call, yielded)
 
     async def _in_thread(self, call: Filled) -> None:
-        stop = threading.Event()
-        if not self._skill.streams:
-            result = await self._runner.in_thread(self._skill.function, call.arguments, stop=stop)
-            await self._checked(call, result)
-            self.outputs.returned(result)
-            return
-        loop = asyncio.get_running_loop()
-        yielded: list[object] | None = None if self._skill.hooks.validate_result is None else []
+        skill, loop, stop = self._skill, asyncio.get_running_loop(), threading.Event()
+        checked = skill.hooks.validate_result is not None
+        yielded: list[object] | None = [] if checked else None
 
-        def drive() -> object:
-            stream: Generator[object, None, object] = self._skill.function(**call.arguments)
-            return _drive(stream, self.outputs, stop, lambda: wait_for_room(self._attempt, loop), yielded)
+        def work() -> object:  # a large result is written as JSON here, not on the loop
+            result = skill.function(**call.arguments)
+            if skill.streams:
+                result = _drive(result, self.outputs, stop, lambda: wait_for_room(self._attempt, loop), yielded)
+            if not checked and not stop.is_set():
+                self.outputs.returned(result)
+            return result
 
-        result = await self._runner.in_thread(drive, {}, stop=stop)
-        await self._checked(call, yielded)
-        self.outputs.returned(result)
+        result = await self._runner.in_thread(work, {}, stop=stop)
+        if checked:
+            await self._checked(call, yielded if skill.streams else result)
+            await self._runner.in_thread(self.outputs.returned, {}, result)
 
 
-def _refusal(said: object) -> str | None:
-    """Why a hook says no: '' = it does not say why, None = it says yes."""
-    if isinstance(said, str):
-        return said
-    return "" if said is False else None
+def _refusal(hook: Hook, said: object) -> str | None:
+    """Why a hook says no: '' = it does not say why, None = it says yes.
+
+    Raises:
+        Fail: it says neither.
+    """
+    match said:
+        case None | True | "":
+            return None
+        case False:
+            return ""
+        case str():
+            return said
+    kind = type(said).__name__
+    raise Fail(
+        f"The check {name_of(hook.function)} gave a {kind}; it says yes by True or nothing, no by False or a text."
+    )
 
 
 def _drive(

@@ -9,6 +9,7 @@ uncommitted.
 from __future__ import annotations
 
 from a2a_server.context.asking import Answer
+from a2a_server.context.places import Places
 from a2a_server.context.remembering import Memory
 from a2a_server.context.sync import SyncMemory, SyncTask
 from a2a_server.context.task import TaskContext
@@ -20,6 +21,7 @@ __all__ = [
     "ArtifactWriter",
     "Memory",
     "Pending",
+    "Places",
     "SyncArtifactWriter",
     "SyncMemory",
     "SyncTask",

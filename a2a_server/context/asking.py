@@ -3,19 +3,21 @@
 Theory of operation: a question ends its run. What was asked is remembered with how many user messages there were, in
 the turn that asks; so the next run, which begins the handler anew, finds for the k-th question of a name the message
 that came next. The handler has to ask the same things in the same order every time, as it did when it was interrupted.
+Of several that are asked side by side the first goes out alone; the others follow, each in a run of its own.
 
 Source: core.md section 8.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
 from a2a_server.agent.values import clean, data_of, text_of
 from a2a_server.codec import canonical, decode, encode, pack_part
+from a2a_server.context.places import Places
 from a2a_server.errors import Fail
 from a2a_server.model.objects import Data, File, JsonObject, Message, Part, Role, Text
 from a2a_server.model.runs import ASKED, Pause, TaskView, Want
@@ -51,9 +53,10 @@ class Answer(str):
 class Questions:
     """What one run asks. Concurrency: belongs to its run."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, places: Places) -> None:
         self._attempt = attempt
-        self._times: Counter[tuple[Want, str]] = Counter()
+        self._places = places
+        self._turn = asyncio.Lock()
 
     async def ask(self, want: Want, question: Message, name: str) -> Answer:
         """The answer, if there is one; else the run ends with the question.
@@ -65,16 +68,16 @@ class Questions:
         """
         if len(name) > QUESTION_NAME or not (not name or name.isprintable()):
             raise Fail(f"The handler named a question wrongly: a name is at most {QUESTION_NAME} printable characters.")
-        self._times[want, name] += 1
-        key = f"{want.value}:{name}:{self._times[want, name]}"
+        key = self._places.next(ASKED, f"{want.value}:{name}")
         digest = hashlib.sha256(canonical([pack_part(part) for part in question.parts])).hexdigest()
         heard = heard_of(self._attempt.task)
-        note = await self._attempt.recall(ASKED, key)
-        asked: dict[str, Any] = {"h": digest, "n": len(heard)} if note is None else decode(note)
-        if asked["h"] != digest:
-            raise Fail("The handler asked another question than before; it must ask the same ones in every run.")
-        if asked["n"] >= len(heard):
-            self._attempt.pause(Pause(want, question, key, encode(asked)))
+        async with self._turn:
+            note = await self._attempt.recall(ASKED, key)
+            asked: dict[str, Any] = {"h": digest, "n": len(heard)} if note is None else decode(note)
+            if asked["h"] != digest:
+                raise Fail("The handler asked another question than before; it must ask the same ones in every run.")
+            if asked["n"] >= len(heard):
+                self._attempt.pause(Pause(want, question, key, encode(asked)))
         return Answer(heard[asked["n"]])
 
 

@@ -5,17 +5,23 @@ Source: core.md section 8.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from a2a_server.agent.values import json_value
 from a2a_server.codec import decode, encode
+from a2a_server.context.places import Places
 from a2a_server.errors import Fail
 from a2a_server.model.objects import Json
 from a2a_server.model.runs import Shelf
 from a2a_server.ports import Attempt
+
+P = ParamSpec("P")
+J = TypeVar("J", bound="str | int | float | bool | list[Any] | dict[str, Any] | None")
+"""What comes back from JSON as it was, for type checkers; a list of models does not, which the first run shows."""
 
 STEP: Final = "step"
 MEMORY: Final = "memory"
@@ -42,9 +48,9 @@ class Step:
 class Steps:
     """The steps of one run. Concurrency: belongs to its run."""
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, places: Places) -> None:
         self._attempt = attempt
-        self._times: Counter[str] = Counter()
+        self._places = places
 
     async def begin(self, name: str) -> Step:
         """The next step of this name.
@@ -53,9 +59,14 @@ class Steps:
             Fail: the name cannot be remembered.
             LeaseLost: the run lost its task.
         """
-        self._times[checked(name)] += 1
-        key = f"{name}:{self._times[name]}"
+        key = self._places.next(STEP, checked(name))
         return Step(name, key, await self._attempt.recall(STEP, key))
+
+    @contextmanager
+    def inside(self, step: Step) -> Iterator[None]:
+        """While it lasts, what is asked and stepped belongs to this step."""
+        with self._places.inside(step.key):
+            yield
 
     async def end(self, step: Step, result: object) -> Step:
         """The step with its result, which is remembered when this returns.
@@ -105,6 +116,20 @@ class Memory:
     async def names(self, prefix: str = "") -> Sequence[str]:
         """The names that begin with `prefix`, in order."""
         return await self._attempt.names(MEMORY, prefix, self._shelf)
+
+
+def callable_of(name: object, function: object) -> Callable[..., Any]:
+    """The function of a step itself.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if callable(function):
+        return function
+    if inspect.iscoroutine(function):
+        function.close()
+    kind = type(function).__name__
+    raise TypeError(f'step "{name}" got a {kind}; give it the function and its arguments: step("{name}", read, url)')
 
 
 def packed(what: str, value: object) -> bytes:

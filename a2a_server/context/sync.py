@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, overload
 
 from a2a_server.agent.values import progress_of
 from a2a_server.context.asking import Answer
-from a2a_server.context.remembering import Memory
+from a2a_server.context.places import Places
+from a2a_server.context.remembering import J, Memory, P, callable_of
 from a2a_server.context.task import TaskContext
 from a2a_server.context.view import READ_BYTES, View, line
 from a2a_server.context.waiting import wait_for_room, waited
@@ -26,9 +27,17 @@ class SyncTask(View):
 
     threaded: ClassVar[bool] = True
 
-    def __init__(self, attempt: Attempt, loop: asyncio.AbstractEventLoop, resources: object = None) -> None:
-        super().__init__(attempt, resources)
-        self._task = TaskContext(attempt, resources)
+    def __init__(
+        self,
+        attempt: Attempt,
+        loop: asyncio.AbstractEventLoop,
+        resources: object = None,
+        places: Places | None = None,
+        checkpoints: Mapping[str, bytes] | None = None,
+    ) -> None:
+        places = places or Places()
+        super().__init__(attempt, resources, places, checkpoints)
+        self._task = TaskContext(attempt, resources, places, checkpoints)
         self._loop = loop
 
     def progress(
@@ -59,17 +68,27 @@ class SyncTask(View):
         """As `TaskContext.need_auth`."""
         return waited(self._task.need_auth(url, scope, name), self._loop)
 
-    def step(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Json:  # noqa: ANN401 - the function's own
+    @overload
+    def step(self, name: str, function: Callable[P, J], /, *args: P.args, **kwargs: P.kwargs) -> J: ...
+
+    @overload
+    def step(self, name: str, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Json: ...
+
+    def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `TaskContext.step`; the function is plain, and called in this thread.
 
         Raises:
             ValueError: the function is async.
+            TypeError, Fail, LeaseLost: as there.
         """
+        function = callable_of(name, function)
         if inspect.iscoroutinefunction(function):
             raise ValueError(f'step "{name}": an async function cannot be called from a plain skill; write it plain')
         found = waited(self._steps.begin(name), self._loop)
         if found.kept is None:
-            found = waited(self._steps.end(found, function(*args, **kwargs)), self._loop)
+            with self._steps.inside(found):
+                result = function(*args, **kwargs)
+            found = waited(self._steps.end(found, result), self._loop)
         return found.value
 
     def checkpoint(self, name: str, value: object) -> None:

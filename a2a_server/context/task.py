@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, overload
 
 from a2a_server.agent.values import progress_of
 from a2a_server.context.asking import Answer, question_of, sign_in
-from a2a_server.context.remembering import Memory, checked, packed, unpacked
+from a2a_server.context.remembering import J, Memory, P, callable_of, checked, packed, unpacked
 from a2a_server.context.view import READ_BYTES, View, line, too_long
-from a2a_server.context.waiting import Pending
+from a2a_server.context.waiting import Pending, plainly
 from a2a_server.context.writers import PLAIN, ArtifactWriter
 from a2a_server.model.objects import File, Json, Message, Part, Progress
 from a2a_server.model.runs import CHECKPOINT, Want
@@ -72,7 +72,7 @@ class TaskContext(View):
 
         The run ends here, and the task waits without a slot. The answer starts the handler anew, from its beginning;
         then this call returns. So ask the same things in the same order in every run, and put work that must not be
-        done twice into `step`.
+        done twice into `step`; likewise what a question is made of and may change, as time, chance and memory do.
 
         Args:
             question: a text, a message, or its parts.
@@ -100,13 +100,24 @@ class TaskContext(View):
         """
         return await self._questions.ask(Want.AUTH, sign_in(url, scope), name)
 
-    async def step(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Json:  # noqa: ANN401 - the function's own
+    @overload
+    async def step(self, name: str, function: Callable[P, Awaitable[J]], /, *args: P.args, **kwargs: P.kwargs) -> J: ...
+
+    @overload
+    async def step(self, name: str, function: Callable[P, J], /, *args: P.args, **kwargs: P.kwargs) -> J: ...
+
+    @overload
+    async def step(self, name: str, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Json: ...
+
+    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function once for the whole task: later runs get the remembered result.
 
-        It is recorded once and executed at least once: a worker that dies between the two has it executed again.
+        It is recorded once and executed at least once: a worker that dies between the two has it executed again. What
+        the function asks and steps belongs to the step.
 
         Args:
-            name: of the step; a name used several times in a run counts on.
+            name: of the step; a name used several times in a run counts on, so give steps that run side by side names
+                of their own.
             function: async, or plain (then it runs in a thread).
             args: given to the function.
             kwargs: given to the function.
@@ -115,17 +126,22 @@ class TaskContext(View):
             The result as JSON, also in the first run: models and dataclasses come as objects. Up to 256 KiB.
 
         Raises:
+            TypeError: what was given is no function, but for example what calling it gave.
             Fail: the name or the result cannot be remembered.
             LeaseLost: the run lost its task.
             BaseException: what the function raises; nothing is remembered then.
         """
+        function = callable_of(name, function)
         found = await self._steps.begin(name)
         if found.kept is None:
-            if inspect.iscoroutinefunction(function):
-                result = await function(*args, **kwargs)
-            else:
-                result = await asyncio.to_thread(function, *args, **kwargs)
-            found = await self._steps.end(found, await result if inspect.isawaitable(result) else result)
+            with self._steps.inside(found):
+                if inspect.iscoroutinefunction(function):
+                    result = await function(*args, **kwargs)
+                else:
+                    result = await asyncio.to_thread(plainly, function, *args, **kwargs)
+                if inspect.isawaitable(result):
+                    result = await result
+            found = await self._steps.end(found, result)
         return found.value
 
     async def checkpoint(self, name: str, value: object) -> None:

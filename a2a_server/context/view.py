@@ -10,6 +10,7 @@ from a2a_server.agent import ContextParameter
 from a2a_server.agent.values import data_of, text_of
 from a2a_server.codec import canonical
 from a2a_server.context.asking import Questions
+from a2a_server.context.places import Places
 from a2a_server.context.remembering import Steps, unpacked
 from a2a_server.errors import Fail
 from a2a_server.model.objects import File, Json, JsonObject, Message
@@ -24,12 +25,20 @@ READ_BYTES: Final = 64 * 1024 * 1024
 class View(ContextParameter):
     """What both kinds of skill can read."""
 
-    def __init__(self, attempt: Attempt, resources: object = None) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        resources: object = None,
+        places: Places | None = None,
+        checkpoints: Mapping[str, bytes] | None = None,
+    ) -> None:
+        places = places or Places()
+        kept = attempt.task.checkpoints if checkpoints is None else checkpoints
         self._attempt = attempt
         self._resources = resources
-        self._questions = Questions(attempt)
-        self._steps = Steps(attempt)
-        self._checkpoints = {name: unpacked(body) for name, body in attempt.task.checkpoints.items()}
+        self._questions = Questions(attempt, places)
+        self._steps = Steps(attempt, places)
+        self._checkpoints = {name: unpacked(body) for name, body in kept.items()}
 
     @property
     def id(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, TypeVar
 
 from a2a_server.errors import LeaseLost
@@ -45,6 +45,19 @@ def waited(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
             if loop.is_closed():
                 raise LeaseLost from None
     return waiting.result()
+
+
+def plainly(function: Callable[..., T], *args: object, **kwargs: object) -> T:
+    """What the function gives, called in a thread whose caller waits on an event loop.
+
+    Raises:
+        RuntimeError: it raised StopIteration, which no future can carry: whoever waits for it would wait for ever.
+        BaseException: whatever else the function raises.
+    """
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        raise RuntimeError("the skill raised StopIteration") from error
 
 
 def wait_for_room(attempt: Attempt, loop: asyncio.AbstractEventLoop) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import NoReturn
 
 from a2a_server.engine.engine import Engine
-from a2a_server.errors import Draining, LeaseLost
+from a2a_server.errors import Draining, LeaseLost, Paused
 from a2a_server.model.objects import File, Scope, State, Text
 from a2a_server.model.runs import (
     Chunk,
@@ -89,7 +89,7 @@ class Crashes:
             completed = await self._runner.run(watched)
         except LeaseLost:
             raise
-        except Exception:
+        except (Exception, Paused):
             await watched.end()
             raise
         await watched.end()

@@ -126,8 +126,9 @@ class RecordingAttempt:
             yield file.raw[start : start + 4]
 
     def pause(self, pause: Pause) -> NoReturn:
-        self.paused = self.paused or pause
-        self.kept[Shelf.TASK, ASKED, pause.name] = pause.note
+        if self.paused is None:
+            self.paused = pause
+            self.kept[Shelf.TASK, ASKED, pause.name] = pause.note
         raise Paused
 
     def answered(self, *parts: Part) -> RecordingAttempt:

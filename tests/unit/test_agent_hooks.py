@@ -12,7 +12,7 @@ import pytest
 
 from a2a_server import Agent, Fail, Happening, Message, Reject, Role, SyncTask, TaskContext, Text
 from a2a_server.agents.skill import SkillRunner
-from a2a_server.errors import ConfigurationError, Paused
+from a2a_server.errors import ConfigurationError, NotOpened, Paused
 from a2a_server.model.objects import State
 from a2a_server.model.runs import Chunk
 from tests.unit.attempts import RecordingAttempt, task_of
@@ -64,23 +64,23 @@ def refusing(kind: str, said: object) -> tuple[Agent, list[object]]:
     if kind == "validate":
 
         @skill.validate
-        async def check(text: str, task: TaskContext) -> object:
+        async def check(text: str, task: TaskContext) -> Any:  # noqa: ANN401 - also what a checker of types would see
             return answer("check", text, task.id)
     elif kind == "plain validate":
 
         @skill.validate
-        def plain_check(count: int, task: SyncTask) -> object:
+        def plain_check(count: int, task: SyncTask) -> Any:  # noqa: ANN401 - as above
             return answer("check", count, threading.current_thread().name[:9])
     else:
 
         @skill.validate_result
-        async def check_result(result: Any, text: str) -> object:  # noqa: ANN401 - whatever the skill gives
+        async def check_result(result: Any, text: str) -> Any:  # noqa: ANN401 - whatever the skill gives
             return answer("check", result, text)
 
     return agent, seen
 
 
-@pytest.mark.parametrize("said", [True, None])
+@pytest.mark.parametrize("said", [True, None, ""])
 @pytest.mark.parametrize(
     ("kind", "seen"),
     [
@@ -107,6 +107,8 @@ async def test_a_hook_that_says_nothing_or_yes_lets_the_task_pass(kind: str, see
         ("validate_result", False, Fail, "own check"),
         ("validate_result", "too short", Fail, "too short"),
         ("validate_result", OSError("disk"), OSError, "disk"),
+        ("validate", ["no tea"], Fail, "The check check gave a list; it says yes by"),
+        ("validate_result", 0, Fail, "The check check_result gave a int"),
     ],
 )
 async def test_a_hook_that_says_no_ends_the_task(kind: str, said: object, error: type[Exception], text: str) -> None:
@@ -141,7 +143,7 @@ async def test_validate_is_for_the_first_run_that_has_its_parameters() -> None:
     assert checks == [3]
     with pytest.raises(Paused):
         await runner.run(attempt_of("tea", data={"count": 4}, run=2))
-    assert checks == [3], "a second attempt"
+    assert checks == [3, 4], "the first run ended before the check had said yes"
 
 
 async def pieces(text: str) -> AsyncIterator[str]:
@@ -203,7 +205,7 @@ async def test_a_plain_roll_back_runs_in_a_thread() -> None:
         undone.append(threading.current_thread().name)
 
     await SkillRunner(agent).roll_back(attempt_of(), "no luck")
-    assert undone[0].startswith("a2a-skill")
+    assert undone == ["a2a-hook"]
 
 
 async def test_listeners_hear_of_their_states_in_the_order_of_their_registration() -> None:
@@ -218,13 +220,13 @@ async def test_listeners_hear_of_their_states_in_the_order_of_their_registration
 
     @agent.on("completed")
     def second(event: Happening) -> None:
-        heard.append(f"second {event.n} {threading.current_thread().name[:9]}")
+        heard.append(f"second {event.n} {threading.current_thread().name}")
 
     runner = SkillRunner(agent)
     assert runner.listens_for == {State.COMPLETED, State.INPUT_REQUIRED}
     await runner.tell(Happening(task_of("x"), State.COMPLETED, 7))
     await runner.tell(Happening(task_of("x"), State.FAILED, 7))
-    assert heard == ["first COMPLETED t-1", "second 7 a2a-skill"]
+    assert heard == ["first COMPLETED t-1", "second 7 a2a-hook"]
     await first(Happening(task_of("x"), State.WORKING, 1))
 
 
@@ -271,7 +273,7 @@ async def test_a_lifespan_may_be_a_context_manager_and_its_failure_comes_out() -
     @agent.skill
     async def skill(text: str) -> None: ...
 
-    with pytest.raises(OSError, match="no model here"):
+    with pytest.raises(NotOpened, match=r"lifespan could not open its resources \(OSError: no model here\)\.$"):
         await SkillRunner(agent).open()
 
 
@@ -322,6 +324,8 @@ def wrongly(say: Callable[[Agent, Any], object]) -> str:
 
 async def fine(text: str) -> None: ...
 async def no_result(text: str) -> None: ...
+async def mistyped(txet: str) -> None: ...
+async def undo(text: str, reason: str, result: str) -> None: ...
 async def untyped(text) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001 - what is wrong with it
 async def two(first: int, second: int) -> None: ...
 async def coroutine() -> None: ...
@@ -348,8 +352,13 @@ async def pieces_of_nothing() -> AsyncIterator[None]:
         (lambda _, skill: skill.rollback(pieces), "hook pieces(): a hook is no generator"),
         (lambda _, skill: skill.validate_result(no_result), "needs a parameter for the result: result"),
         (lambda _, skill: skill.validate(untyped), 'parameter "text" has no type'),
+        (
+            lambda _, skill: skill.validate(mistyped),
+            'parameter "txet" is none that validate of the skill skill fills (text)',
+        ),
+        (lambda _, skill: skill.rollback(undo), 'parameter "result" is none that rollback of the skill skill fills'),
         (lambda agent, _: agent.on("done")(fine), "done is none"),
-        (lambda agent, _: agent.on()(fine), "name states of submitted, working"),
+        (lambda agent, _: agent.on()(fine), "name states of working"),
         (lambda agent, _: agent.on("failed")(two), "write it with one parameter: def two(event: Happening)"),
         (lambda agent, _: agent.lifespan(two), "it gets nothing, or the agent"),
         (lambda agent, _: agent.lifespan(coroutine), "write it as an async generator"),
@@ -379,3 +388,35 @@ async def test_a_canceled_hook_in_a_thread_is_waited_for() -> None:
     leave.set()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_a_plain_roll_back_that_takes_too_long_is_left_behind() -> None:
+    agent, entered, leave = Agent("A"), threading.Event(), threading.Event()
+
+    @agent.skill(id="s")
+    def skill(text: str) -> None: ...
+
+    @skill.rollback
+    def undo(text: str) -> None:
+        entered.set()
+        leave.wait(10)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await SkillRunner(agent, threads=1).roll_back(attempt_of(), "no luck")
+    assert entered.is_set()
+    leave.set()
+
+
+async def test_a_plain_listener_may_raise_what_it_likes() -> None:
+    agent = Agent("A")
+
+    @agent.skill(id="s")
+    def skill(text: str) -> None: ...
+
+    @agent.on("failed")
+    def hear(event: Happening) -> None:
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await SkillRunner(agent).tell(Happening(task_of("x"), State.FAILED, 7))

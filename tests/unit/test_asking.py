@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
@@ -144,6 +144,28 @@ async def test_a_run_that_comes_before_the_answer_asks_the_same_again() -> None:
     assert again.kept == attempt.kept
 
 
+async def gathered(task: TaskContext) -> str:
+    return " ".join(await asyncio.gather(task.ask("Name?"), task.ask("Town?")))
+
+
+async def grouped(task: TaskContext) -> str:
+    async with asyncio.TaskGroup() as group:
+        name, town = group.create_task(task.ask("Name?")), group.create_task(task.ask("Town?"))
+    return f"{name.result()} {town.result()}"
+
+
+@pytest.mark.parametrize("function", [gathered, grouped])
+async def test_questions_side_by_side_go_out_one_after_the_other_and_keep_their_answers(
+    function: Callable[..., Any],
+) -> None:
+    runner = runner_of(function)
+    attempt = attempt_of()
+    assert (await asked(runner, attempt)).text == "Name?"
+    attempt = attempt.answered(Text("Ann"))
+    assert (await asked(runner, attempt)).text == "Town?"
+    assert await ends(runner, attempt.answered(Text("Bonn"))) == ["Ann Bonn"]
+
+
 async def test_authentication_is_asked_with_an_address_and_a_scope() -> None:
     async def skill(task: TaskContext) -> str:
         return await task.need_auth("https://sign.in", scope="mail") + await task.ask("Sure?")
@@ -227,6 +249,17 @@ async def test_a_step_that_cannot_be_remembered_fails(value: object, text: str) 
 
     with pytest.raises(Fail, match=text):
         await runner_of(skill).run(attempt_of())
+
+
+async def test_a_plain_step_that_raises_stop_iteration_ends_its_run() -> None:
+    def stop() -> int:
+        raise StopIteration
+
+    async def skill(task: TaskContext) -> None:
+        await task.step("stop", stop)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await ends(runner_of(skill), attempt_of())
 
 
 async def test_a_plain_skill_takes_plain_steps_only() -> None:
@@ -402,6 +435,16 @@ async def test_what_is_missing_is_asked_for(
 async def test_a_wrong_value_in_the_first_message_rejects_the_task() -> None:
     with pytest.raises(Reject, match='Parameter "count"'):
         await runner_of(order).run(attempt_of("tea", data={"count": "many"}))
+
+
+async def test_a_text_that_looks_like_json_stays_a_text_where_only_that_fits() -> None:
+    async def skill(code: Literal["5", "6"], count: int = 1) -> str:
+        return f"{code} {count}"
+
+    runner = runner_of(skill)
+    attempt = attempt_of(None)
+    await asked(runner, attempt)
+    assert await ends(runner, attempt.answered(Text("5"))) == ["5 1"]
 
 
 async def test_the_notes_of_questions_do_not_meet() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.drills.checker import check, check_recovery, check_stream, expected
-from tests.drills.conversations import Item, moments, plan, questions
-from tests.drills.ledger import Entry, Order, Seen, Stream, assembled
+from tests.drills.conversations import MUST_HIT, Item, Moment, check_hits, moments, plan, questions
+from tests.drills.ledger import Entry, Kill, Order, Seen, Stream, assembled
 from tests.drills.stored import Position, StoredTask
 from tests.unit.histories import BAD, OLD, POISON, TASK, TEXT, History, chunk, good, status
 from tests.unit.talks import BAD_TALKS, FIRST, ONE, TALK, TWO, good_talk, say
@@ -81,6 +81,14 @@ def test_plans() -> None:
 )
 def test_the_moments_that_a_kill_meets(phase: str, line: str, answered: int, steps: int, met: set[str]) -> None:
     assert set(moments(Position("t", phase, line, answered, answered, steps))) == met
+
+
+def test_a_moment_that_no_kill_met_fails_the_drill() -> None:
+    every = {str(moment): 1 for moment in MUST_HIT}
+    kills = [Kill(1, 20, frozenset(), every), Kill(2, 20, frozenset(), dict.fromkeys(every, 0))]
+    assert check_hits(kills) == []
+    kills[0] = Kill(1, 20, frozenset(), every | {Moment.IN_QUESTION: 0})
+    assert check_hits(kills) == [("load", "", "no kill met a task in-question")]
 
 
 def test_the_text_of_a_poisoned_task_is_not_compared() -> None:

@@ -18,7 +18,9 @@ from a2a_server import (
     Text,
 )
 from a2a_server.agents.skill import SkillRunner
-from a2a_server.examples import demo, workbench
+from a2a_server.errors import Paused
+from a2a_server.examples import demo, travel, workbench
+from a2a_server.model.objects import Message
 from a2a_server.model.runs import Chunk, Completed, Output
 from tests.unit.attempts import RecordingAttempt, task_of
 
@@ -98,3 +100,38 @@ async def test_what_the_workbench_rejects(line: str, said: str) -> None:
     with pytest.raises(Reject) as caught:
         await example(workbench.agent, line, "workbench")
     assert caught.value.text.startswith(said)
+
+
+async def asked(runner: SkillRunner, attempt: RecordingAttempt) -> Message:
+    with pytest.raises(Paused):
+        await asyncio.wait_for(runner.run(attempt), BOUND)
+    assert attempt.paused is not None
+    return attempt.paused.message
+
+
+async def test_the_travel_agent() -> None:
+    runner = SkillRunner(travel.agent)
+    await runner.open()
+    wishes = File("wishes.txt", raw=b"a balcony")
+    attempt = RecordingAttempt(task_of("Lisbon", files=(wishes,), skill="trip"))
+    assert '"nights"' in (await asked(runner, attempt)).text
+    attempt = attempt.answered(Text("3"))
+    assert (await asked(runner, attempt)).text == "3 nights in Lisbon cost 270 €, traveller. Book them?"
+    no = attempt.answered(Text("no"))
+    with pytest.raises(Reject):
+        await runner.run(no)
+    attempt = attempt.answered(Text("yes"))
+    assert (await asked(runner, attempt)).text == "Room Lisbon-1 is yours. On what name?"
+    named = attempt.answered(Text("Ada"))
+    await runner.run(named)
+    assert text_of(named.outputs) == ["Noted: a balcony\n", "Booked Lisbon-1 for Ada."]
+    again = RecordingAttempt(task_of("Rome", data={"nights": 1}, skill="trip"))
+    again.kept = {key: value for key, value in named.kept.items() if key[1] == "memory"}
+    assert (await asked(runner, again)).text == "1 nights in Rome cost 110 €, Ada. Book them?"
+    assert isinstance(runner.resources, travel.Hotels)
+    assert list(runner.resources.booked.values()) == ["Lisbon-1"]
+    await runner.roll_back(attempt, "canceled")
+    assert runner.resources.booked == {}
+    with pytest.raises(Reject, match=r"^No hotels in Paris, only in Lisbon, Oslo, Rome\.$"):
+        await runner.run(RecordingAttempt(task_of("Paris", data={"nights": 1}, skill="trip")))
+    await runner.close()

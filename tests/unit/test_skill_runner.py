@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, model_serializer
 
 from a2a_server import (
     Agent,
@@ -114,6 +115,39 @@ async def test_plain_functions_run_in_a_thread_of_the_runner_with_the_callers_co
 
     outputs, _ = await run(skill)
     assert outputs == [Progress(0.5), whole("result", Text("hi seen a2a-skill"))]
+
+
+class Threaded(BaseModel):
+    """Says in which thread it was written as JSON."""
+
+    @model_serializer
+    def written(self) -> str:
+        return threading.current_thread().name.split("_")[0]
+
+
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_a_plain_skill_returns_is_written_in_a_thread_never_on_the_loop(
+    checked: bool, streams: bool
+) -> None:
+    def skill() -> Threaded:
+        return Threaded()
+
+    def generator() -> Generator[str, None, Threaded]:
+        yield "a"
+        return Threaded()
+
+    agent = Agent("A")
+    function = agent.skill(id="s")(generator if streams else skill)  # type: ignore[type-var,unused-ignore]
+    if checked:
+
+        @function.validate_result
+        async def fine(result: object) -> bool:
+            return result is not None
+
+    attempt = RecordingAttempt(task_of(skill="s"))
+    await asyncio.wait_for(SkillRunner(agent).run(attempt), BOUND)
+    assert attempt.outputs[-1] == whole("result", Data("a2a-skill"))
 
 
 async def test_a_plain_generator_emits_at_each_yield_and_its_return_is_a_result() -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 from prometheus_client.metrics_core import Metric as Family
@@ -241,20 +240,3 @@ def test_an_observer_that_hears_nothing_takes_everything() -> None:
     assert names == {name for name in vars(Metrics) if not name.startswith("_")} - {"waiting", "exposition"}
     SILENT.answered(*SAFE)
     SILENT.reads("active_tasks", lambda: 1)
-
-
-def test_operators_find_every_metric_in_the_documentation() -> None:
-    page = Path(__file__).parents[2].joinpath("docs/operations.md").read_text(encoding="utf-8")
-    rows = {
-        cells[0].strip("`"): cells[1:]
-        for line in page.splitlines()
-        if line.startswith("| `") and len(cells := [cell.strip() for cell in line.strip("|").split(" | ")]) == 4
-    }
-    assert rows == {
-        metric.name: [
-            metric.kind,
-            "; ".join(f"`{name}`: {what}" for name, what in metric.labels.items()),
-            metric.help,
-        ]
-        for metric in CATALOGUE
-    }
