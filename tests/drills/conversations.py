@@ -13,11 +13,11 @@ Pure, like the checker that calls it. A line's plan is what the workbench does f
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import zip_longest
 
-from tests.drills.ledger import ASKING, TERMINAL, Entry, View, Violation
+from tests.drills.ledger import ASKING, TERMINAL, Entry, Kill, View, Violation
 from tests.drills.stored import Position, StoredEvent
 
 
@@ -86,6 +86,12 @@ def moments(position: Position) -> Iterator[Moment]:
         yield Moment.AFTER_QUESTION
     if position.steps:
         yield Moment.AFTER_STEP
+
+
+def check_hits(kills: Iterable[Kill]) -> list[Violation]:
+    """The moments that no kill met."""
+    met = {moment for kill in kills for moment, times in kill.hits.items() if times}
+    return [Violation("load", "", f"no kill met a task {moment}") for moment in sorted(MUST_HIT - met)]
 
 
 def check_conversation(

@@ -163,7 +163,7 @@ class Load:
 
     async def _talk(self, style: str, wire: Wire, rng: random.Random) -> None:
         word = rng.choices(("ask", "talk", "steps"), weights=(3, 4, 2))[0]
-        line = f"{word} {rng.randint(1, 3)} {rng.uniform(0.05, 0.25):.2f}"
+        line = f"{word} {rng.randint(1, 3)} {rng.uniform(0.05, 0.15):.2f}"
         await Talker(wire, self._ledger, self, rng, self._order(wire, line)).run(style)
 
     def _order(self, wire: Wire, line: str) -> Order:
