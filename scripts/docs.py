@@ -1,4 +1,4 @@
-"""Writes the reference pages that are made from code, so that every setting, command and error is in them.
+"""Writes the reference pages that are made from code, so that every setting, command, error and metric is in them.
 
 A page is one entry of PAGES: where it is, and the function that gives its text. `--check` writes nothing, shows what
 differs and exits with 1 when a page is stale. Drawings are `diagram.py`.
@@ -19,6 +19,7 @@ from a2a_server.cli import application
 from a2a_server.cli.failures import Exit
 from a2a_server.settings import Knob, knobs
 from a2a_server.settings.catalogue import shown
+from a2a_server.telemetry.catalogue import CATALOGUE
 
 DEFAULTS = Parameter(negative=(), show_default=False)
 """As in `application`: parameters of commands do not inherit it when they are only looked at."""
@@ -207,6 +208,39 @@ def errors_page() -> str:
     return _text(lines)
 
 
+def metrics_page() -> str:
+    """docs/metrics.md."""
+    rows = (
+        (
+            f"`{metric.name}`",
+            metric.kind,
+            "; ".join(f"`{name}`: {what}" for name, what in metric.labels.items()),
+            metric.help,
+        )
+        for metric in CATALOGUE
+    )
+    lines = [
+        "# Metrics",
+        "",
+        made("this page", "`a2a_server/telemetry/catalogue.py`"),
+        "",
+        *prose("""
+            `GET /metrics` gives the text format of Prometheus, or OpenMetrics where the `Accept` header names it.
+            Counters begin at zero with the process. Each process counts what it does itself, so sums over processes are
+            right; `queue_size` is read from the store at every scrape and is the same in all of them: take the maximum.
+            Process figures (`process_…`, `python_…`) come with them.
+        """),
+        "",
+        *prose("""
+            No label carries an id, or a word that a client chose. What to watch is in
+            [operations](operations.md#what-to-watch).
+        """),
+        "",
+        *table(("name", "kind", "labels", "meaning"), rows),
+    ]
+    return _text(lines)
+
+
 def _about(kind: type[Exception]) -> str:
     return " ".join((kind.__doc__ or "").split("\n\n")[0].split()).removeprefix("Raised by an agent: ")
 
@@ -219,6 +253,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "docs/settings.md": settings_page,
     "docs/commands.md": commands_page,
     "docs/errors.md": errors_page,
+    "docs/metrics.md": metrics_page,
     ".env.example": environment_page,
 }
 

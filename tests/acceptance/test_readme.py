@@ -1,23 +1,27 @@
-"""What the documentation shows is what happens: the README's first request, and every Python snippet."""
+"""What the documentation shows is what happens: the README's first request, every snippet, every console session."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 import re
 import runpy
+import socket
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from a2a_server.testing import connect
+from tests.acceptance.shown import PAGES, ROOT, Command, Snippet, curl_is_there, snippets, unlike
 from tests.acceptance.test_cli import Served
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 SNIPPETS = [
     pytest.param(snippet, id=f"{page.name}-{number}")
     for page in PAGES
-    for number, snippet in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL), 1)
+    for number, snippet in enumerate(snippets(page), 1)
 ]
 
 
@@ -45,7 +49,38 @@ def test_the_first_curl_of_the_readme_is_answered_and_repeated_and_survives_a_ki
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_every_python_snippet_runs(snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_snippet_runs_and_its_sessions_go_as_shown(
+    snippet: Snippet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "snippet.py").write_text(snippet)
-    assert runpy.run_path(str(tmp_path / "snippet.py"))["agent"].check() is None
+    (tmp_path / snippet.name).write_text(snippet.code)
+    names = runpy.run_path(str(tmp_path / snippet.name))
+    agent = names["agent"]
+    agent.check()
+    for name, value in names.items():
+        if name.startswith("test_") and inspect.iscoroutinefunction(value):
+            await value()
+    if snippet.sessions and snippet.page != TUTORIAL:
+        require_curl(snippet.sessions)
+        async with connect(agent) as server:
+            port = int(server.url.rpartition(":")[2])
+            differences = await asyncio.to_thread(unlike, snippet.sessions, tmp_path, port)
+        assert not differences, "\n".join(differences)
+
+
+def test_the_tutorial_goes_as_shown(tmp_path: Path) -> None:
+    session: list[Command] = []
+    for number, snippet in enumerate(snippets(TUTORIAL)):
+        (tmp_path / f"version{number}").write_text(snippet.code)
+        session += [Command(f"cp version{number} {snippet.name}", ""), *snippet.sessions]
+    require_curl(session)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    differences = unlike(session, tmp_path, port)
+    assert not differences, "\n".join(differences)
+
+
+def require_curl(session: list[Command]) -> None:
+    if any("curl" in command.line for command in session) and not curl_is_there():
+        pytest.skip("the page shows curl, and there is none here")
