@@ -234,7 +234,10 @@ class Attempt(Protocol):
         ...
 
     async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
-        """A value that was remembered; None = none. Raises LeaseLost."""
+        """A value that was remembered; None = none.
+
+        A store that does not answer is waited for; raises LeaseLost once the run has lost its task meanwhile.
+        """
         ...
 
     async def remember(self, space: str, name: str, value: bytes | None, shelf: Shelf = Shelf.TASK) -> None:
@@ -242,7 +245,7 @@ class Attempt(Protocol):
         ...
 
     async def names(self, space: str, prefix: str = "", shelf: Shelf = Shelf.TASK) -> Sequence[str]:
-        """The names in `space` that begin with `prefix`, in order. Raises LeaseLost."""
+        """The names in `space` that begin with `prefix`, in order, 10,000 at most. Waits and raises as `recall`."""
         ...
 
     def read(self, file: File) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ ignored: clients may be newer than the agent.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -55,10 +56,10 @@ class Parameter:
 class Unbound(Exception):
     """Parameters could not be filled. text: what to do, with an example. missing: names of those that are not there.
 
-    wrong: a value breaks its parameter's rule.
+    wrong: names of those whose values break their rule.
     """
 
-    def __init__(self, text: str, missing: tuple[str, ...], *, wrong: bool) -> None:
+    def __init__(self, text: str, missing: tuple[str, ...], wrong: tuple[str, ...] = ()) -> None:
         self.text = text
         self.missing = missing
         self.wrong = wrong
@@ -100,12 +101,18 @@ class Binding:
                 call.fill(parameter)
         if call.complaints or call.missing:
             complaints = [f'Parameter "{name}" is missing{how}.' for name, how in call.missing.items()]
-            told = [*[*complaints, *call.complaints][:_COMPLAINTS], self._way_out([*call.faulty, *call.missing])]
-            raise Unbound(" ".join(told)[:_TEXT_LIMIT].rstrip(), tuple(call.missing), wrong=bool(call.complaints))
+            wrong = tuple(dict.fromkeys(call.faulty))
+            whole = bool(wrong) and len(heard) <= 1  # then the task is rejected, and all of it has to be sent again
+            told = [*complaints, *call.complaints][:_COMPLAINTS]
+            text = " ".join([*told, self._way_out([*wrong, *call.missing], whole=whole)])
+            raise Unbound(text[:_TEXT_LIMIT].rstrip(), tuple(call.missing), wrong)
         return call.arguments
 
-    def _way_out(self, faulty: list[str]) -> str:
-        sample = example(self.schema or {}, faulty)
+    def _way_out(self, names: list[str], *, whole: bool) -> str:
+        sample = example(self.schema or {}, names)
+        if isinstance(sample, dict) and not whole:
+            asked = {re.split(r"[.\[]", name)[0] for name in names}
+            sample = {name: value for name, value in sample.items() if name in asked}
         if not sample:
             return ""
         form = "text, or a data part" if any(parameter.takes_text for parameter in self.parameters) else "a data part"
@@ -199,8 +206,7 @@ class _Call:
                     self.missing[name] = ""
                 else:
                     self.complaints.append(f'Parameter "{name}": {one["msg"].rstrip(".")}.')
-                    if place or one["loc"]:
-                        self.faulty.append(str((*place, *one["loc"])[0]))
+                    self.faulty.append(str((*place, *one["loc"], parameter.name)[0]))
 
 
 def _shown(steps: Sequence[str | int]) -> str:

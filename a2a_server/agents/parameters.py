@@ -46,5 +46,9 @@ async def filled(binding: Binding, attempt: Attempt, context: object) -> Filled:
 
 
 def _question(lacking: Unbound, binding: Binding) -> Message:
-    told: JsonObject = {"missing": list(lacking.missing), "schema": binding.schema or {}}
+    told: JsonObject = {
+        "missing": list(lacking.missing),
+        "wrong": list(lacking.wrong),
+        "schema": binding.schema or {},
+    }
     return Message(Role.AGENT, (Text(lacking.text), Data(told)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, TypeAlias
 
-from a2a_server.model.objects import PROGRESS_URI
+from a2a_server.model.objects import PROGRESS_URI, TASK_URI
 
 Json: TypeAlias = dict[str, Any]
 Write: TypeAlias = Callable[[str], object]
@@ -67,8 +67,14 @@ def part_text(part: Json) -> str:
 
 
 def message_text(message: Json | None) -> str:
-    """What a message says."""
-    return "\n".join(part_text(part) for part in (message or {}).get("parts") or ())
+    """What a message says; without what only programs read of a question for parameters."""
+    parts = [part for part in (message or {}).get("parts") or () if not _is_for_programs(part)]
+    return "\n".join(part_text(part) for part in parts)
+
+
+def _is_for_programs(part: Json) -> bool:
+    data = part.get("data")
+    return isinstance(data, dict) and {"missing", "schema"} <= data.keys()
 
 
 def artifact_text(artifact: Json) -> str:
@@ -80,7 +86,15 @@ def task_text(task: Json) -> str:
     """What the task has to say: its artifacts, then the agent's last words or question."""
     texts = [artifact_text(artifact).removesuffix("\n") for artifact in task.get("artifacts") or ()]
     texts.append(last_words(task["status"]))
+    if why := partial(task):
+        texts.append(f"(not the whole result: {why})")
     return "".join(f"{text}\n" for text in texts if text)
+
+
+def partial(task: Json) -> str:
+    """Why the result is not whole; '' = it is."""
+    about = (task.get("metadata") or {}).get(TASK_URI)
+    return str(about.get("partial", "")) if isinstance(about, dict) else ""
 
 
 def last_words(status: Json | None) -> str:
@@ -99,6 +113,7 @@ def task_report(task: Json) -> str:
         ("state", state_name(status["state"])),
         ("since", status.get("timestamp", "")),
         ("says", message_text(status.get("message"))),
+        ("partial", partial(task)),
     ]
     texts = [f"{name:<9}{value}\n" for name, value in lines if value]
     for message in task.get("history") or ():

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import TypeAlias
 
 from a2a_server.cli import output
+from a2a_server.cli.invoked import NAME
 
 LOOK_SECONDS = 0.5
 MOST_FILES = 10_000
@@ -41,7 +42,9 @@ def supervise(target: str, words: list[str], *, drain_seconds: float) -> int:
         words: the further words of `run`.
         drain_seconds: how long a server may take to end its running handlers.
     """
-    program = [sys.executable, "-m", "a2a_server", "run", target, *words]
+    # Started as this program was, it prints commands that work when they are pasted.
+    started = [sys.argv[0]] if Path(sys.argv[0]).name == NAME else ["-m", "a2a_server"]
+    program = [sys.executable, *started, "run", target, *words]
     return Supervisor(program, directory_of(target), end_seconds=drain_seconds + END_SECONDS).run()
 
 

@@ -10,8 +10,6 @@ moment either is seen, or sees the mark and is refused. Then the object is delet
 
 Any number of collectors may walk at once: each sets and clears marks of its own only. One that was killed between mark
 and deletion leaves an object that no new message can refer to; the next walk deletes it, or takes off an old mark.
-
-Weakness: rows of objects that are gone stay as empty ones, as no change of a turn deletes rows.
 """
 
 from __future__ import annotations
@@ -24,7 +22,8 @@ from typing import Final
 from uuid import UUID
 
 from a2a_server.codec import decode_parts
-from a2a_server.engine.references import PAGE_ROWS, streamed_files, takes
+from a2a_server.engine.paging import state_pages, takes_of
+from a2a_server.engine.references import streamed_files
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import ClientError, EngineError
 from a2a_server.lifecycle.keeping import (
@@ -39,7 +38,7 @@ from a2a_server.lifecycle.keeping import (
     user_of,
 )
 from a2a_server.model.objects import File
-from a2a_server.model.queries import RowQuery, StoredName, Table
+from a2a_server.model.queries import StoredName
 from a2a_server.model.rows import Key, StateRow
 from a2a_server.policy import SECOND
 from a2a_server.ports import ArtifactStore, TaskStore
@@ -129,7 +128,7 @@ class Collector:
     async def _named_by(self, key: Key, names: set[str]) -> set[str]:
         missing = names - self._named_by_task
         if missing:
-            async for row in takes(self._store, key):
+            async for row in takes_of(self._store, key):
                 missing -= {row.location}
                 if row.body:
                     missing -= {part.stored for part in decode_parts(row.body) if isinstance(part, File)}
@@ -173,15 +172,8 @@ class Collector:
             async for rows in self._pages(name, space):
                 await self._keep([Note(name, space, row.name) for row in rows])
 
-    async def _pages(self, name: str, space: str) -> AsyncIterator[list[StateRow]]:
-        after = None
-        while True:
-            page = await self._store.rows(RowQuery(Table.STATE, (object_scope(name), space), after, PAGE_ROWS))
-            rows = [row for row in page.rows if isinstance(row, StateRow)]
-            yield [row for row in rows if row.body]
-            if not page.more:
-                return
-            after = rows[-1][:3]
+    def _pages(self, name: str, space: str) -> AsyncIterator[Sequence[StateRow]]:
+        return state_pages(self._store.rows, object_scope(name), space)
 
     async def _keep(self, notes: list[Note]) -> None:
         if notes:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from a2a_server.codec import decode_event
+from a2a_server.engine.paging import log_of
 from a2a_server.engine.takes import Take
 from a2a_server.errors import Fail, ObjectMissing, Retry, TooLarge
 from a2a_server.lifecycle.contents import content
@@ -19,9 +20,6 @@ from a2a_server.model.objects import ArtifactEvent, File, Message, Part
 from a2a_server.model.queries import Stored
 from a2a_server.model.rows import EventKind, TaskRow
 from a2a_server.ports import ArtifactStore, TaskStore
-
-_PAGE_EVENTS = 256
-_PAGE_BYTES = 1 << 20
 
 _log = logging.getLogger("a2a_server.engine.objects")
 
@@ -55,9 +53,7 @@ class Objects:
             return part
         self._count += 1
         name = f"{self._folder}/files/{self._fence}/{self._count}"
-        media_type = part.media_type or "application/octet-stream"
-        stored = await self._artifacts.put(name, _once(part.raw), limit_bytes=self._limit, media_type=media_type)
-        return replace(part, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
+        return await as_object(self._artifacts, name, part, limit_bytes=self._limit)
 
     async def stored_message(self, message: Message) -> Message:
         """The message with its large files in the artifact store. Raises what the store raises."""
@@ -94,19 +90,24 @@ class Objects:
                 raise Fail(f"The file {name} is not stored any more.") from None
 
     async def _contents(self, take: Take) -> AsyncIterator[bytes]:
-        after = take.row.first_n - 1
-        while rows := await self._store.events(self._key, after, _PAGE_EVENTS, _PAGE_BYTES):
-            after = rows[-1].n
-            for row in rows:
-                if row.kind is not EventKind.CHUNK or row.artifact != take.row.id:
-                    continue
-                event = decode_event(row)
-                for part in event.artifact.parts if isinstance(event, ArtifactEvent) else ():
-                    if isinstance(part, File) and part.stored:
-                        async for piece in self._artifacts.read(part.stored):
-                            yield piece
-                    else:
-                        yield content(part) or b""
+        async for row in log_of(self._store, self._key, take.row.first_n - 1):
+            if row.kind is not EventKind.CHUNK or row.artifact != take.row.id:
+                continue
+            event = decode_event(row)
+            for part in event.artifact.parts if isinstance(event, ArtifactEvent) else ():
+                if isinstance(part, File) and part.stored:
+                    async for piece in self._artifacts.read(part.stored):
+                        yield piece
+                else:
+                    yield content(part) or b""
+
+
+async def as_object(artifacts: ArtifactStore, name: str, file: File, *, limit_bytes: int) -> File:
+    """The file with its bytes in the artifact store, as `name`. Raises what `ArtifactStore.put` raises."""
+    pieces = _once(file.raw or b"")
+    media_type = file.media_type or "application/octet-stream"
+    stored = await artifacts.put(name, pieces, limit_bytes=limit_bytes, media_type=media_type)
+    return replace(file, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 from a2a_server.codec import shelf_scope
+from a2a_server.engine.paging import state_pages
 from a2a_server.errors import StoreUnavailable
 from a2a_server.model.queries import Page, RowQuery, Table
 from a2a_server.model.rows import StateRow, TaskRow
 from a2a_server.model.runs import CHECKPOINT, Shelf
 from a2a_server.ports import TaskStore
 
-PAGE: Final = 16
+PAGE_VALUES: Final = 16
 """Values read at once: up to 256 KiB each."""
 MOST_NAMES: Final = 10_000
 """Names that are listed at most."""
@@ -52,7 +53,7 @@ class Shelves:
         """The value; None = there is none."""
         scope = self._scopes[shelf]
         page = await self._page(RowQuery(Table.STATE, (scope, space, name), limit=1))
-        return next((row.body for row in page.rows if isinstance(row, StateRow) and row.body), None)
+        return next((row.body for row in page.rows if isinstance(row, StateRow)), None)
 
     async def names(self, space: str, prefix: str, shelf: Shelf) -> Sequence[str]:
         """The names that begin with `prefix`, in order."""
@@ -77,16 +78,9 @@ class Shelves:
         return found
 
     async def _each(self, space: str, shelf: Shelf) -> AsyncIterator[StateRow]:
-        scope = self._scopes[shelf]
-        after: tuple[str | bytes, ...] | None = None
-        while True:
-            page = await self._page(RowQuery(Table.STATE, (scope, space), after, PAGE))
-            rows = [row for row in page.rows if isinstance(row, StateRow)]
-            for row in rows:
+        async for page in state_pages(self._page, self._scopes[shelf], space, PAGE_VALUES):
+            for row in page:
                 yield row
-            if not page.more or not rows:
-                return
-            after = (scope, space, rows[-1].name)
 
     async def _page(self, query: RowQuery) -> Page[tuple[object, ...]]:
         while True:

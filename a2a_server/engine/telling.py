@@ -21,6 +21,7 @@ from typing import Final
 from a2a_server.codec import decode, decode_event, unpack_message
 from a2a_server.engine.attempt import view_of
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.paging import log_of
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import EngineError, StoreUnavailable
 from a2a_server.lifecycle.telling import AGENT, Told
@@ -37,8 +38,6 @@ TOGETHER: Final = 16
 """Tasks whose events are told at once."""
 TELL_SECONDS: Final = 60.0
 """How long the agent may take to hear of one event."""
-_PAGE_EVENTS = 256
-_PAGE_BYTES = 1 << 20
 
 _log = logging.getLogger("a2a_server.engine.telling")
 
@@ -146,13 +145,11 @@ class Teller:
 async def _reached(store: TaskStore, key: Key, after: int) -> AsyncIterator[StatusEvent]:
     """Every event behind `after` by which the task came into another state."""
     state = await _state_at(store, key, after)
-    while rows := await store.events(key, after, _PAGE_EVENTS, _PAGE_BYTES):
-        after = rows[-1].n
-        for row in rows:
-            event = decode_event(row) if row.kind is EventKind.STATUS else None
-            if isinstance(event, StatusEvent) and event.status.state is not state:
-                state = event.status.state
-                yield event
+    async for row in log_of(store, key, after):
+        event = decode_event(row) if row.kind is EventKind.STATUS else None
+        if isinstance(event, StatusEvent) and event.status.state is not state:
+            state = event.status.state
+            yield event
 
 
 async def _state_at(store: TaskStore, key: Key, n: int) -> State | None:

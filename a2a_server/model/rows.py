@@ -152,7 +152,10 @@ class ArtifactRow(NamedTuple):
 
 
 class StateRow(NamedTuple):
-    """A remembered value. `scope` is a task's key or an encoded (tenant, owner, context)."""
+    """A remembered value. `scope` is a task's key, an encoded (tenant, owner, context), or that of an object.
+
+    Written with an empty body it is forgotten: the store deletes the row and never returns an empty one.
+    """
 
     scope: bytes
     space: str

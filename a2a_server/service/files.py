@@ -2,20 +2,14 @@
 
 `Files` finds an object by its name. `Inbound` makes a message fit to be stored: addresses of this server become
 references to the objects behind them, and inline bytes that are too large for a row become objects. Any other address
-stays as it is and is never fetched. Source: core.md section 6.
-
-How a send uses it (service.operations), the digest of the request being made before, from what the client said:
-
-    request = await inbound.taken(scope, submit.key, request)
-    submit = replace(submit, body=encode(pack_message(request.message)), files=stored_files(request.message.parts))
-    ...                                          # the turn calls keeping.use(turn, row, submit.files)
-    await inbound.dropped(submit.key, request)   # where the send was refused, or was a repeat
+stays as it is and is never fetched. A send whose message was taken in, and that was refused or a repeat, gives it back
+(`Inbound.dropped`). Source: core.md section 6.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -24,7 +18,9 @@ from uuid import UUID
 
 from a2a_server.codec import decode_parts
 from a2a_server.engine.engine import Engine
-from a2a_server.engine.references import PAGE_ROWS, streamed_files, takes
+from a2a_server.engine.objects import as_object
+from a2a_server.engine.paging import PAGE_ROWS, state_pages, takes_of
+from a2a_server.engine.references import streamed_files
 from a2a_server.errors import ClientError, EngineError, InvalidParams, TooLarge
 from a2a_server.lifecycle.keeping import (
     CONDEMNED,
@@ -93,28 +89,22 @@ class Files:
 
     async def _marks(self, name: str) -> list[StateRow]:
         page = await self._store.rows(RowQuery(Table.STATE, (object_scope(name), MARK), limit=PAGE_ROWS))
-        return [row for row in page.rows if isinstance(row, StateRow) and row.body]
+        return [row for row in page.rows if isinstance(row, StateRow)]
 
     async def _used(self, scope: Scope, name: str) -> File | None:
         """As a message refers to it whose task still exists. All users of an object have one owner."""
-        after = None
-        while True:
-            page = await self._store.rows(RowQuery(Table.STATE, (object_scope(name), USE), after, PAGE_ROWS))
-            rows = [row for row in page.rows if isinstance(row, StateRow)]
-            uses = [row for row in rows if row.body]
+        async for uses in state_pages(self._store.rows, object_scope(name), USE):
             living = await self._store.heads([user_of(row) for row in uses])
             for row in uses:
                 if user_of(row) in living:
                     return file_of(row, scope)
-            if not page.more:
-                return None
-            after = rows[-1][:3]
+        return None
 
     async def _of_task(self, scope: Scope, key: Key, name: str) -> File | None:
         snapshot = await self._store.snapshot(key, 0, artifacts=False)
         if snapshot is None or (snapshot.task.tenant, snapshot.task.owner) != (scope.tenant, scope.owner):
             return None
-        async for row in takes(self._store, key):
+        async for row in takes_of(self._store, key):
             if row.location == name and row.body:
                 return next((part for part in decode_parts(row.body) if isinstance(part, File)), None)
         of_a_chunk = _OF_A_CHUNK.fullmatch(name)
@@ -207,17 +197,13 @@ class Inbound:
         if not isinstance(part, File) or part.raw is None or len(part.raw) <= limits.inline_bytes:
             return part
         name = f"{UUID(bytes=key)}/{RECEIVED}/{place}"
-        media_type = part.media_type or "application/octet-stream"
         try:
-            stored = await self._artifacts.put(
-                name, _once(part.raw), limit_bytes=limits.artifact_limit_bytes, media_type=media_type
-            )
+            return await as_object(self._artifacts, name, part, limit_bytes=limits.artifact_limit_bytes)
         except TooLarge:
             path = _path(request.generation, place, "raw")
             raise InvalidParams(
                 f"{path} is larger than {limits.artifact_limit_bytes} bytes (artifact_limit_bytes).", path=path
             ) from None
-        return replace(part, raw=None, stored=stored.name, size=stored.size, sha256=stored.sha256)
 
 
 def own_name(url: str, base_url: str) -> str | None:
@@ -248,7 +234,3 @@ def _path(generation: Generation, place: int, member: str) -> str:
     if generation is Generation.V10:
         return f"{at}.{member}"
     return f"{at}.file.{'uri' if member == 'url' else 'bytes'}"
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data

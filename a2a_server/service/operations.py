@@ -30,7 +30,7 @@ from a2a_server.errors import (
 )
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.keeping import stored_files
-from a2a_server.lifecycle.states import TERMINAL, settled
+from a2a_server.lifecycle.states import INTERRUPTED, TERMINAL, settled
 from a2a_server.lifecycle.submission import Show, Submit, Submitted
 from a2a_server.model.objects import (
     OPTIONS_URI,
@@ -160,7 +160,7 @@ class Operations:
         """
         row = await self._find(scope, request.task_id)
         generation = request.generation or shared.answering(row.generation)
-        ends_after = None if generation is Generation.V10 else 0
+        ends_after = None if generation is Generation.V10 else row.last_n - (row.state in INTERRUPTED)
         if request.after is not None:
             return self._stream(row, generation, None, _checked(request.after, row), ends_after=ends_after)
         snapshot = await self._store.snapshot(row.key, None)

@@ -113,6 +113,10 @@ class Uploads:
             yield piece
 
 
+_FORM = "application/x-www-form-urlencoded"
+"""What curl says of every body of which nothing else is said."""
+
+
 def _asked(request: Request, limit_bytes: int) -> tuple[str, str]:
     """The file's name and media type. Raises _RefusedError."""
     if request.headers.get("sec-fetch-site", "none") in {"cross-site", "same-site"}:
@@ -120,6 +124,8 @@ def _asked(request: Request, limit_bytes: int) -> tuple[str, str]:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise _RefusedError(415, "Encoded bodies are not taken; send the file's bytes as they are.")
     media_type = request.headers.get("content-type", PLAIN).strip()
+    if media_type.lower() == _FORM:
+        media_type = PLAIN
     if not is_media_type(media_type):
         raise _RefusedError(400, f"Content-Type must be a media type, type/subtype, of at most {MAX_NAME} characters.")
     if media_type.lower().startswith("multipart/"):

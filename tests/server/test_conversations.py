@@ -228,6 +228,17 @@ async def test_a_subscription_outlives_questions_from_10_on(
     assert states[-1] == last
 
 
+async def test_a_stream_that_is_resumed_passes_over_questions_that_were_answered(greeter: Running) -> None:
+    task = await greeter.send("hello")
+    task = await greeter.answer(task, "Ada")
+    request = SubscribeRequest(task.id, after=1, generation=Generation.V03)
+    states = await seen(await greeter.operations.subscribe(Scope(), request))
+    assert states == ["WORKING", "INPUT_REQUIRED", "WORKING", "INPUT_REQUIRED"], "up to the question that is open"
+    await greeter.answer(task, "London")
+    states = await seen(await greeter.operations.subscribe(Scope(), request))
+    assert states[-1] == "COMPLETED"
+
+
 async def test_a_v01_subscription_to_a_task_that_asks_is_its_question(greeter: Running) -> None:
     task = await greeter.send("hello")
     subscribed = await greeter.operations.subscribe(Scope(), SubscribeRequest(task.id, generation=Generation.V01))

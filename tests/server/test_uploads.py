@@ -57,6 +57,16 @@ async def test_what_is_uploaded_can_be_had(server: Connection, http: httpx2.Asyn
     assert got.headers["etag"] == f'"{shown["sha256"]}"'
 
 
+@pytest.mark.parametrize("said", ["", "application/x-www-form-urlencoded"])
+async def test_of_a_file_without_a_type_nothing_is_known(
+    server: Connection, http: httpx2.AsyncClient, said: str
+) -> None:
+    """curl says that every body is a form unless it is told otherwise."""
+    headers = {"Content-Type": said} if said else {}
+    response = await http.post(f"{server.url}/artifacts", content=b"x", headers=headers)
+    assert (response.status_code, response.json()["mediaType"]) == (201, "application/octet-stream")
+
+
 async def test_two_uploads_of_the_same_are_two_files(server: Connection, http: httpx2.AsyncClient) -> None:
     first, second = [(await http.post(f"{server.url}/artifacts", content=b"same")).json() for _ in range(2)]
     assert first["url"] != second["url"]

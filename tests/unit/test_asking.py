@@ -460,3 +460,16 @@ async def test_the_notes_of_questions_do_not_meet() -> None:
     assert await ends(runner, attempt) == ["tea 3 yes"]
     names = [name for _, space, name in attempt.kept if space == ASKED]
     assert names == ["parameters:1", "input::1"]
+
+
+async def test_an_answer_is_asked_for_with_an_example_of_what_is_not_there_yet() -> None:
+    runner = runner_of(order)
+    attempt = attempt_of("tea")
+    question = await asked(runner, attempt)
+    assert question.text == 'Parameter "count" is missing. Send a data part, for example {"count":1}'
+    attempt = attempt.answered(Text("many"))
+    question = await asked(runner, attempt)
+    data = question.parts[1]
+    assert isinstance(data, Data)
+    assert isinstance(data.data, dict)
+    assert (data.data["missing"], data.data["wrong"]) == ([], ["count"])

@@ -16,7 +16,7 @@ from a2a_server.cli.live import LiveView
 from a2a_server.cli.packages import refuse_foreign_package
 from a2a_server.cli.serving import welcome
 from a2a_server.errors import ConfigurationError
-from a2a_server.model.objects import OPTIONS_URI, PROGRESS_URI
+from a2a_server.model.objects import OPTIONS_URI, PROGRESS_URI, TASK_URI
 
 Json = dict[str, Any]
 
@@ -220,3 +220,20 @@ def test_the_foreign_distribution_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"a2a-server 0\.6\.1, another project.*pip uninstall a2a-server"):
         refuse_foreign_package(package, tmp_path)
     refuse_foreign_package(tmp_path / "elsewhere" / "a2a_server", tmp_path)
+
+
+def test_why_a_result_is_not_whole_is_said() -> None:
+    task = {
+        "id": "t-1",
+        "status": {"state": "TASK_STATE_COMPLETED"},
+        "artifacts": [{"artifactId": "artifact-1", "parts": [{"text": "half"}]}],
+        "metadata": {TASK_URI: {"partial": "the archive is closed"}},
+    }
+    assert output.task_text(task) == "half\n(not the whole result: the archive is closed)\n"
+    assert "partial  the archive is closed\n" in output.task_report(task)
+
+
+def test_a_question_for_parameters_is_its_words() -> None:
+    asked = {"parts": [{"text": "How many?"}, {"data": {"missing": ["count"], "wrong": [], "schema": {}}}]}
+    assert output.message_text(asked) == "How many?"
+    assert output.message_text({"parts": [{"data": {"missing": 1}}]}) == '{"missing": 1}'
