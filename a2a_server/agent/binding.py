@@ -110,12 +110,13 @@ class Binding:
 
     def _way_out(self, names: list[str], *, whole: bool) -> str:
         sample = example(self.schema or {}, names)
+        asked = {re.split(r"[.\[]", name)[0] for name in names}
         if isinstance(sample, dict) and not whole:
-            asked = {re.split(r"[.\[]", name)[0] for name in names}
             sample = {name: value for name, value in sample.items() if name in asked}
         if not sample:
             return ""
-        form = "text, or a data part" if any(parameter.takes_text for parameter in self.parameters) else "a data part"
+        takes_text = any(one.takes_text and (whole or one.name in asked) for one in self.parameters)
+        form = "text, or a data part" if takes_text or (not whole and len(asked) == 1) else "a data part"
         return f"Send {form}, for example {orjson.dumps(sample).decode()}"
 
 

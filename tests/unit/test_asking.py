@@ -466,7 +466,7 @@ async def test_an_answer_is_asked_for_with_an_example_of_what_is_not_there_yet()
     runner = runner_of(order)
     attempt = attempt_of("tea")
     question = await asked(runner, attempt)
-    assert question.text == 'Parameter "count" is missing. Send a data part, for example {"count":1}'
+    assert question.text == 'Parameter "count" is missing. Send text, or a data part, for example {"count":1}'
     attempt = attempt.answered(Text("many"))
     question = await asked(runner, attempt)
     data = question.parts[1]
