@@ -116,7 +116,8 @@ class Binding:
         if not sample:
             return ""
         takes_text = any(one.takes_text and (whole or one.name in asked) for one in self.parameters)
-        form = "text, or a data part" if takes_text or (not whole and len(asked) == 1) else "a data part"
+        alone = not whole and len(asked) == 1 and any(one.name in asked for one in self.parameters)
+        form = "text, or a data part" if takes_text or alone else "a data part"
         return f"Send {form}, for example {orjson.dumps(sample).decode()}"
 
 
