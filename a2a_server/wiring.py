@@ -49,6 +49,8 @@ from a2a_server.web.uploads import Uploads
 
 LISTEN_BACKLOG = 2048
 CLOSE_SECONDS = 10
+SPARE_DESCRIPTORS = 512
+"""Files that the process opens beside its connections."""
 
 _log = logging.getLogger("a2a_server.wiring")
 
@@ -233,6 +235,7 @@ def serve(agent: Agent, settings: Settings, *, on_ready: Callable[[str], None]) 
         ConfigurationError: the card, the address or the database cannot be used; the text says what to change.
     """
     configure(settings.log_level, settings.log_format)
+    _allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
 
     async def main() -> int:
         system = System(agent, settings)
@@ -284,6 +287,21 @@ def limits_of(settings: Settings) -> Limits:
     """The engine's share of the settings."""
     names = Limits.__dataclass_fields__
     return Limits(**{name: value for name, value in settings.model_dump().items() if name in names})
+
+
+def _allow_descriptors(wanted: int) -> None:
+    """Let the process open so many files and connections, as far as the system lets it."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    if allowed < wanted:
+        _log.warning("This process may open %d files; max_connections would need %d (ulimit -n).", allowed, wanted)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
