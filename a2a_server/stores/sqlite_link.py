@@ -37,7 +37,7 @@ class Link(aiosqlite.Connection):
             raise StoreUnavailable("the store is closed")
         self.busy += 1
         try:
-            result: T = await self._execute(function, self._connection)  # type: ignore[no-untyped-call]
+            result: T = await self._execute(function, self._connection)  # type: ignore[no-untyped-call]  # aiosqlite's
         finally:
             self.busy -= 1
         return result

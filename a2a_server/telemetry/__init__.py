@@ -7,7 +7,6 @@ from a2a_server.telemetry.logs import (
     LogLevel,
     TextLines,
     configure,
-    logger,
 )
 
-__all__ = ["ROOT", "JsonLines", "LogFormat", "LogLevel", "TextLines", "configure", "logger"]
+__all__ = ["ROOT", "JsonLines", "LogFormat", "LogLevel", "TextLines", "configure"]

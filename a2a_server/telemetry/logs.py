@@ -1,4 +1,4 @@
-r"""How records become lines, and the names of the loggers. What is logged is said where it happens.
+r"""How records become lines. What is logged is said where it happens, to the logger of that module's name.
 
 One record is one line, whatever it carries: control characters, line ends, surrogates and the marks that reorder text
 are escaped (`\n`, `\x1b`, `\u202e`), so nothing that a client sends can forge a second record. What a record is about
@@ -14,7 +14,6 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-Area = Literal["agents", "artifacts", "cli", "engine", "notifiers", "queues", "service", "stores", "web"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -22,11 +21,6 @@ ROOT = "a2a_server"
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message", "taskName"}
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def logger(area: Area) -> logging.Logger:
-    """The logger of one part of the house, `a2a_server.{area}`."""
-    return logging.getLogger(f"{ROOT}.{area}")
 
 
 def configure(level: LogLevel = "info", log_format: LogFormat = "text", stream: TextIO | None = None) -> None:

@@ -194,7 +194,7 @@ class Metrics(Observer):
         """All figures as text, and its content type: OpenMetrics where the `Accept` header names it."""
         shown = _Shown(self._registry)
         if any(offer.partition(";")[0].strip().lower() == OPENMETRICS for offer in accept.split(",")):
-            text: bytes = openmetrics.generate_latest(shown, version="1.0.0")  # type: ignore[no-untyped-call]
+            text: bytes = openmetrics.generate_latest(shown, version="1.0.0")  # type: ignore[no-untyped-call]  # the library's
             return text, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(shown), CONTENT_TYPE_PLAIN_0_0_4
 

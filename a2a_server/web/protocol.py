@@ -63,7 +63,7 @@ class Protocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._was_paused = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for a head, unless there are too many connections."""
         super().connection_made(transport)
         if len(self.connections) > self._limits.connections:

@@ -38,15 +38,15 @@ class Wire(Protocol):
     def GENERATION(self) -> Generation: ...  # noqa: D102, N802 - a module's constant
     @property
     def METHODS(self) -> Mapping[str, Operation]: ...  # noqa: D102, N802 - a module's constant
-    def parse_send(self, params: object) -> SendRequest: ...  # noqa: D102
-    def parse_get(self, params: object) -> GetRequest: ...  # noqa: D102
-    def parse_cancel(self, params: object) -> CancelRequest: ...  # noqa: D102
-    def parse_subscribe(self, params: object) -> SubscribeRequest: ...  # noqa: D102
-    def render_task(self, task: Task, base_url: str) -> JsonObject: ...  # noqa: D102
-    def render_send(self, answer: Task | Message, base_url: str) -> JsonObject: ...  # noqa: D102
-    def render_start(self, start: Task | Message, base_url: str) -> list[JsonObject]: ...  # noqa: D102
-    def render_event(self, event: Event, task_id: str, context_id: str, base_url: str) -> JsonObject: ...  # noqa: D102
-    def render_error(self, error: ClientError) -> JsonObject: ...  # noqa: D102
+    def parse_send(self, params: object) -> SendRequest: ...  # noqa: D102 - said above
+    def parse_get(self, params: object) -> GetRequest: ...  # noqa: D102 - said above
+    def parse_cancel(self, params: object) -> CancelRequest: ...  # noqa: D102 - said above
+    def parse_subscribe(self, params: object) -> SubscribeRequest: ...  # noqa: D102 - said above
+    def render_task(self, task: Task, base_url: str) -> JsonObject: ...  # noqa: D102 - said above
+    def render_send(self, answer: Task | Message, base_url: str) -> JsonObject: ...  # noqa: D102 - said above
+    def render_start(self, start: Task | Message, base_url: str) -> list[JsonObject]: ...  # noqa: D102 - said above
+    def render_event(self, event: Event, task_id: str, context_id: str, base_url: str) -> JsonObject: ...  # noqa: D102 - said above
+    def render_error(self, error: ClientError) -> JsonObject: ...  # noqa: D102 - said above
 
 
 VERSIONS = ("1.0", "0.3", "0.1")

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.acceptance.test_cli import Served
+from tests.acceptance.test_cli import Served, serving
 
 MIB = 1 << 20
 SIZE_MIB = 100
@@ -47,13 +47,8 @@ async def read(task: TaskContext, source: File) -> str:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    (tmp_path / "agent_here.py").write_text(AGENT)
-    served = Served(tmp_path, "run", "agent_here.py")
-    served.start()
-    try:
+    with serving(tmp_path, AGENT) as served:
         yield served
-    finally:
-        served.stop()
 
 
 def made(pieces: int) -> Iterator[bytes]:

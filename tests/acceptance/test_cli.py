@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -92,10 +93,10 @@ class Served:
         return subprocess.run(self.client(*words), capture_output=True, text=True, timeout=50, check=False)
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    directory = tmp_path_factory.mktemp("served")
-    (directory / "agent_here.py").write_text(AGENT)
+@contextmanager
+def serving(directory: Path, agent: str) -> Iterator[Served]:
+    """A server of this agent's code, which ends as it should."""
+    (directory / "agent_here.py").write_text(agent)
     served = Served(directory, "run", "agent_here.py")
     served.start()
     try:
@@ -103,6 +104,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     finally:
         code = served.stop()
     assert code == 0
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("served"), AGENT) as served:
+        yield served
 
 
 def test_text_is_printed_and_nothing_else(served: Served) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_cli import COMMAND, Served
+from tests.acceptance.test_cli import COMMAND, Served, serving
 
 AGENT = """
 import hashlib
@@ -45,15 +45,8 @@ task_manager:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    directory = tmp_path_factory.mktemp("tools")
-    (directory / "agent_here.py").write_text(AGENT)
-    served = Served(directory, "run", "agent_here.py")
-    served.start()
-    try:
+    with serving(tmp_path_factory.mktemp("tools"), AGENT) as served:
         yield served
-    finally:
-        code = served.stop()
-    assert code == 0
 
 
 def test_tasks_of_a_conversation_are_listed_and_watched(served: Served) -> None:

@@ -13,7 +13,7 @@ NOW = 1_000
 
 
 def push(number: int, name: str = "agent", **fields: object) -> PushRow:
-    return PushRow(key(number), name, 0, 1, 0, 0, dead=False, body=b"states")._replace(**fields)  # type: ignore[arg-type]
+    return PushRow(key(number), name, 0, 1, 0, 0, dead=False, body=b"states")._replace(**fields)  # type: ignore[arg-type]  # any field of a row
 
 
 async def test_pushes_come_back_as_they_went_and_are_replaced(store: TaskStore) -> None:

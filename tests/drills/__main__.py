@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, help="of the server (crash)")
     parser.add_argument("--cuts", type=int, help="of streams (stream)")
     parser.add_argument("--requests", type=int, help="that are generated (fuzz)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats a drill's choices")  # noqa: S311
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats a drill's choices")  # noqa: S311 - not for secrets
     parser.add_argument("--ci", action="store_true", help="as few as continuous integration does")
     parser.add_argument("--keep", type=Path, help="leave database and server log in this directory")
     asked = parser.parse_args()

@@ -136,11 +136,11 @@ async def refused(speaker: Awaitable[object], code: int) -> None:
 
 
 async def all_of(events: object) -> list[Event]:
-    return [event async for event in events]  # type: ignore[attr-defined]
+    return [event async for event in events]  # type: ignore[attr-defined]  # a generator
 
 
 async def started(speaker: Speaker, line: str = "sleep 60", **said: object) -> Seen:
-    return await speaker.send(Order(line, new_id(), wait=False, **said))  # type: ignore[arg-type]
+    return await speaker.send(Order(line, new_id(), wait=False, **said))  # type: ignore[arg-type]  # any field of an order
 
 
 @conversation

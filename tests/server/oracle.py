@@ -299,7 +299,7 @@ def no_such_event(generation: str, operation: Operation) -> Tries:
     given = [
         Try(
             f"afterEvent {value!r}",
-            lambda stage, value=value: put(body(stage), "metadata.afterEvent", value),  # type: ignore[misc]
+            lambda stage, value=value: put(body(stage), "metadata.afterEvent", value),  # type: ignore[misc]  # bound in the loop
             Answer(-32602, "metadata.afterEvent"),
         )
         for value in numbers

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 from a2a_server import Agent
 from a2a_server.codec import decode, encode
 from a2a_server.model.objects import Message, Role, State, Text
 from a2a_server.model.runs import ASKED, Completed, Happening, Pause, SkillSpec, Want
 from a2a_server.ports import AgentRunner, Attempt
+from tests.server.engines import Running, running
 
 Handler = Callable[[Attempt], Awaitable[Completed | str | None]]
 
@@ -24,7 +27,7 @@ class Scripted:
         self.open_with: Exception | None = None
         self.close_with: Exception | None = None
         self._handler = handler
-        self._spec = SkillSpec("script", "script", default=True, **skill)  # type: ignore[arg-type]
+        self._spec = SkillSpec("script", "script", default=True, **skill)  # type: ignore[arg-type]  # any field of a skill
         self._listens_for = frozenset(listens_for)
 
     def around(self, runner: AgentRunner) -> AgentRunner:
@@ -90,3 +93,7 @@ def idle_agent() -> Agent:
         return text
 
     return agent
+
+
+def serving(script: Scripted, directory: Path, **settings: object) -> AbstractAsyncContextManager[Running]:
+    return running(idle_agent(), directory, script.around, **settings)

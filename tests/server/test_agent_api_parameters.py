@@ -29,14 +29,11 @@ from tests.server.agent_talks import (
     told,
     waits,
 )
+from tests.server.samples import content
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INLINE = 65_536
-
-
-def content(size: int) -> bytes:
-    return (bytes(range(256)) * (size // 256 + 1))[:size]
 
 
 def shown(file: File, data: bytes) -> str:

@@ -20,6 +20,7 @@ from a2a_server.examples.workbench import agent as workbench
 from a2a_server.model.rows import Key
 from a2a_server.ports import TaskStore
 from a2a_server.testing import Connection, connect
+from tests.server.samples import content
 from tests.server.test_crashes import assembled, phrase
 from tests.server.waiting import until
 
@@ -28,10 +29,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 INLINE = 65_536
 SIZE = 300_001
 MANY_PIECES = 64 << 20
-
-
-def content(size: int) -> bytes:
-    return (bytes(range(256)) * (size // 256 + 1))[:size]
 
 
 def large_text() -> Agent:

@@ -213,7 +213,7 @@ async def test_a_send_behind_the_sentence_is_refused_and_one_before_it_is_seen()
             refused.append(error.value)
 
         racing = Racing(here.artifacts, send)
-        assert await here.collector(artifacts=racing).collect() == 1  # type: ignore[arg-type]
+        assert await here.collector(artifacts=racing).collect() == 1  # type: ignore[arg-type]  # it passes the rest on
         assert [error.code for error in refused] == [-32602]
 
 

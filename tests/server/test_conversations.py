@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -15,18 +14,14 @@ from a2a_server.model.requests import GetRequest, SendRequest, SubscribeRequest
 from a2a_server.model.runs import CHECKPOINT, Shelf, Want
 from a2a_server.ports import Attempt
 from a2a_server.service.operations import Stream
-from tests.server.engines import Running, running
-from tests.server.scripted import Scripted, ask, idle_agent
+from tests.server.engines import Running
+from tests.server.scripted import Scripted, ask, serving
 
 
 async def greet(attempt: Attempt) -> str:
     name = await ask(attempt, "What is your name?")
     town = await ask(attempt, "Where do you live?", "2")
     return f"{name} of {town}"
-
-
-def serving(script: Scripted, directory: Path, **settings: object) -> AbstractAsyncContextManager[Running]:
-    return running(idle_agent(), directory, script.around, **settings)
 
 
 def words(task: Task) -> list[tuple[str, str]]:

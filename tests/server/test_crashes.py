@@ -229,7 +229,7 @@ async def test_restart_finds_what_a_dead_process_left(tmp_path: Path) -> None:
             crash()
             died.set()
 
-        engine.replace_worker = die  # type: ignore[method-assign]
+        engine.replace_worker = die  # type: ignore[method-assign]  # misbehaves on purpose
         task = await server.send("go", blocking=False)
         scheduled = await server.send("later", blocking=False, options={"delaySeconds": 0.3})
         async with asyncio.timeout(10):

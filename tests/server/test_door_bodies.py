@@ -249,5 +249,5 @@ async def test_all_bodies_together() -> None:
 
 def bodies_of(server: Connection) -> Bodies:
     [route] = [route for route in server._system.app.routes if isinstance(route, Route) and route.path == RPC_PATHS[0]]
-    bodies: Bodies = route.endpoint.__self__._bodies  # type: ignore[attr-defined]
+    bodies: Bodies = route.endpoint.__self__._bodies  # type: ignore[attr-defined]  # a bound method
     return bodies

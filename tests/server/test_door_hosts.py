@@ -161,7 +161,7 @@ async def breaks_later(_: Request) -> Response:
         yield b"begun"
         raise ValueError("a secret")
 
-    return StreamingResponse(content())  # type: ignore[arg-type]
+    return StreamingResponse(content())  # type: ignore[arg-type]  # bytes, but for what is raised
 
 
 async def gone(_: Request) -> Response:

@@ -104,7 +104,7 @@ async def test_a_store_that_hangs_is_waited_for_briefly_and_asked_once(
             waiting += 1
             await answer.wait()
 
-        server.store.next_alarm = next_alarm  # type: ignore[method-assign]
+        server.store.next_alarm = next_alarm  # type: ignore[method-assign]  # misbehaves on purpose
         async with asyncio.timeout(10):
             answers = await asyncio.gather(*(asked(http) for _ in range(20)))
         assert answers == [(503, "not ready", FINE | {"store": "timeout"})] * 20
@@ -121,7 +121,7 @@ async def test_a_client_that_goes_away_takes_the_answer_from_nobody(tmp_path: Pa
             begun.set()
             await answer.wait()
 
-        server.store.next_alarm = next_alarm  # type: ignore[method-assign]
+        server.store.next_alarm = next_alarm  # type: ignore[method-assign]  # misbehaves on purpose
         first = asyncio.create_task(asked(http))
         await asyncio.wait_for(begun.wait(), 10)
         second = asyncio.create_task(asked(http))
@@ -188,5 +188,5 @@ async def broken(server: Connection) -> tuple[int, str, dict[str, str]]:
     def read(name: str, start: int = 0, end: int | None = None) -> object:
         raise OSError("secret")
 
-    server._system.engine.backends.artifacts.read = read  # type: ignore[method-assign,assignment]
+    server._system.engine.backends.artifacts.read = read  # type: ignore[method-assign,assignment]  # misbehaves on purpose
     return await asked(server._http)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,9 @@ from a2a_server.model.runs import Happening
 from a2a_server.policy import SECOND
 from a2a_server.ports import Attempt
 from a2a_server.stores.sqlite import SqliteStore
-from tests.server.engines import Running, running
-from tests.server.scripted import Scripted, ask, idle_agent
+from tests.server.engines import Running
+from tests.server.scripted import Scripted, ask, serving
 from tests.server.waiting import until
-
-
-def serving(script: Scripted, directory: Path, **settings: object) -> AbstractAsyncContextManager[Running]:
-    return running(idle_agent(), directory, script.around, **settings)
 
 
 async def by_its_words(attempt: Attempt) -> str:
@@ -255,7 +250,6 @@ async def test_an_agent_that_cannot_be_closed_keeps_nothing_open(tmp_path: Path)
 
 
 async def test_what_a_stopped_handler_still_says_does_not_count_while_its_work_is_undone(tmp_path: Path) -> None:
-    script = Scripted(by_its_words, rolls_back=True)
     late: list[object] = []
 
     async def deaf(attempt: Attempt) -> str:
@@ -349,7 +343,7 @@ async def test_one_who_hangs_keeps_no_other_task_from_being_told(tmp_path: Path)
             await asyncio.Event().wait()
         await tell(happening)
 
-    script.tell = slow  # type: ignore[method-assign]
+    script.tell = slow  # type: ignore[method-assign]  # misbehaves on purpose
     async with serving(script, tmp_path, poll_seconds=0.02) as served:
         await served.send("first")
         await hanging.wait()

@@ -200,7 +200,7 @@ async def writer(path: Path, shard: str) -> AsyncIterator[tuple[Writer, TaskStor
     store = SqliteStore(path)
     await store.open()
     limits = {"max_operations": 10_000, "max_bytes": 64 << 20, "patience_seconds": 8.0}
-    found = Writer(store, silence, shard=shard, **limits)  # type: ignore[arg-type]
+    found = Writer(store, silence, shard=shard, **limits)  # type: ignore[arg-type]  # numbers of two kinds
     running = asyncio.create_task(found.run())
     try:
         yield found, store
@@ -241,7 +241,7 @@ async def test_return_immediately_is_no_content(server: Connection, others: dict
 @pytest.mark.parametrize("first", [{}, {"context_id": "mine"}])
 async def test_v01_repeats_with_and_without_a_session(server: Connection, first: dict[str, str]) -> None:
     id = new_id()
-    sent = await server.send("echo x", task_id=id, generation="0.1", **first)  # type: ignore[arg-type]
+    sent = await server.send("echo x", task_id=id, generation="0.1", **first)  # type: ignore[arg-type]  # any words of a send
     for said in ({}, {"context_id": sent["sessionId"]}):
         again = await server.send("echo x", task_id=id, generation="0.1", **said)
         assert (again["id"], again["status"], again["sessionId"]) == (id, sent["status"], sent["sessionId"])

@@ -20,14 +20,11 @@ from a2a_server.model.rows import MessageRow
 from a2a_server.service.files import Files, own_name
 from a2a_server.testing import Connection, RpcError, connect
 from tests.contracts.artifact_stores import below
+from tests.server.samples import content
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 INLINE = 65_536
-
-
-def content(size: int) -> bytes:
-    return (bytes(range(256)) * (size // 256 + 1))[:size]
 
 
 def reader() -> Agent:

@@ -14,13 +14,14 @@ from google.protobuf.json_format import MessageToDict, ParseDict  # type: ignore
 
 from a2a_server.codec import encode_spec, encode_status
 from a2a_server.examples.workbench import agent
-from a2a_server.model.objects import Generation, Lane, Phase, State, TaskSpec
-from a2a_server.model.rows import NO_KEY, Key, TallyKey, TaskRow
+from a2a_server.model.objects import Phase, State, TaskSpec
+from a2a_server.model.rows import TallyKey, TaskRow
 from a2a_server.model.turns import Changes, Needs
 from a2a_server.service import listing
 from a2a_server.testing import Connection, connect
 from tests.clients import sdk
 from tests.clients.rpc import new_http
+from tests.contracts.rows import task
 from tests.server.behaviours import new_id
 
 Json = dict[str, Any]
@@ -90,40 +91,18 @@ class Lists:
         await store.turn(Needs(), lambda loaded: Changes(new_tasks=list(rows), tally=tally))
 
     def row(self, number: int, state: State = State.COMPLETED, **fields: Any) -> TaskRow:  # noqa: ANN401 - of a row
-        row = TaskRow(
-            key=Key(number.to_bytes(16, "big")),
-            format=1,
-            tenant="",
-            owner="local",
+        row = task(
+            number,
             agent=self.server._system.engine.agent,
             id=f"t{number}",
-            context="context",
-            generation=Generation.V10,
-            visible=True,
             skill="workbench",
             queue="elsewhere",
-            lane=Lane.NORMAL,
-            rank=0,
             gates=(),
-            held_by="",
             state=state,
             phase=Phase.FINAL,
-            last_n=1,
-            journal_n=0,
-            rev=1,
             status_at=MOMENT + number * SECOND,
             created_at=MOMENT,
-            due_at=0,
-            deadline_at=0,
-            cancel_at=0,
-            worker=NO_KEY,
-            fence=0,
-            attempt=0,
             max_attempts=1,
-            crashes=0,
-            unmet=0,
-            parent=NO_KEY,
-            pushes=0,
             status=encode_status(state),
             spec=encode_spec(TaskSpec()),
         )

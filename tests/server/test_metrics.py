@@ -225,7 +225,7 @@ async def test_a_silent_store_hides_no_other_figure() -> None:
         async def silent(query: object) -> object:
             raise StoreUnavailable("a secret reason")
 
-        server._system.engine.backends.store.totals = silent  # type: ignore[method-assign,assignment]
+        server._system.engine.backends.store.totals = silent  # type: ignore[method-assign,assignment]  # misbehaves on purpose
         found = await read(server)
     assert (found["a2a_store_up",], found["tasks_completed_total",]) == (0, 1)
     assert not [name for name in found if name[0] == "queue_size"]

@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 from uuid import UUID
@@ -20,22 +19,14 @@ from a2a_server.examples.workbench import agent
 from a2a_server.testing import Connection, connect
 from a2a_server.web.dispositions import filename_of
 from tests.clients.rpc import new_http
+from tests.contracts.artifact_stores import pieces
+from tests.server.samples import content
 from tests.server.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMIT = 100_000
-HALF = b"POST /artifacts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n\r\n" + bytes(2_000_000)
 SIZES = [0, 1, 65_535, 65_536, 65_537, 3_000_001]
-
-
-def content(size: int) -> bytes:
-    return (bytes(range(256)) * (size // 256 + 1))[:size]
-
-
-async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -24,7 +24,7 @@ class Order(BaseModel):
 
 def refusal(function: object, **options: Any) -> str:  # noqa: ANN401 - any option, the wrong ones too
     with pytest.raises(ConfigurationError) as caught:
-        Agent("A").skill(**options)(function)  # type: ignore[arg-type]
+        Agent("A").skill(**options)(function)  # type: ignore[arg-type]  # the wrong ones too
     return str(caught.value)
 
 

@@ -214,7 +214,7 @@ def test_the_schema_of_a_model_is_that_of_its_members() -> None:
 
     got = schema(alone)
     assert got["required"] == ["item"]
-    assert set(got["properties"]) == {"item", "count"}  # type: ignore[arg-type]
-    assert set(schema(beside)["properties"]) == {"item", "count", "note"}  # type: ignore[arg-type]
+    assert set(got["properties"]) == {"item", "count"}  # type: ignore[arg-type]  # a JSON object
+    assert set(schema(beside)["properties"]) == {"item", "count", "note"}  # type: ignore[arg-type]  # a JSON object
     assert schema(values)["type"] == "array"
     assert schema(nothing) == {"type": "object", "properties": {}}

@@ -46,7 +46,7 @@ def test_a_name_is_one_part_of_a_path_whatever_was_meant(wanted: str) -> None:
     assert name not in (".", "..")
     assert not set(name) & set('/\\<>:"|?*\0')
     assert name.isprintable() or not any(ord(character) < 32 for character in name)
-    assert not name.startswith((".", "-.")) and not name.endswith((".", " "))  # noqa: PT018
+    assert not name.startswith((".", "-.")) and not name.endswith((".", " "))  # noqa: PT018 - one rule
     assert len(name.encode()) <= LONGEST_BYTES + len("artifact_")
     assert Path("/to", name).parent == Path("/to")
 

@@ -16,6 +16,7 @@ from a2a_server.cli.failures import CommandError
 from a2a_server.cli.follow import Follower
 from a2a_server.cli.invoked import command
 from a2a_server.cli.rpc import Connection
+from tests.unit.cli_servers import result
 
 URL = "http://agent.example:8000/mounted"
 
@@ -75,10 +76,6 @@ def served(monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx2.Request], h
         real(self, url, token, httpx2.MockTransport(answer))
 
     monkeypatch.setattr(Connection, "__init__", replaced)
-
-
-def result(request: httpx2.Request, result: object) -> httpx2.Response:
-    return httpx2.Response(200, json={"jsonrpc": "2.0", "id": json.loads(request.content)["id"], "result": result})
 
 
 @pytest.mark.parametrize("skill", [[], ["--skill", "echo"]], ids=["default", "skill"])

@@ -11,7 +11,7 @@ from a2a_server.model.objects import TASK_URI, Artifact, Message, Phase, Role, S
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
 from a2a_server.model.times import timestamp
 from a2a_server.policy import SECOND, SWEEP_SLACK, RetryPolicy
-from tests.unit.turns import WORKER, MemoryTurns, cancel, claim, crash, key, report, started, submit
+from tests.unit.turns import WORKER, MemoryTurns, cancel, claim, crash, key, report, started, submit, words
 
 OTHER = Key(b"worker-1".ljust(16, b"\0"))
 CHUNK = Draft(EventKind.CHUNK, encode_chunk(Artifact("a", (Text("x"),)), append=False, last=False), 0)
@@ -21,11 +21,6 @@ LINE = Draft(None, journal={"level": "info", "text": "a line"})
 
 def take_of(row: TaskRow, *, closed: bool = False) -> ArtifactRow:
     return ArtifactRow(row.key, 0, row.fence, 0, 0, closed, "a", "text/plain", 0, "", 0, "", b"")
-
-
-def words(row: TaskRow) -> str:
-    status, _ = decode_status(row.status, row.status_at)
-    return status.message.text if status.message else ""
 
 
 def keys(claimed: Claimed) -> list[Key]:

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from a2a_server.codec import decode_status
 from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, SetGate, Wake
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import JournalKind, Key, TaskRow
 from a2a_server.policy import SECOND
-from tests.unit.turns import TTL, WORKER, MemoryTurns, claim, key, report, started, submit
+from tests.unit.turns import TTL, WORKER, MemoryTurns, claim, key, report, started, submit, words
 
 OTHER = Key(b"worker-1".ljust(16, b"\0"))
 
@@ -17,11 +16,6 @@ def ring(store: MemoryTurns, row: TaskRow) -> TaskRow:
     store.now = row.due_at
     assert store.one(Alarms((row.key,))) == 1
     return store.tasks[row.key]
-
-
-def words(row: TaskRow) -> str:
-    status, _ = decode_status(row.status, row.status_at)
-    return status.message.text if status.message else ""
 
 
 # Alarms

@@ -101,7 +101,7 @@ def test_a_delay_that_no_clock_can_keep_is_bounded(seconds: float, after: int | 
 @pytest.mark.parametrize("error", [Fail, Reject, Retry])
 def test_any_text_can_be_written(error: type[Fail | Reject | Retry], text: object) -> None:
     """A task whose end cannot be written would hang until its alarm."""
-    end = end_of(error(text))  # type: ignore[arg-type]
+    end = end_of(error(text))  # type: ignore[arg-type]  # any error
     assert isinstance(end.text, str)
     store = MemoryTurns()
     row = store.one(report(started(store), end=end)).row

@@ -151,8 +151,8 @@ async def test_a_partial_result_says_why() -> None:
         ([Artifact("a", ()), 1], "mixes artifacts"),
         (Artifact("", (Text("x"),)), "a name is 1 to 256 printable characters"),
         (Artifact("a", ()), "an artifact without parts"),
-        (File("a", 5, raw=b""), "a int where a text belongs"),  # type: ignore[arg-type]
-        (Artifact("a", ("x",)), "a str where a Text, Data or File part belongs"),  # type: ignore[arg-type]
+        (File("a", 5, raw=b""), "a int where a text belongs"),  # type: ignore[arg-type]  # the wrong ones
+        (Artifact("a", ("x",)), "a str where a Text, Data or File part belongs"),  # type: ignore[arg-type]  # the wrong ones
         (File("a"), "a file with none, or more than one"),
     ],
     ids=[

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from a2a_server.cli.serving import notes_of
-from a2a_server.errors import ConfigurationError
 from a2a_server.settings import TaskManager, load, load_sourced
+from tests.unit.test_settings import refused
 
 SEED = """\
 task_manager:
@@ -25,24 +24,11 @@ task_manager:
 VARIABLE = "A2A_SERVER_TASK_MANAGER__"
 
 
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.upper().startswith("A2A_SERVER_"):
-            monkeypatch.delenv(name)
-
-
 @pytest.fixture
 def seed(tmp_path: Path) -> Path:
     path = tmp_path / "seed.yaml"
     path.write_text(SEED)
     return path
-
-
-def refused(config: Path | None = None, **overrides: object) -> str:
-    with pytest.raises(ConfigurationError) as caught:
-        load(config, **overrides)
-    return str(caught.value)
 
 
 def test_the_documents_file_loads_as_it_is(seed: Path) -> None:

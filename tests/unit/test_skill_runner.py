@@ -138,7 +138,7 @@ async def test_what_a_plain_skill_returns_is_written_in_a_thread_never_on_the_lo
         return Threaded()
 
     agent = Agent("A")
-    function = agent.skill(id="s")(generator if streams else skill)  # type: ignore[type-var,unused-ignore]
+    function = agent.skill(id="s")(generator if streams else skill)  # type: ignore[type-var,unused-ignore]  # either
     if checked:
 
         @function.validate_result

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from a2a_server.telemetry import JsonLines, LogFormat, TextLines, configure, logger
+from a2a_server.telemetry import JsonLines, LogFormat, TextLines, configure
 
 FORGED = "done\n2026-01-01T00:00:00.000Z INFO forged\r\x1b[31m\x00\x7f\x85\u2028\u2029\u202e\ud800"
 FIELDS = ("skill", "worker", "error_id", "file", "line", "function", "method", "generation", "code", "seconds")
@@ -91,8 +91,8 @@ def test_extras_replace_no_field_and_may_be_anything() -> None:
 def test_configure_sends_this_servers_records_from_the_level_up(log_format: LogFormat) -> None:
     stream = io.StringIO()
     configure("info", log_format, stream)
-    logger("engine").info("told", extra={"task": "t-1"})
-    logger("engine").debug("not told")
+    logging.getLogger("a2a_server.engine").info("told", extra={"task": "t-1"})
+    logging.getLogger("a2a_server.engine").debug("not told")
     logging.getLogger("library").info("not told")
     logging.getLogger("library").warning("told")
     lines = stream.getvalue().splitlines()
@@ -105,12 +105,8 @@ def test_configuring_again_replaces_its_own_handler_only() -> None:
     first, second = io.StringIO(), io.StringIO()
     configure("info", "text", first)
     configure("error", "text", second)
-    logger("web").error("once")
-    logger("web").warning("not told")
+    logging.getLogger("a2a_server.web").error("once")
+    logging.getLogger("a2a_server.web").warning("not told")
     assert first.getvalue() == ""
     assert second.getvalue().count("\n") == 1
     assert other in logging.getLogger().handlers
-
-
-def test_loggers_are_named_after_their_part() -> None:
-    assert logger("stores") is logging.getLogger("a2a_server.stores")

@@ -48,7 +48,7 @@ class Told:
 
     def step(self, *, events: int = 0, **changes: object) -> None:
         self.now += 1
-        self.row = self.row._replace(**changes)  # type: ignore[arg-type]
+        self.row = self.row._replace(**changes)  # type: ignore[arg-type]  # any field of a row
         said = tuple(
             EventRow(self.row.key, self.n + 1 + index, EventKind.STATUS, 1, self.row.fence, None, b"")
             for index in range(events)

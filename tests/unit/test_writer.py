@@ -123,7 +123,7 @@ async def test_turns_are_bounded_in_operations_and_bytes(store: MisbehavingStore
 async def test_an_outcome_is_told_after_the_commit(bench: Bench) -> None:
     settled: list[State] = []
     bench.store.gate.clear()
-    future = bench.writer.post(submit(1), lambda outcome: settled.append(outcome.row.state))  # type: ignore[union-attr]
+    future = bench.writer.post(submit(1), lambda outcome: settled.append(outcome.row.state))  # type: ignore[union-attr]  # it is no error here
     await asyncio.sleep(0)
     assert not future.done()
     assert not settled

@@ -12,7 +12,7 @@ from copy import copy
 from dataclasses import fields
 from typing import Any
 
-from a2a_server.codec import encode, encode_spec
+from a2a_server.codec import decode_status, encode, encode_spec
 from a2a_server.errors import ClientError, Conflict, EngineError
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.endings import End, EndKind
@@ -193,6 +193,12 @@ def _decided(operations: Sequence[Operation[Any]], loaded: Loaded, needs: Needs)
 def key(number: int) -> Key:
     """Numbered keys are in the order of their numbers."""
     return Key(number.to_bytes(16, "big"))
+
+
+def words(row: TaskRow) -> str:
+    """What the task's status says."""
+    status, _ = decode_status(row.status, row.status_at)
+    return status.message.text if status.message else ""
 
 
 def submit(number: int, **options: Any) -> Submit:  # noqa: ANN401 - any field of a submission
