@@ -5,8 +5,8 @@ subscribes (once for all where a subscription outlives questions, else again aft
 
 An answer whose acknowledgement was lost is sent again word for word; from 0.3 on its message id makes it the same, and
 now and then it is sent once more while the next question is open. v0.1 has no such id, and a message to a task that
-asks is an answer, so its client first looks whether its question is still the open one. The text of a question is
-unique in its task. Source: core.md section 3.
+asks is an answer, so its client looks before it repeats anything: whether there is a task already, and whether its
+question is still the open one. The text of a question is unique in its task. Source: core.md section 3.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from a2a_server.errors import TaskNotFound
 from tests.drills.follower import Follower, Line
 from tests.drills.ledger import Ledger, Order, Stream, View
-from tests.drills.wires import Wire
+from tests.drills.wires import Refused, Wire
 
 WAIT, STREAM, WATCH = STYLES = ("wait", "stream", "watch")
 
@@ -51,7 +52,7 @@ class Talker:
 
     async def run(self, style: str) -> None:
         """Until the task ends; faults are in the ledger."""
-        view = await self._said(self.order, style)
+        view = await (self._said(self.order, style) if self.wire.repeats_answers else self._begun(style))
         watching = None
         if style == WATCH and view is not None and self.wire.keeps_following:
             watching = asyncio.create_task(Follower(self.wire, self.ledger, self.caller, Stream(view.id)).run())
@@ -86,6 +87,30 @@ class Talker:
         answered = frozenset(self._answered)
         await Follower(self.wire, self.ledger, self.caller, stream, order, answered=answered).run()
         return await self._read(stream.task) if stream.task else None
+
+    async def _begun(self, style: str) -> View | None:
+        """The first message is acknowledged, where it would be an answer once the task has asked."""
+        tries = 0
+
+        async def ask() -> View:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                try:
+                    return await self.wire.get(self.order.id)
+                except Refused as refused:
+                    if refused.code != TaskNotFound.code:
+                        raise
+            return await self.wire.send(self.order, wait=style == WAIT)
+
+        view = await self.caller.call(ask, self.order.id, f"begin {self.order.line!r}")
+        if view is None:
+            return None
+        self.ledger.acknowledge(self.order, view.id, view.state)
+        if style != STREAM or self._is_settled(view):
+            return view
+        await Follower(self.wire, self.ledger, self.caller, Stream(view.id)).run()
+        return await self._read(view.id)
 
     async def _said_once(self, answer: Order, asked: View, style: str) -> View | None:
         """The same where an answer must not be sent again once the task has asked something else."""
