@@ -33,8 +33,8 @@ def send(
     /,
     *more: Annotated[str, Parameter(show=False)],
     stream: bool = False,
-    task: Annotated[str, Parameter(alias="--task-id")] = "",
-    context: str = "",
+    task: Annotated[str | None, Parameter(alias="--task-id")] = None,
+    context: str | None = None,
     skill: str = "",
     priority: Priority | None = None,
     data: str | None = None,
@@ -64,6 +64,9 @@ def send(
     files = file or []
     if stream and no_wait:
         raise UsageError("--stream waits for the task, --no-wait does not; give one of them")
+    for flag, given in (("--task", task), ("--context", context)):
+        if given == "":
+            raise UsageError(f"{flag} is empty; give an id, or leave it out to begin anew")
     if more:
         raise UsageError(f"quote the text: {command('send', ' '.join((text or '', *more)))}")
     answered_here = _can_ask(target)
@@ -74,7 +77,7 @@ def send(
     if not parts and not files and not skill:
         raise UsageError(f"there is nothing to send; give a text, --data or --file: {command('send', 'hello')}")
     options = {key: value for key, value in (("skill", skill), ("priority", priority)) if value}
-    outgoing = _Outgoing(parts, files, options, task, context)
+    outgoing = _Outgoing(parts, files, options, task or "", context or "")
     if no_wait:
         return _submit(target, outgoing)
     conversation = _Conversation(target, live=stream)

@@ -138,7 +138,11 @@ def packed(what: str, value: object) -> bytes:
     Raises:
         Fail: it is no JSON, or too large; the text names `what`.
     """
-    body = encode(json_value(value))
+    try:
+        body = encode(json_value(value))
+    except Fail as error:
+        kind = type(value).__name__
+        raise Fail(f"The value of {what} is of type {kind}, which cannot be written as JSON.") from error
     if len(body) > VALUE_BYTES:
         raise Fail(f"The value of {what} is larger than {VALUE_BYTES} bytes; keep it in an artifact or a file.")
     return body

@@ -52,6 +52,7 @@ _NAME: Final = re.compile(
 )
 # What one run, by its fence, stored of a chunk: the only objects that no row names.
 _OF_A_CHUNK: Final = re.compile(r"[^/]+/files/([0-9]{1,18})/[0-9]{1,18}", re.ASCII)
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -221,7 +222,8 @@ def own_name(url: str, base_url: str) -> str | None:
 
 
 def _site(address: SplitResult) -> tuple[object, ...]:
-    return address.scheme, address.username, address.hostname, address.port or _PORTS.get(address.scheme)
+    host = "localhost" if address.hostname in _THIS_MACHINE else address.hostname
+    return address.scheme, address.username, host, address.port or _PORTS.get(address.scheme)
 
 
 def _with(request: SendRequest, parts: list[Part]) -> SendRequest:

@@ -114,9 +114,9 @@ class Operations:
         if submitted.repeat and request.after is not None:
             return self._stream(row, request.generation, None, _checked(request.after, row), ends_after=at_n)
         if submitted.repeat or at_n == 1:
-            first = request.message if at_n == 1 else None
+            first = request.message if at_n == 1 and request.history_length != 0 else None
             return self._stream(row, request.generation, submitted_task(row, first), 1, ends_after=at_n)
-        task = await self._view(row.key, None)
+        task = await self._view(row.key, request.history_length)
         return self._stream(row, request.generation, task, task.n, ends_after=at_n)
 
     async def get(self, scope: Scope, request: GetRequest) -> Task:
@@ -160,7 +160,9 @@ class Operations:
         """
         row = await self._find(scope, request.task_id)
         generation = request.generation or shared.answering(row.generation)
-        ends_after = None if generation is Generation.V10 else row.last_n - (row.state in INTERRUPTED)
+        ends_after = None if generation is Generation.V10 else row.last_n
+        if ends_after and row.state in INTERRUPTED and request.after is not None and request.after < row.last_n:
+            ends_after -= 1  # who has not seen the open question yet reads up to it
         if request.after is not None:
             return self._stream(row, generation, None, _checked(request.after, row), ends_after=ends_after)
         snapshot = await self._store.snapshot(row.key, None)
@@ -351,6 +353,8 @@ def _digest(request: SendRequest) -> bytes:
         if options.model_fields_set
         else {}
     )
-    context = "" if request.generation is Generation.V01 else request.context_id  # core.md 3: the message alone
-    named = [pack_message(request.message), asked, request.metadata, context, request.task_id]
+    message, context = request.message, request.context_id
+    if request.task_id:  # it decides the context, whether that is said or not; core.md 3 for v0.1: the message alone
+        message, context = replace(message, context_id=""), ""
+    named = [pack_message(message), asked, request.metadata, context, request.task_id]
     return hashlib.sha256(canonical(named)).digest()

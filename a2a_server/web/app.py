@@ -110,8 +110,9 @@ class Door:
         finally:
             hang_up.forget()
         response = self._response(answered)
-        if _activates_options(request):
-            response.headers["A2A-Extensions"] = OPTIONS_URI
+        for name in EXTENSIONS_HEADERS:
+            if _names_options(request, name):
+                response.headers[name] = OPTIONS_URI
         return response
 
     def _response(self, answered: Answer | None) -> Response:
@@ -140,9 +141,8 @@ def _refused(refusal: Refused) -> Response:
     return Response(answer, refusal.status, headers, media_type="application/json")
 
 
-def _activates_options(request: Request) -> bool:
-    # X-A2A-Extensions is what 0.2.4 to 0.3.0 called it.
-    named = ",".join(value for name in EXTENSIONS_HEADERS for value in request.headers.getlist(name))
+def _names_options(request: Request, header: str) -> bool:
+    named = ",".join(request.headers.getlist(header))
     return OPTIONS_URI in [uri.strip() for uri in named.split(",")]
 
 

@@ -37,7 +37,8 @@ class CardPages:
 
     async def card(self, request: Request) -> Response:
         """GET /.well-known/agent-card.json and /.well-known/agent.json."""
-        body = self._form(pure=request.headers.get("a2a-version", "").startswith("1."))
+        version = request.headers.get("a2a-version") or request.query_params.get("A2A-Version") or ""
+        body = self._form(pure=version == "1.0" or version.startswith("1.0."))
         return self._cacheable(request, body, "application/json", {"Vary": "A2A-Version"})
 
     async def options_schema(self, request: Request) -> Response:

@@ -44,6 +44,7 @@ class EventStream(EventSourceResponse):
             sep="\n",
             send_timeout=write_stall_seconds,
         )
+        del self.headers["connection"]  # the connection is the server's to keep or to close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the task's last event, the client's departure or its silence."""

@@ -109,7 +109,7 @@ class Talker:
         self.ledger.acknowledge(self.order, view.id, view.state)
         if style != STREAM or self._is_settled(view):
             return view
-        await Follower(self.wire, self.ledger, self.caller, Stream(view.id)).run()
+        await Follower(self.wire, self.ledger, self.caller, Stream(view.id), answered=frozenset()).run()
         return await self._read(view.id)
 
     async def _said_once(self, answer: Order, asked: View, style: str) -> View | None:

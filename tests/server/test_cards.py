@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import httpx2
 import pytest
@@ -121,12 +122,12 @@ async def test_activated_task_options_are_echoed(server: Connection, http: httpx
     body = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": "nobody knows it"}}
     for named, echoed in ((f"urn:other, {OPTIONS_URI}", OPTIONS_URI), ("urn:other", None), ("", None)):
         answer = await http.post(server.url, json=body, headers={header: named})
-        assert answer.headers.get("a2a-extensions") == echoed
+        assert answer.headers.get(header) == echoed
     send = {"message": {"role": "ROLE_USER", "messageId": "echoed extension", "parts": [{"text": "echo x"}]}}
     body = {"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage", "params": send}
     answer = await http.post(server.url, json=body, headers={header: OPTIONS_URI})
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.headers["a2a-extensions"] == OPTIONS_URI
+    assert answer.headers[header] == OPTIONS_URI
 
 
 async def test_a_browser_is_told_where_to_go_on(server: Connection, http: httpx2.AsyncClient) -> None:
@@ -143,3 +144,17 @@ async def test_other_paths_and_methods_have_nothing(server: Connection, http: ht
     assert (await http.post(server.url + PATHS[0])).status_code == 405
     answer = await http.put(f"{server.url}/")
     assert (answer.status_code, {"GET", "POST"} <= set(answer.headers["allow"].split(", "))) == (405, True)
+
+
+@pytest.mark.parametrize("said", [{"headers": {"A2A-Version": "1.0"}}, {"params": {"A2A-Version": "1.0"}}])
+async def test_the_pure_card_is_for_who_says_10(server: Connection, http: httpx2.AsyncClient, said: Any) -> None:  # noqa: ANN401 - arguments of a client
+    assert "url" not in (await http.get(f"{server.url}/.well-known/agent-card.json", **said)).json()
+    other = await http.get(f"{server.url}/.well-known/agent-card.json", headers={"A2A-Version": "1.1"})
+    assert "url" in other.json()
+
+
+async def test_a_stream_says_nothing_of_the_connection(server: Connection, http: httpx2.AsyncClient) -> None:
+    send = {"message": {"role": "ROLE_USER", "messageId": "connection", "parts": [{"text": "echo x"}]}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage", "params": send}
+    answer = await http.post(server.url, json=body, headers={"Connection": "close"})
+    assert answer.headers.get_list("connection") == ["close"]

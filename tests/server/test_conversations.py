@@ -295,3 +295,35 @@ async def test_what_is_recalled_waits_for_a_store_that_does_not_answer(tmp_path:
     async with serving(Scripted(handler), tmp_path, poll_seconds=0.02) as served:
         assert said(await served.send("hello")) == "nothing"
         assert served.store.silent == 0
+
+
+async def test_who_has_seen_the_open_question_waits_for_what_follows_it(greeter: Running) -> None:
+    task = await greeter.send("hello")
+    request = SubscribeRequest(task.id, after=task.n, generation=Generation.V03)
+    following = asyncio.create_task(seen(await greeter.operations.subscribe(Scope(), request)))
+    await greeter.answer(task, "Ada")
+    states = await following
+    assert (states[0], states[-1]) == ("WORKING", "INPUT_REQUIRED")
+
+
+async def test_an_answer_is_the_same_with_its_context_filled_in(greeter: Running) -> None:
+    task = await greeter.send("hello")
+    await greeter.answer(task, "Ada", number="answer")
+    message = Message(Role.USER, (Text("Ada"),), "answer", task.context_id, task.id)
+    request = SendRequest(Generation.V10, message, task.id, task.context_id)
+    again = await greeter.operations.send(Scope(), request)
+    assert isinstance(again, Task)
+    assert said(again) == "Where do you live?"
+
+
+async def test_a_stream_shows_as_much_history_as_was_asked_for(greeter: Running) -> None:
+    message = Message(Role.USER, (Text("hello"),), id="first")
+    first = await greeter.operations.stream(Scope(), SendRequest(Generation.V10, message, history_length=0))
+    assert isinstance(first.start, Task)
+    assert first.start.history == ()
+    await seen(first)
+    answer = Message(Role.USER, (Text("Ada"),), id="second", task_id=first.task_id)
+    request = SendRequest(Generation.V10, answer, first.task_id, history_length=1)
+    second = await greeter.operations.stream(Scope(), request)
+    assert isinstance(second.start, Task)
+    assert words(second.start) == [("user", "Ada")]

@@ -251,3 +251,14 @@ async def test_files_survive_a_crash_of_the_worker() -> None:
         server.crash_worker(at_event=2)
         task = await server.send(files=[File("a.txt", "text/plain", raw=content(100_000))])
         assert said(task) == told("a.txt", "text/plain", content(100_000))
+
+
+async def test_an_address_by_another_name_of_this_machine_is_one_of_ours(
+    served: tuple[Connection, Path], http: httpx2.AsyncClient
+) -> None:
+    server, _ = served
+    url = (await http.post(f"{server.url}/artifacts?filename=a.txt", content=b"hello")).json()["url"]
+    other = url.replace("127.0.0.1", "localhost")
+    assert other != url
+    task = await server.send(files=[File(url=other)])
+    assert said(task) == told("a.txt", "application/octet-stream", b"hello")

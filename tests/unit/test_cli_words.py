@@ -161,3 +161,9 @@ async def test_a_lost_connection_is_told_once_each_time() -> None:
         follower = Follower(connection, task_id="t", pause=pause, notice=said.append)
         assert len([item async for item in follower.items()]) == 5
     assert said == ["connection lost, trying again"] * 2
+
+
+@pytest.mark.parametrize("flag", ["--task", "--context"])
+def test_an_empty_id_is_no_id(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "x", flag, ""]) == 2
+    assert f"{flag} is empty" in capsys.readouterr().err
