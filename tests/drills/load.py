@@ -23,7 +23,7 @@ from tests.drills.ledger import Ledger, Order, Stream, View
 from tests.drills.talker import STYLES, Talker
 from tests.drills.wires import LOST, Refused, Wire
 
-_TRIES = 60
+_TRIES = 400
 _UP_SECONDS = 30.0
 _NOT_CANCELABLE = -32002
 

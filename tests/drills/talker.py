@@ -24,7 +24,7 @@ from tests.drills.wires import Refused, Wire
 
 WAIT, STREAM, WATCH = STYLES = ("wait", "stream", "watch")
 
-_TRIES = 60
+_TRIES = 400
 _LOOKS = 1_800
 _LOOK_SECONDS = 0.05
 _THINKING_SECONDS = 0.4
