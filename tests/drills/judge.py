@@ -25,7 +25,7 @@ CODES: Mapping[int, str] = {
 }
 """The codes of errors.md that there is a way to by now; each must be seen, and no other may."""
 INSIDES = re.compile(
-    r"Traceback|\w(?:Error|Exception|Warning)\b|\.pyx?\b|/tmp/|/usr/|/home/|/root/|site-packages|object at 0x|"
+    r"Traceback|\w(?:Error|Exception|Warning)\b|\.pyx?\b|/(?:tmp|usr|home|root)/|site-packages|object at 0x|"
     r"<class|NoneType|a2a_server|asyncio|pydantic|orjson|sqlite|starlette|uvicorn|httptools|\bSELECT |\bINSERT "
 )
 
