@@ -203,7 +203,7 @@ async def test_the_result_of_a_step_is_json_in_the_first_run_too() -> None:
         task = await talk(server, {"text": "", "options": {"skill": "strange"}})
         assert (state(task), said(task)) == (
             "failed",
-            "The skill gave a value of type object that cannot be written as JSON.",
+            'The value of step "strange" is of type object, which cannot be written as JSON.',
         )
         task = await talk(server, {"text": "", "options": {"skill": "called"}})
         assert state(task) == "failed"
