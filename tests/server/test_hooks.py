@@ -11,10 +11,10 @@ import pytest
 from a2a_server.codec import decode
 from a2a_server.engine import telling
 from a2a_server.errors import Fail, LeaseLost, Reject, Retry
-from a2a_server.model.objects import Phase, State
+from a2a_server.model.objects import Phase, State, Text
 from a2a_server.model.queries import RowQuery, Table, TaskQuery
 from a2a_server.model.rows import JournalRow, PushRow
-from a2a_server.model.runs import Happening
+from a2a_server.model.runs import Chunk, Happening
 from a2a_server.policy import SECOND
 from a2a_server.ports import Attempt
 from a2a_server.stores.sqlite import SqliteStore
@@ -361,3 +361,25 @@ async def test_an_undecided_answer_becomes_a_task_though_nobody_waits_for_it(tmp
             while not (page := await served.store.page(TaskQuery("", "local", ""))).rows:  # noqa: ASYNC110 - nobody sets an event for it
                 await asyncio.sleep(0.005)
         assert len(page.rows) == 1
+
+
+async def test_a_failure_stays_one_though_an_artifact_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handler(attempt: Attempt) -> str:
+        for _ in range(8):
+            attempt.emit(Chunk("big", (Text("x" * 30_000),)))
+            await attempt.room()
+        raise Fail("no luck")
+
+    async def full(*_: object, **__: object) -> None:
+        raise OSError("disk")
+
+    script = Scripted(handler)
+    async with serving(script, tmp_path, inline_bytes=1000) as served:
+        monkeypatch.setattr(served.engine.backends.artifacts, "put", full)
+        task = await served.send("go")
+    assert task.status.state is State.FAILED
+    assert task.status.message is not None
+    assert task.status.message.text == "no luck"
+    assert script.calls.count(("run", "go")) == 1
