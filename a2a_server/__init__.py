@@ -1,18 +1,24 @@
-"""Runs any agent as durable A2A tasks. These names are the public surface; importing them pulls in no server."""
+"""Runs any agent as durable A2A tasks. These names are the public surface; importing them pulls in no server.
+
+Each name is imported when it is first used, so that a program which needs one of them, such as the client on the
+command line, does not wait for all.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from a2a_server.agent import Agent, Partial
-from a2a_server.context import Answer, SyncTask, TaskContext
-from a2a_server.errors import Fail, Reject, Retry
-from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Role, Text
-from a2a_server.model.runs import Happening
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+    from a2a_server.agent import Agent, Partial
+    from a2a_server.context import Answer, SyncTask, TaskContext
+    from a2a_server.errors import Fail, Reject, Retry
+    from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Role, Text
+    from a2a_server.model.runs import Happening
+
+    __version__: str
 
 __all__ = [
     "Agent",
@@ -36,10 +42,39 @@ __all__ = [
     "run",
 ]
 
-try:
-    __version__ = version("a2a-task-server")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
+_HOMES = {
+    "a2a_server.agent": ("Agent", "Partial"),
+    "a2a_server.context": ("Answer", "SyncTask", "TaskContext"),
+    "a2a_server.errors": ("Fail", "Reject", "Retry"),
+    "a2a_server.model.objects": ("Artifact", "Data", "File", "Message", "Progress", "Role", "Text"),
+    "a2a_server.model.runs": ("Happening",),
+}
+
+
+def _found(name: str) -> object:
+    """A public name, which Python asks for once. Raises AttributeError for any other."""
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("a2a-task-server")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "0+unknown"
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # checkers read the imports above
+
+    def __getattr__(name: str) -> object:
+        found = globals()[name] = _found(name)
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def run(agent: Agent, **settings: object) -> None:

@@ -29,7 +29,7 @@ from a2a_server.model.objects import (
     TaskSpec,
     Text,
 )
-from a2a_server.model.rows import EventKind, EventRow
+from a2a_server.model.rows import EventKind, EventRow, FreshRow
 
 FORMAT: Final = 1
 _HEAD: Final = bytes([FORMAT])
@@ -100,7 +100,7 @@ def unpack_part(packed: dict[str, Any]) -> Part:
 
 def pack_message(message: Message) -> JsonObject:
     """A message as compact JSON."""
-    packed: JsonObject = {"p": [pack_part(part) for part in message.parts]}
+    packed: JsonObject = {"p": list(map(pack_part, message.parts))}
     if message.role is Role.AGENT:
         packed["a"] = True
     if message.id:
@@ -122,7 +122,7 @@ def unpack_message(packed: dict[str, Any]) -> Message:
     """The message that `pack_message` packed."""
     return Message(
         Role.AGENT if "a" in packed else Role.USER,
-        tuple(unpack_part(part) for part in packed["p"]),
+        tuple(map(unpack_part, packed["p"])),
         packed.get("i", ""),
         packed.get("c", ""),
         packed.get("k", ""),
@@ -140,16 +140,17 @@ def encode_parts(parts: tuple[Part, ...], description: str = "", metadata: JsonO
     return encode({"p": packed, "d": description, "x": metadata})
 
 
+def decode_take(body: bytes) -> tuple[tuple[Part, ...], str, JsonObject | None]:
+    """The parts, the description and the metadata that `encode_parts` was given."""
+    packed = decode(body)
+    if isinstance(packed, dict):
+        return tuple(map(unpack_part, packed["p"])), packed["d"], packed["x"]
+    return tuple(map(unpack_part, packed)), "", None
+
+
 def decode_parts(body: bytes) -> tuple[Part, ...]:
     """The parts that `encode_parts` was given."""
-    packed = decode(body)
-    return tuple(unpack_part(part) for part in (packed["p"] if isinstance(packed, dict) else packed))
-
-
-def decode_about(body: bytes) -> tuple[str, JsonObject | None]:
-    """The description and the metadata that `encode_parts` was given."""
-    packed = decode(body)
-    return (packed["d"], packed["x"]) if isinstance(packed, dict) else ("", None)
+    return decode_take(body)[0]
 
 
 def encode_status(
@@ -186,13 +187,14 @@ def encode_chunk(artifact: Artifact, *, append: bool, last: bool) -> bytes:
 
 def decode_event(row: EventRow) -> Event:
     """The event that a row of the log holds."""
-    packed = decode(row.body)
+    if type(row) is FreshRow and (said := row.said) is not None:
+        return ArtifactEvent(row.n, row.at, said.artifact, said.append, said.last)
     if row.kind is EventKind.STATUS:
-        status, progress = _unpack_status(packed, row.at)
-        return StatusEvent(row.n, status, progress)
+        return StatusEvent(row.n, *decode_status(row.body, row.at))
+    packed = decode(row.body)
     artifact = Artifact(
         name=packed.get("n", ""),
-        parts=tuple(unpack_part(part) for part in packed["p"]),
+        parts=tuple(map(unpack_part, packed["p"])),
         description=packed.get("d", ""),
         metadata=packed.get("x"),
         extensions=tuple(packed.get("e", ())),
@@ -204,7 +206,12 @@ def decode_event(row: EventRow) -> Event:
 
 def decode_status(body: bytes, at: int) -> tuple[Status, Progress | None]:
     """The status that a task's row holds, with the progress that came with it."""
-    return _unpack_status(decode(body), at)
+    if len(body) <= _PLAIN_BYTES and (state := _PLAIN_STATES.get(body)) is not None:
+        return Status(state, at), None
+    packed = decode(body)
+    message = unpack_message(packed["m"]) if "m" in packed else None
+    progress = Progress(*packed["p"]) if "p" in packed else None
+    return Status(State(packed["s"]), at, message, packed.get("x")), progress
 
 
 def encode_spec(spec: TaskSpec) -> bytes:
@@ -227,8 +234,18 @@ def encode_spec(spec: TaskSpec) -> bytes:
 
 def decode_spec(body: bytes) -> TaskSpec:
     """What `encode_spec` was given."""
+    spec = _bare_specs.get(body) if len(body) <= _BARE_BYTES else None
+    return _unpack_spec(body) if spec is None else spec
+
+
+def shelf_scope(tenant: str, owner: str, context: str = "") -> bytes:
+    """The scope of values that the tasks of an owner share, or those of one of its contexts. No task's key looks so."""
+    return canonical([tenant, owner, context] if context else [tenant, owner])
+
+
+def _unpack_spec(body: bytes) -> TaskSpec:
     packed = decode(body)
-    return TaskSpec(
+    spec = TaskSpec(
         packed["o"],
         packed.get("t", ""),
         packed.get("p", {}),
@@ -237,14 +254,14 @@ def decode_spec(body: bytes) -> TaskSpec:
         "b" in packed,
         packed.get("f", ""),
     )
+    if len(body) <= _BARE_BYTES and not packed.keys() & {"t", "p", "x"} and len(_bare_specs) < _BARE_SPECS:
+        _bare_specs[body] = spec
+    return spec
 
 
-def shelf_scope(tenant: str, owner: str, context: str = "") -> bytes:
-    """The scope of values that the tasks of an owner share, or those of one of its contexts. No task's key looks so."""
-    return canonical([tenant, owner, context] if context else [tenant, owner])
-
-
-def _unpack_status(packed: dict[str, Any], at: int) -> tuple[Status, Progress | None]:
-    message = unpack_message(packed["m"]) if "m" in packed else None
-    progress = Progress(*packed["p"]) if "p" in packed else None
-    return Status(State(packed["s"]), at, message, packed.get("x")), progress
+# Most states come without a word, and most tasks without a wish: such bodies are few, and are decoded once.
+_PLAIN_STATES: Final = {encode_status(state): state for state in State}
+_PLAIN_BYTES: Final = max(map(len, _PLAIN_STATES))
+_BARE_BYTES: Final = 48
+_BARE_SPECS: Final = 1024
+_bare_specs: dict[bytes, TaskSpec] = {}

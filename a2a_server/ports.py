@@ -72,6 +72,10 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def find_snapshot(self, scope: Scope, agent: str, task_id: str, history: int | None) -> Snapshot | None:
+        """What `snapshot` gives of the task that `find` finds, both in one step."""
+        ...
+
     async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
         """Events after number `after`, in order: at most `limit` and about `limit_bytes`, but one if there is one."""
         ...
@@ -147,8 +151,11 @@ class WorkQueue(Protocol):
 class Notifier(Protocol):
     """Doorbells between whoever changes tasks and whoever watches them. May lose, repeat and reorder them."""
 
-    async def ring(self, bells: Sequence[Bell]) -> None:
-        """Tell every listener in every process. Never raises for a dead broker."""
+    async def ring(self, bells: Sequence[Bell], but: AsyncIterator[Sequence[Bell]] | None = None) -> None:
+        """Tell every listener in every process. Never raises for a dead broker.
+
+        but: a listener of this very notifier that is left out, because whoever rings has told it already.
+        """
         ...
 
     def listen(self) -> AsyncIterator[Sequence[Bell]]:

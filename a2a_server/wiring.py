@@ -6,6 +6,7 @@ Reached by the command line, by `testing` and by the package's `run` and `asgi`,
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import cast
 import uvicorn
 from sse_starlette.sse import AppStatus
 from starlette.applications import Starlette
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from a2a_server.agent import Agent
 from a2a_server.agents.skill import SkillRunner
@@ -51,6 +53,8 @@ LISTEN_BACKLOG = 2048
 CLOSE_SECONDS = 10
 SPARE_DESCRIPTORS = 512
 """Files that the process opens beside its connections."""
+YOUNG_OBJECTS = 10_000
+"""How many objects a process that only serves makes before it looks for cycles among them."""
 
 _log = logging.getLogger("a2a_server.wiring")
 
@@ -155,10 +159,13 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_keep_alive=cast("int", system.settings.keep_alive_seconds),  # it takes fractions too
                 timeout_graceful_shutdown=CLOSE_SECONDS,
             )
         )
+        # Where it would stand by itself it would look through every request; what goes straight needs nothing of it.
+        system.app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=self.config.forwarded_allow_ips)
         self._system = system
         self._on_ready = on_ready
 
@@ -239,7 +246,12 @@ def serve(agent: Agent, settings: Settings, *, on_ready: Callable[[str], None]) 
 
     async def main() -> int:
         system = System(agent, settings)
-        await serve_in_loop(system, lambda _: on_ready(system.base_url), signals=True)
+
+        def ready(_: Server) -> None:
+            _spare_what_stays()
+            on_ready(system.base_url)
+
+        await serve_in_loop(system, ready, signals=True)
         return system.engine.worker.running
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -302,6 +314,15 @@ def _allow_descriptors(wanted: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
     if allowed < wanted:
         _log.warning("This process may open %d files; max_connections would need %d (ulimit -n).", allowed, wanted)
+
+
+def _spare_what_stays() -> None:
+    """Hardly anything here is a cycle, and modules stay for ever: by default every request would pay for looking.
+
+    Nor does the first request wait for a look at what the start left: it is little, and stays as well.
+    """
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 10, 10)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

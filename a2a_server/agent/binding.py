@@ -3,14 +3,15 @@
 Theory of operation: a function is inspected once, when it is registered (`agent.inspection`), and every parameter gets
 a source and, where values are checked, a pydantic adapter of its own. `Binding.bind` then only looks things up; it is
 pure, and says what is missing (`Unbound`) so that a runner can ask for it. What a client sends beyond the parameters is
-ignored: clients may be newer than the agent.
+ignored: clients may be newer than the agent. What most skills take, the text of one message and nothing else, is
+looked for first; whatever does not fit there is read as a whole.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +20,6 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from a2a_server.agent.schema import example
-from a2a_server.agent.values import data_of
 from a2a_server.model.objects import Data, File, Json, JsonObject, Message, Text
 from a2a_server.model.runs import TaskView
 
@@ -68,10 +68,26 @@ class Unbound(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """All parameters of a skill; `schema` is the JSON Schema of those that data fills."""
+    """All parameters of a skill; `schema` is the JSON Schema of those that data fills.
+
+    takes_context: one of them gets the run's context.
+    """
 
     parameters: tuple[Parameter, ...] = ()
     schema: JsonObject | None = None
+    takes_context: bool = field(init=False, repr=False, compare=False)
+    _around: tuple[Parameter, ...] = field(init=False, repr=False, compare=False)
+    _said: tuple[Parameter, ...] = field(init=False, repr=False, compare=False)
+    _text: Parameter | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Tell apart what stands around a call and what has to be read from what was said."""
+        around = tuple(one for one in self.parameters if one.source in (Source.CONTEXT, Source.MESSAGE))
+        said = tuple(one for one in self.parameters if one not in around)
+        object.__setattr__(self, "takes_context", any(one.source is Source.CONTEXT for one in around))
+        object.__setattr__(self, "_around", around)
+        object.__setattr__(self, "_said", said)
+        object.__setattr__(self, "_text", said[0] if len(said) == 1 and said[0].takes_text else None)
 
     def bind(
         self,
@@ -93,12 +109,18 @@ class Binding:
         Raises:
             Unbound: something required is missing or a value breaks its rule.
         """
-        call = _Call(self, task, context, heard or (task.message,))
-        for parameter in self.parameters:
-            if parameter.name in given:
-                call.arguments[parameter.name] = given[parameter.name]
-            else:
-                call.fill(parameter)
+        message, said = heard[0] if heard else task.message, self._said
+        arguments: dict[str, object] = {}
+        for one in self._around:
+            arguments[one.name] = context if one.source is Source.CONTEXT else message
+        if given:
+            arguments |= {one.name: given[one.name] for one in self.parameters if one.name in given}
+            said = tuple(one for one in said if one.name not in given)
+        if not said or (not given and len(heard) <= 1 and self._takes_text_of(message, task, arguments)):
+            return arguments
+        call = _Call(self, task, arguments, heard or (message,))
+        for parameter in said:
+            call.fill(parameter)
         if call.complaints or call.missing:
             complaints = [f'Parameter "{name}" is missing{how}.' for name, how in call.missing.items()]
             wrong = tuple(dict.fromkeys(call.faulty))
@@ -106,7 +128,20 @@ class Binding:
             told = [*complaints, *call.complaints][:_COMPLAINTS]
             text = " ".join([*told, self._way_out([*wrong, *call.missing], whole=whole)])
             raise Unbound(text[:_TEXT_LIMIT].rstrip(), tuple(call.missing), wrong)
-        return call.arguments
+        return arguments
+
+    def _takes_text_of(self, message: Message, task: TaskView, arguments: dict[str, object]) -> bool:
+        """Whether the message is one text that fills the only parameter; then it does."""
+        wanted, parts = self._text, message.parts
+        if wanted is None or wanted.adapter is None or task.parameters or len(parts) != 1:
+            return False
+        if not isinstance(part := parts[0], Text):
+            return False
+        try:
+            arguments[wanted.name] = wanted.adapter.validator.validate_python(part.text)
+        except ValidationError:  # it is put into words where all parameters are read
+            return False
+        return True
 
     def _way_out(self, names: list[str], *, whole: bool) -> str:
         sample = example(self.schema or {}, names)
@@ -122,16 +157,16 @@ class Binding:
 
 
 class _Call:
-    """missing: parameters that are not there, with what else to say of each."""
+    """Fills arguments from what was said. missing: parameters that are not there, with what else to say of each."""
 
-    def __init__(self, binding: Binding, task: TaskView, context: object, heard: Sequence[Message]) -> None:
-        self.arguments: dict[str, object] = {}
+    def __init__(
+        self, binding: Binding, task: TaskView, arguments: dict[str, object], heard: Sequence[Message]
+    ) -> None:
         self.missing: dict[str, str] = {}
         self.complaints: list[str] = []
         self.faulty: list[str] = []
+        self._arguments = arguments
         self._binding = binding
-        self._message = heard[0]
-        self._context = context
         self._given: JsonObject = dict(task.parameters)
         self._values: list[Json] = []
         self._files: list[File] = []
@@ -140,10 +175,18 @@ class _Call:
             self._hear(message, first=message is heard[0])
 
     def _hear(self, message: Message, *, first: bool) -> None:
-        self._given |= data_of(message)
-        self._values += [part.data for part in message.parts if isinstance(part, Data) and not _is_object(part)]
-        self._files += [part for part in message.parts if isinstance(part, File)]
-        if not any(isinstance(part, Text) for part in message.parts):
+        texts = False
+        for part in message.parts:
+            match part:
+                case Text():
+                    texts = True
+                case File():
+                    self._files.append(part)
+                case Data(dict(members)):
+                    self._given |= members
+                case Data(value):
+                    self._values.append(value)
+        if not texts:
             return
         named = [one for one in self._binding.parameters if one.source is Source.NAME]
         empty = [one for one in named if one.required and one.name not in self._given and one.name not in self._texts]
@@ -160,10 +203,6 @@ class _Call:
 
     def fill(self, parameter: Parameter) -> None:
         match parameter.source:
-            case Source.CONTEXT:
-                self.arguments[parameter.name] = self._context
-            case Source.MESSAGE:
-                self.arguments[parameter.name] = self._message
             case Source.FILE | Source.FILES:
                 self._attach(parameter)
             case Source.NAME:
@@ -176,9 +215,9 @@ class _Call:
             if parameter.required:
                 self.missing[parameter.name] = ": attach a file"
         elif parameter.source is Source.FILE:
-            self.arguments[parameter.name] = self._files.pop(0)
+            self._arguments[parameter.name] = self._files.pop(0)
         else:
-            self.arguments[parameter.name], self._files = self._files, []
+            self._arguments[parameter.name], self._files = self._files, []
 
     def _named(self, parameter: Parameter) -> None:
         if parameter.name in self._texts:
@@ -199,7 +238,7 @@ class _Call:
     def _check(self, parameter: Parameter, value: object, place: tuple[str, ...]) -> None:
         assert parameter.adapter is not None  # noqa: S101 - inspection gives these two sources one
         try:
-            self.arguments[parameter.name] = parameter.adapter.validate_python(value)
+            self._arguments[parameter.name] = parameter.adapter.validate_python(value)
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=False, include_input=False)
             for one in details:
@@ -213,10 +252,6 @@ class _Call:
 
 def _shown(steps: Sequence[str | int]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
-
-
-def _is_object(part: Data) -> bool:
-    return isinstance(part.data, dict)
 
 
 def _takes(parameter: Parameter, value: Json) -> bool:

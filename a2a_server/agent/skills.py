@@ -50,6 +50,7 @@ class Skill:
     """A registered skill: what is known about it, what is called, with what, and what stands around it.
 
     streams: the function is a generator of either kind. `spec.threaded` tells plain functions from async ones.
+    defaults: of the parameters that have one.
     """
 
     spec: SkillSpec
@@ -57,13 +58,12 @@ class Skill:
     streams: bool
     binding: Binding
     hooks: Hooks
+    defaults: Mapping[str, object]
 
     def values(self, arguments: Mapping[str, object]) -> dict[str, object]:
         """What a call with these arguments gives each parameter, defaults too; without the context."""
-        bound = inspect.signature(self.function).bind_partial(**arguments)
-        bound.apply_defaults()
         own = {parameter.name for parameter in self.binding.parameters if parameter.source is Source.CONTEXT}
-        return {name: value for name, value in bound.arguments.items() if name not in own}
+        return {name: value for name, value in {**self.defaults, **arguments}.items() if name not in own}
 
 
 def skill_of(function: Callable[..., Any], options: dict[str, Any], card: Sequence[AgentSkill]) -> Skill:
@@ -96,7 +96,9 @@ def skill_of(function: Callable[..., Any], options: dict[str, Any], card: Sequen
         schema=binding.schema or {},
         direct=chosen.direct or gives_message(function),
     )
-    return Skill(spec, function, streams(function), binding, Hooks())
+    signature = inspect.signature(function).parameters.values()
+    defaults = {one.name: one.default for one in signature if one.default is not one.empty}
+    return Skill(spec, function, streams(function), binding, Hooks(), defaults)
 
 
 def choose(skills: Sequence[SkillSpec], wanted: str = "") -> SkillSpec:
@@ -105,11 +107,11 @@ def choose(skills: Sequence[SkillSpec], wanted: str = "") -> SkillSpec:
     Raises:
         InvalidParams: no skill has the wanted id; the text names those that there are.
     """
-    if not wanted:
-        return next((skill for skill in skills if skill.default), skills[0])
     for skill in skills:
-        if skill.id == wanted:
+        if skill.id == wanted if wanted else skill.default:
             return skill
+    if not wanted:
+        return skills[0]
     known = [skill.id for skill in skills]
     names = ", ".join(known[:_NAMED]) + (", …" if len(known) > _NAMED else "")
     raise InvalidParams(
@@ -121,8 +123,10 @@ def _options(function: str, options: dict[str, Any]) -> SkillOptions:
     options = dict(options)
     if isinstance(options.get("retry_on"), type):
         options["retry_on"] = (options["retry_on"],)
+    given = options.pop("priority", None)
     try:
-        options["priority"] = TaskOptions.model_validate({"priority": options.get("priority")}).priority or Lane.NORMAL
+        if given is not None:
+            options["priority"] = TaskOptions.model_validate({"priority": given}).priority or Lane.NORMAL
     except ValidationError as error:
         raise ConfigurationError(
             f"skill {function}(): option priority must be critical, high, normal, low, backlog, or 1 to 5"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from a2a_server.agent import Partial
 from a2a_server.agent.values import artifact_name, clean, metadata_of, part_of, progress_of, text_of
@@ -21,15 +21,19 @@ FILE = "file"
 """The first artifact that a generator's bytes make; the next ones are file-2, file-3, …"""
 RESULT = "result"
 """The artifact that a returned value makes."""
+PLAINLY: Final = Completed()
+"""How most runs end."""
 
 
 class Outputs:
     """Emits what one run gives and knows how it ended."""
 
+    __slots__ = ("_attempt", "_count", "completed")
+
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._count: Counter[str] = Counter()
-        self.completed = Completed()
+        self._count: dict[str, int] | None = None
+        self.completed = PLAINLY
 
     def yielded(self, item: object) -> None:
         """Emit one item of a generator: exactly one output, none for None.
@@ -41,8 +45,10 @@ class Outputs:
             LeaseLost: the run lost its task.
         """
         match item:
-            case str() | Text():
-                self._attempt.emit(Chunk(TEXT, (part_of(item),)))
+            case str():
+                self._attempt.emit(Chunk(TEXT, (Text(text_of(item)),)))
+            case Text():
+                self._attempt.emit(Chunk(TEXT, (clean(item),)))
             case None | Progress() | Artifact() | Message() | Partial():
                 self._common(item, yielded=True)
             case bytes() | bytearray() | memoryview() | File():
@@ -60,6 +66,8 @@ class Outputs:
             LeaseLost: the run lost its task.
         """
         match result:
+            case str():
+                self._attempt.emit(Chunk(RESULT, (Text(text_of(result)),), last=True))
             case None | Artifact() | Message() | Partial():
                 self._common(result, yielded=False)
             case Progress():
@@ -123,8 +131,10 @@ class Outputs:
         self._attempt.emit(Chunk(name, parts, last=True))
 
     def _numbered(self, name: str) -> str:
-        self._count[name] += 1
-        return name if self._count[name] == 1 else f"{name}-{self._count[name]}"
+        if self._count is None:
+            self._count = {}
+        count = self._count[name] = self._count.get(name, 0) + 1
+        return name if count == 1 else f"{name}-{count}"
 
 
 def _holds_outputs(items: Sequence[object]) -> bool:

@@ -1,4 +1,4 @@
-"""A skill's arguments; what is missing the task asks for, and the answers fill it.
+"""A skill's arguments where the first message is not enough: what is missing the task asks for, and answers fill it.
 
 Only what a message lacks is asked for. A value that breaks its rule in the first message rejects the task, since it is
 the sender's mistake; in an answer it is asked for again. Source: design.md section 2.
@@ -24,25 +24,26 @@ class Filled(NamedTuple):
     messages: int
 
 
-async def filled(binding: Binding, attempt: Attempt, context: object) -> Filled:
-    """The arguments of a skill's function.
+async def filled(binding: Binding, attempt: Attempt, context: object, lacking: Unbound) -> Filled:
+    """The arguments of a skill's function. lacking: what the first message left open.
 
     Raises:
         Paused: something is missing, and is asked for now.
         Reject: a value of the first message breaks its rule.
         LeaseLost: the run lost its task.
     """
+    if lacking.wrong:
+        raise Reject(lacking.text) from lacking
     heard = heard_of(attempt.task)
     for count in range(1, len(heard) + 1):
+        name = f"parameters:{count}"
+        if count == len(heard) or await attempt.recall(ASKED, name) is None:
+            attempt.pause(Pause(Want.INPUT, _question(lacking, binding), name, encode(count)))
         try:
-            return Filled(binding.bind(attempt.task, context, heard[:count]), count)
-        except Unbound as lacking:
-            if lacking.wrong and count == 1:
-                raise Reject(lacking.text) from lacking
-            name = f"parameters:{count}"
-            if count == len(heard) or await attempt.recall(ASKED, name) is None:
-                attempt.pause(Pause(Want.INPUT, _question(lacking, binding), name, encode(count)))
-    raise AssertionError("a task has a message")
+            return Filled(binding.bind(attempt.task, context, heard[: count + 1]), count + 1)
+        except Unbound as still:
+            lacking = still
+    raise AssertionError("the last message that is lacking is answered by a question")
 
 
 def _question(lacking: Unbound, binding: Binding) -> Message:

@@ -18,7 +18,7 @@ import contextvars
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack, aclosing, closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from a2a_server.agent import Agent, Hook, Skill, Unbound
 from a2a_server.agent.inspection import name_of
 from a2a_server.agents.outputs import Outputs
 from a2a_server.agents.owned import in_own_thread
-from a2a_server.agents.parameters import Filled, filled
+from a2a_server.agents.parameters import filled
 from a2a_server.agents.raised import contained, decisive
 from a2a_server.codec import encode
 from a2a_server.context import Places, SyncTask, TaskContext, wait_for_room
@@ -59,6 +59,7 @@ class SkillRunner:
         self._specs = agent.specs
         self._skills = {skill.spec.id: skill for skill in agent.skills}
         self._listeners = agent.listeners
+        self._listens_for = frozenset[State]().union(*(listener.states for listener in self._listeners))
         self._opens = agent.opens
         self._opened = AsyncExitStack()
         self._resources: object = None
@@ -72,7 +73,7 @@ class SkillRunner:
     @property
     def listens_for(self) -> frozenset[State]:
         """States that the agent wants to hear of."""
-        return frozenset[State]().union(*(listener.states for listener in self._listeners))
+        return self._listens_for
 
     async def open(self) -> None:
         """Open the agent's resources.
@@ -150,30 +151,45 @@ class SkillRunner:
 
 
 class _Call:
-    """One run of a skill, with what stands around it."""
+    """One run of a skill, with what stands around it. heard: how many of the user's messages filled its arguments."""
+
+    __slots__ = ("_arguments", "_attempt", "_heard", "_runner", "_skill", "outputs")
 
     def __init__(self, runner: SkillRunner, skill: Skill, attempt: Attempt) -> None:
         self.outputs = Outputs(attempt)
         self._runner = runner
         self._skill = skill
         self._attempt = attempt
+        self._arguments: Mapping[str, object] = {}
+        self._heard = 1
 
     async def run(self) -> None:
         skill, hooks = self._skill, self._skill.hooks
-        call = await filled(skill.binding, self._attempt, self._context(threaded=skill.spec.threaded))
+        binding, threaded = skill.binding, skill.spec.threaded
+        context = self._context(threaded=threaded) if binding.takes_context else None
+        try:
+            self._arguments = binding.bind(self._attempt.task, context)
+        except Unbound as lacking:
+            self._arguments, self._heard = await filled(binding, self._attempt, context, lacking)
         if hooks.validate is not None:
-            await self._validated(hooks.validate, call)
-        if skill.spec.threaded:
-            await self._in_thread(call)
+            await self._validated(hooks.validate)
+        if threaded:
+            await self._in_thread()
+        elif skill.streams:
+            await self._driven(skill.function(**self._arguments))
         else:
-            await self._on_loop(call)
+            result = await skill.function(**self._arguments)
+            if hooks.validate_result is not None:
+                await self._checked(hooks.validate_result, result)
+            self.outputs.returned(result)
 
     async def undo(self, hook: Hook, reason: str) -> None:
         heard = heard_of(self._attempt.task)
         for count in range(1, len(heard) + 1):
             with suppress(Unbound):
-                arguments = self._skill.binding.bind(self._attempt.task, None, heard[:count])
-                await self._hooked("rollback", hook, Filled(arguments, count), {"reason": reason})
+                self._arguments = self._skill.binding.bind(self._attempt.task, None, heard[:count])
+                self._heard = count
+                await self._hooked("rollback", hook, {"reason": reason})
                 return
 
     def _context(
@@ -189,11 +205,11 @@ class _Call:
         names = await self._attempt.names(CHECKPOINT)
         return {name: body for name in names if (body := await self._attempt.recall(CHECKPOINT, name)) is not None}
 
-    async def _hooked(self, kind: str, hook: Hook, call: Filled, given: Mapping[str, object]) -> object:
-        heard = heard_of(self._attempt.task)[: call.messages]
+    async def _hooked(self, kind: str, hook: Hook, given: Mapping[str, object]) -> object:
+        heard = heard_of(self._attempt.task)[: self._heard]
         kept = None if kind == "validate" else await self._checkpoints()
         context = self._context(kind, kept, threaded=hook.threaded)
-        given = {**self._skill.values(call.arguments), **given}
+        given = {**self._skill.values(self._arguments), **given}
         try:
             arguments = hook.binding.bind(self._attempt.task, context, heard, given)
         except Unbound as lacking:
@@ -204,54 +220,49 @@ class _Call:
             return await in_own_thread(partial(hook.function, **arguments))
         return await self._runner.in_thread(hook.function, arguments)
 
-    async def _validated(self, hook: Hook, call: Filled) -> None:
+    async def _validated(self, hook: Hook) -> None:
         if self._attempt.run > 1 and await self._attempt.recall(HOOKS, "validate") is not None:
             return
-        refused = _refusal(hook, await self._hooked("validate", hook, call, {}))
+        refused = _refusal(hook, await self._hooked("validate", hook, {}))
         if refused is not None:
             raise Reject(refused or "The agent does not take this task.")
         await self._attempt.remember(HOOKS, "validate", encode("yes"))
 
-    async def _checked(self, call: Filled, result: object) -> None:
-        hook = self._skill.hooks.validate_result
-        if hook is None:
-            return
-        refused = _refusal(hook, await self._hooked("validate_result", hook, call, {"result": result}))
+    async def _checked(self, hook: Hook, result: object) -> None:
+        refused = _refusal(hook, await self._hooked("validate_result", hook, {"result": result}))
         if refused is not None:
             raise Fail(refused or "The result did not pass the agent's own check.")
 
-    async def _on_loop(self, call: Filled) -> None:
-        if not self._skill.streams:
-            result = await self._skill.function(**call.arguments)
-            await self._checked(call, result)
-            self.outputs.returned(result)
-            return
-        stream: AsyncGenerator[object, None] = self._skill.function(**call.arguments)
-        yielded: list[object] | None = None if self._skill.hooks.validate_result is None else []
-        async with aclosing(stream):
+    async def _driven(self, stream: AsyncGenerator[object, None]) -> None:
+        check = self._skill.hooks.validate_result
+        emit, room, seen = self.outputs.yielded, self._attempt.room, list[object]()
+        try:
             async for item in stream:
-                self.outputs.yielded(item)
-                if yielded is not None:
-                    yielded.append(item)
-                await self._attempt.room()
-        await self._checked(call, yielded)
+                emit(item)
+                if check is not None:
+                    seen.append(item)
+                await room()
+        finally:
+            await stream.aclose()
+        if check is not None:
+            await self._checked(check, seen)
 
-    async def _in_thread(self, call: Filled) -> None:
+    async def _in_thread(self) -> None:
         skill, loop, stop = self._skill, asyncio.get_running_loop(), threading.Event()
-        checked = skill.hooks.validate_result is not None
-        yielded: list[object] | None = [] if checked else None
+        check = skill.hooks.validate_result
+        yielded: list[object] | None = None if check is None else []
 
         def work() -> object:  # a large result is written as JSON here, not on the loop
-            result = skill.function(**call.arguments)
+            result = skill.function(**self._arguments)
             if skill.streams:
                 result = _drive(result, self.outputs, stop, lambda: wait_for_room(self._attempt, loop), yielded)
-            if not checked and not stop.is_set():
+            if check is None and not stop.is_set():
                 self.outputs.returned(result)
             return result
 
         result = await self._runner.in_thread(work, {}, stop=stop)
-        if checked:
-            await self._checked(call, yielded if skill.streams else result)
+        if check is not None:
+            await self._checked(check, yielded if skill.streams else result)
             await self._runner.in_thread(self.outputs.returned, {}, result)
 
 

@@ -9,8 +9,8 @@ An upload holds a lock on its file, which ends with its process; so a file there
 left. Such files are removed at start, and whenever somebody begins to walk over all names, as the collector of unused
 objects does every so often.
 
-Weakness: a `put` that is canceled during its last step, the rename, may leave the object; the collector removes what
-no row names. Two `put` of one name take no lock: both succeed, and as their content is the same, either may stay.
+Weakness: a `put` that is canceled during its last step, sync and rename, may leave the object; the collector removes
+what no row names. Two `put` of one name take no lock: both succeed, and as their content is the same, either may stay.
 """
 
 from __future__ import annotations
@@ -92,7 +92,6 @@ class FilesystemArtifacts:
         self._uploads.add(upload)
         try:
             size = await self._receive(upload, chunks, limit_bytes)
-            await self._run(upload.publish)
         except BaseException:
             if not self._closed:  # else close does it
                 await self._run(upload.discard)
@@ -110,6 +109,8 @@ class FilesystemArtifacts:
             while piece := await self._run(download.piece, start, end):
                 yield piece
                 start += len(piece)
+                if start == download.size:
+                    break
         finally:
             download.close()
 
@@ -145,6 +146,9 @@ class FilesystemArtifacts:
             size += len(chunk)
             if size > limit_bytes:
                 raise TooLarge(f"an object may have {limit_bytes} bytes")
+            if not piece and len(chunk) >= PIECE_BYTES:
+                await self._run(upload.write, chunk)
+                continue
             piece += chunk
             if len(piece) >= PIECE_BYTES:
                 await self._run(upload.write, piece)
@@ -189,7 +193,7 @@ class _Upload:
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
-    def write(self, piece: bytearray) -> None:
+    def write(self, piece: bytes | bytearray) -> None:
         if self._file < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(self._temporary, flags, 0o600, dir_fd=self._incoming)
@@ -201,11 +205,12 @@ class _Upload:
         while view:
             view = view[os.write(self._file, view) :]
 
-    def finish(self, piece: bytearray) -> None:
+    def finish(self, piece: bytes | bytearray) -> None:
         self.write(piece)
         os.fsync(self._file)
+        self._publish()
 
-    def publish(self) -> None:
+    def _publish(self) -> None:
         for tries_left in reversed(range(_PUBLISH_TRIES)):
             try:
                 with _folders(self._root, self._flat, create=True) as folders:
@@ -237,12 +242,16 @@ class _Download:
         self._root = root
         self._name = name
         self._file = -1
+        self.size = -1
+        """In bytes, once a piece was read."""
 
     def piece(self, start: int, end: int | None) -> bytes:
         if self._file < 0:
             self._file = self._open()
-            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+            status = os.fstat(self._file)
+            if not stat.S_ISREG(status.st_mode):
                 raise ObjectMissing(f"no object {self._name}")
+            self.size = status.st_size
         size = PIECE_BYTES if end is None else min(PIECE_BYTES, end - start)
         return os.pread(self._file, size, start) if size > 0 else b""
 

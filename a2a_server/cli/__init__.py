@@ -1,26 +1,29 @@
 """The command `a2a-server`: what it offers, and how it ends.
 
 Exit codes: 0 ok, 1 error, 2 usage or configuration, 3 unreachable, 4 not authorised, 5 timeout, 130 Ctrl-C. An error is
-one line on stderr; `--debug`, anywhere on the line, adds the traceback. What a command needs is imported when it runs,
-so that the client starts no server's imports.
+one line on stderr; `--debug`, anywhere on the line, adds the traceback. A command is imported when it is named, what it
+needs when it runs, so that the client starts no server's imports and the server no client's.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from cyclopts import App, CycloptsError, Parameter, UnknownOptionError
+from typing import TYPE_CHECKING
 
 from a2a_server.cli.failures import CommandError, Exit
 from a2a_server.cli.output import say
 from a2a_server.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from cyclopts import App, UnknownOptionError
+
+START_OBJECTS = 200_000
+"""How many objects are made before a look for cycles among them: more than a start makes, where nearly all stay."""
 LIKE = 0.7
 """How like a known option an unknown one must be to be taken for it."""
 
@@ -36,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows the program's name; None = this process's own.
     """
+    if arguments is None:
+        gc.set_threshold(START_OBJECTS, *gc.get_threshold()[1:])
+    from cyclopts import CycloptsError, UnknownOptionError
+
     words, debug = _without_debug(sys.argv[1:] if arguments is None else list(arguments))
     try:
         return _dispatch(words)
@@ -63,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unknown_option(error: UnknownOptionError) -> str:
+    from difflib import get_close_matches
+
     given = (error.token.keyword or error.token.value).partition("=")[0]
     if not given.startswith("--"):
         return str(error)
@@ -82,22 +91,34 @@ def _dispatch(words: list[str]) -> int:
     from a2a_server.cli.packages import refuse_foreign_package
 
     refuse_foreign_package(Path(__file__).parents[1])
-    return application()(checking_words(words)) or Exit.OK
+    words = checking_words(words)
+    app = _commands()
+    if not _names_command(app, words):
+        _imported(app)  # what comes now is a help text, which describes them all
+    return app(words) or Exit.OK
+
+
+def _names_command(app: App, words: list[str]) -> bool:
+    for name in app.parse_commands(words)[0]:
+        if not name.startswith("-"):
+            app = app[name]
+    return app.default_command is not None
 
 
 def application() -> App:
-    """Every command. What a command needs beyond its own words is imported when it runs."""
-    from a2a_server.cli import (
-        cards,
-        checking,
-        client,
-        completing,
-        configuration,
-        downloading,
-        listing,
-        serving,
-        watching,
-    )
+    """Every command, imported."""
+    return _imported(_commands())
+
+
+def _imported(app: App) -> App:
+    for name, command in app.resolved_commands().items():
+        if not name.startswith("-"):
+            _imported(command)
+    return app
+
+
+def _commands() -> App:
+    from cyclopts import App, Parameter
 
     app = App(
         name="a2a-server",
@@ -110,26 +131,26 @@ def application() -> App:
         print_error=False,
         result_action="return_value",
     )
-    app.command(serving.run)
-    app.command(serving.demo)
-    app.command(client.send)
-    app.command(checking.check)
+    app.command("a2a_server.cli.serving:run")
+    app.command("a2a_server.cli.serving:demo")
+    app.command("a2a_server.cli.client:send")
+    app.command("a2a_server.cli.checking:check")
     task = App(name="task", help="Send, list, read, follow, cancel tasks, and download what they made.")
-    task.command(client.send)
-    task.command(listing.list_, name="list")
-    task.command(client.get)
-    task.command(client.cancel)
-    task.command(client.subscribe)
-    task.command(watching.watch)
-    task.command(downloading.download)
+    task.command("a2a_server.cli.client:send")
+    task.command("a2a_server.cli.listing:list_", name="list")
+    task.command("a2a_server.cli.client:get")
+    task.command("a2a_server.cli.client:cancel")
+    task.command("a2a_server.cli.client:subscribe")
+    task.command("a2a_server.cli.watching:watch")
+    task.command("a2a_server.cli.downloading:download")
     card = App(name="card", help="Read and check agent cards.")
-    card.command(cards.get)
-    card.command(cards.validate)
+    card.command("a2a_server.cli.cards:get")
+    card.command("a2a_server.cli.cards:validate")
     config = App(name="config", help="Look at the settings.")
-    config.command(configuration.show)
+    config.command("a2a_server.cli.configuration:show")
     for group in (task, card, config):
         app.command(group)
-    app.command(completing.completion)
+    app.command("a2a_server.cli.completing:completion")
     return app
 
 
@@ -146,6 +167,8 @@ def checking_words(words: list[str]) -> list[str]:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("a2a-task-server")
     except PackageNotFoundError:

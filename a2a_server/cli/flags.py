@@ -11,6 +11,9 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from a2a_server.settings import Sourced
 
+DEFAULT_URL = "http://127.0.0.1:8000"
+"""Where a server listens that was given neither --host nor --port."""
+
 Level: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]
 
 

@@ -21,7 +21,6 @@ from a2a_server.model.objects import EVENT_URI
 
 Json: TypeAlias = dict[str, Any]
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 45.0  # three heartbeats of a stream
 MOST_REDIRECTS = 3

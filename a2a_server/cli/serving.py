@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 from cyclopts import Parameter
 
 from a2a_server.cli.failures import CommandError, UsageError
-from a2a_server.cli.flags import Flags, Level
+from a2a_server.cli.flags import DEFAULT_URL, Flags, Level
 from a2a_server.cli.invoked import command
-from a2a_server.cli.rpc import DEFAULT_URL
 from a2a_server.errors import ConfigurationError, EngineError
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from cyclopts import Parameter
 
 from a2a_server.cli import output
 from a2a_server.cli.failures import Exit, UnreachableError, UsageError, WaitedTooLongError
+from a2a_server.cli.flags import DEFAULT_URL
 from a2a_server.cli.invoked import command
-from a2a_server.cli.rpc import DEFAULT_URL, BrokenError, Connection, Json
+from a2a_server.cli.rpc import BrokenError, Connection, Json
 
 
 @Parameter(name="*")

@@ -53,6 +53,8 @@ class Answer(str):
 class Questions:
     """What one run asks. Concurrency: belongs to its run."""
 
+    __slots__ = ("_attempt", "_places", "_turn")
+
     def __init__(self, attempt: Attempt, places: Places) -> None:
         self._attempt = attempt
         self._places = places

@@ -8,7 +8,6 @@ have it from who started them; threads that a skill starts by itself do not.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,17 +28,19 @@ class Places:
     Concurrency: belongs to its run.
     """
 
+    __slots__ = ("_times", "_within")
+
     def __init__(self, within: str = "") -> None:
         self._within = within
-        self._times: Counter[tuple[str, str]] = Counter()
+        self._times: dict[tuple[str, str], int] = {}
 
     def next(self, kind: str, name: str) -> str:
         """The key of the next use of `name`, where the calling code is; each kind is counted apart."""
         owner, place = _inside.get()
         place = place if owner is self else self._within
         whole = f"{place}{SEPARATOR}{name}" if place else name
-        self._times[kind, whole] += 1
-        return f"{whole}:{self._times[kind, whole]}"
+        times = self._times[kind, whole] = self._times.get((kind, whole), 0) + 1
+        return f"{whole}:{times}"
 
     @contextmanager
     def inside(self, key: str) -> Iterator[None]:

@@ -48,6 +48,8 @@ class Step:
 class Steps:
     """The steps of one run. Concurrency: belongs to its run."""
 
+    __slots__ = ("_attempt", "_places")
+
     def __init__(self, attempt: Attempt, places: Places) -> None:
         self._attempt = attempt
         self._places = places

@@ -2,12 +2,12 @@
 
 Theory of operation
 -------------------
-`emit` encodes an output and puts it on the list of drafts; the list goes to the writer as one report, and while that
-report is being committed the next outputs gather. So a slow store makes larger reports, never more of them. One emit is
-one event. The last report carries the end of the run, so a short run is a single turn.
+`emit` encodes an output at once and puts it on the list of drafts; the list goes to the writer as one report, and
+while that report is being committed the next drafts gather. So a slow store makes larger reports, never more of them.
+One emit is one event. The last report carries the end of the run, so a short run is a single turn.
 
 Files larger than `inline_bytes` go to the artifact store before the event that names them is committed; outputs behind
-such a file wait for it, so order is kept.
+such a file wait for it, not yet encoded, so order is kept.
 
 Handlers may live in threads: `emit` hands over to the event loop, everything else here belongs to the loop.
 """
@@ -16,32 +16,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-from a2a_server.codec import decode_event, decode_spec, encode_status
+from a2a_server.codec import decode_event, encode_status
 from a2a_server.engine.limits import Limits
-from a2a_server.engine.objects import Objects
+from a2a_server.engine.objects import Objects, any_large
 from a2a_server.engine.shelves import Shelves
 from a2a_server.engine.takes import Take, Takes
+from a2a_server.engine.weights import OUTPUT_BYTES, end_bytes, output_bytes
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import EngineError, Fail, LeaseLost, Paused, Retry, StoreUnavailable
-from a2a_server.lifecycle.contents import weight
 from a2a_server.lifecycle.endings import RESUMED, End
 from a2a_server.lifecycle.runs import Draft, Report, Reported
 from a2a_server.lifecycle.turn import speech
-from a2a_server.model.objects import ArtifactEvent, File, Message, Phase, Progress, State
+from a2a_server.model.objects import ArtifactEvent, File, Phase, Progress, State
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import EventKind, StateRow, TaskRow
-from a2a_server.model.runs import Chunk, LogLine, Output, Pause, Shelf, Stopping, TakeView, TaskView
-from a2a_server.policy import SECOND
+from a2a_server.model.runs import Chunk, Output, Pause, Shelf, Stopping, TakeView, TaskView
 from a2a_server.ports import ArtifactStore, TaskStore
 
 
 class RunningAttempt:
     """The attempt that holds `row` under its fence. Belongs to the event loop that made it, but for `emit`."""
+
+    # thousands wait at a time
+    __slots__ = (
+        "_artifacts", "_awaited", "_broken", "_bytes", "_draft_bytes", "_drafts", "_finishing", "_flushing", "_kept",
+        "_large", "_limits", "_loop", "_lost", "_moved", "_notes", "_on_lost", "_outputs", "_pending",
+        "_reported_bytes", "_reported_outputs", "_reporting", "_settled_outputs", "_states", "_store", "_takes",
+        "_thread", "_uploading", "_writer", "paused", "row", "stopping", "task",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -53,6 +59,7 @@ class RunningAttempt:
         artifacts: ArtifactStore,
         limits: Limits,
         on_lost: Callable[[Exception], None],
+        awaited: Callable[[TaskRow], bool],
     ) -> None:
         self.row = row
         self.task = task
@@ -61,18 +68,17 @@ class RunningAttempt:
         self._writer = writer
         self._limits = limits
         self._on_lost = on_lost
+        self._awaited = awaited
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._outputs: deque[tuple[Output, int]] = deque()
+        self._store = store
+        self._artifacts = artifacts
+        self._outputs: list[tuple[Output, int]] = []
         self._drafts: list[Draft] = []
         self._draft_bytes = 0
         self._bytes = 0
         self._states: list[StateRow] = []
-        self._objects = Objects(
-            row, store, artifacts, inline_bytes=limits.inline_bytes, limit_bytes=limits.artifact_limit_bytes
-        )
-        self._shelves = Shelves(row, store, retry_seconds=limits.poll_seconds, check=self._check)
-        self._takes = Takes(row.key, row.fence, limits.inline_bytes)
+        self._takes = Takes(row.key, row.fence, limits.inline_bytes, limits.artifact_limit_bytes)
         self._uploading: asyncio.Task[None] | None = None
         self._reporting: asyncio.Future[Reported] | None = None
         self._flushing = False
@@ -83,6 +89,8 @@ class RunningAttempt:
         self._lost: Exception | None = None
         self._broken: Fail | Retry | None = None
         self._notes = 0
+        self._large: Objects | None = None
+        self._kept: Shelves | None = None
         self._reported_outputs = 0
         self._reported_bytes = 0
 
@@ -183,21 +191,25 @@ class RunningAttempt:
         """
         self._finishing = True
         self._encode()
-        if self._outputs or any(self._takes.unfinished(take) for take in self._closing(end)):
+        takes = self._takes
+        closing = self._closing(end)
+        if self._outputs or any(map(takes.unfinished, closing)):
             self._flush_soon()
             await self.flush()
-            for take in self._closing(end):
-                if self._takes.unfinished(take):
+            closing = self._closing(end)
+            for take in closing:
+                if takes.unfinished(take):
                     await self._close_large(take)
         if self._reporting is not None:
             await self._settled()
         self._check()
-        for take in self._closing(end):
-            self._takes.close(take, None)
-        end = await self._stored_end(end)
-        reported = await self._writer.submit(self._report(end))
-        self.row = reported.row
-        return reported.row
+        for take in closing:
+            if not take.row.closed:
+                takes.close(take, None)
+        if end.message is not None or end.pause is not None:
+            end = await self._stored_end(end)
+        self.row = (await self._writer.post(self._report(end), patient=not self._awaited(self.row))).row
+        return self.row
 
     async def _stored_end(self, end: End) -> End:
         try:
@@ -210,16 +222,31 @@ class RunningAttempt:
             raise self._objects.failure(error) from error
         return end
 
+    @property
+    def _objects(self) -> Objects:
+        if self._large is None:
+            self._large = Objects(self.row, self._store, self._artifacts, self._limits)
+        return self._large
+
+    @property
+    def _shelves(self) -> Shelves:
+        if self._kept is None:
+            self._kept = Shelves(self.row, self._store, retry_seconds=self._limits.poll_seconds, check=self._check)
+        return self._kept
+
     def _closing(self, end: End) -> list[Take]:
         return [] if end.kind in RESUMED else self._takes.left_open()
 
     def _take(self, output: Output) -> None:
         if self._lost is not None or self._finishing:
             return
-        size = _size(output)
+        if self._outputs or (isinstance(output, Chunk) and any_large(output.parts, self._limits.inline_bytes)):
+            size = output_bytes(output)
+            self._bytes += size
+            self._outputs.append((output, size))
+        else:
+            self._draft(output)
         self._pending += 1
-        self._bytes += size
-        self._outputs.append((output, size))
         self._flush_soon()
 
     def _settle(self, outputs: int, size: int) -> None:
@@ -240,31 +267,36 @@ class RunningAttempt:
             self._reporting.add_done_callback(self._reported)
 
     def _encode(self) -> None:
+        """Encode what waited for an upload, up to the next large file."""
         while self._outputs and self._uploading is None and self._lost is None:
             output, size = self._outputs[0]
-            if isinstance(output, Chunk) and any(map(self._objects.is_large, output.parts)):
+            if isinstance(output, Chunk) and any_large(output.parts, self._limits.inline_bytes):
                 self._uploading = self._loop.create_task(self._upload(output, size))
                 return
-            self._outputs.popleft()
-            if (draft := self._draft(output)) is None:
-                self._settle(1, size)
-                self._wake()
-                continue
-            self._draft_bytes += size
-            self._drafts.append(draft)
+            del self._outputs[0]
+            self._bytes -= size
+            self._draft(output)
 
-    def _draft(self, output: Output) -> Draft | None:
+    def _draft(self, output: Output) -> None:
         if isinstance(output, Chunk):
-            told = self._takes.chunk(output, len(self._drafts), self.row.status_at)
-            return None if told is None else Draft(EventKind.CHUNK, told[1], told[0])
-        if isinstance(output, Progress):
+            chunk = self._takes.chunk(output, len(self._drafts), self.row.status_at)
+            if chunk is None:
+                self._settle(1, 0)
+                self._wake()
+                return
+            draft = chunk
+        elif isinstance(output, Progress):
             self._notes += 1
             message = speech(self.row, output.note, f"{self.row.fence}.{self._notes}") if output.note else None
-            return Draft(EventKind.STATUS, encode_status(State.WORKING, message, output))
-        return Draft(None, journal={"level": output.level, "text": output.text})
+            draft = Draft(EventKind.STATUS, encode_status(State.WORKING, message, output))
+        else:
+            draft = Draft(None, journal={"level": output.level, "text": output.text})
+        size = OUTPUT_BYTES + len(draft.body) if draft.journal is None else output_bytes(output)
+        self._bytes += size
+        self._draft_bytes += size
+        self._drafts.append(draft)
 
     def _report(self, end: End | None) -> Report:
-        self._encode()
         drafts, self._drafts = tuple(self._drafts), []
         states, self._states = tuple(self._states), []
         self._reported_outputs = len(drafts) + len(states)
@@ -279,7 +311,10 @@ class RunningAttempt:
             self._limits.retries,
             last_n=self.row.last_n,
             max_events=self._limits.max_events_per_task,
-            weight=self._reported_bytes + sum(len(state.body) for state in states) + _end_size(end) + 512,
+            weight=self._reported_bytes
+            + sum([len(state.body) for state in states])
+            + (end_bytes(end) if end else 0)
+            + 512,
         )
 
     def _reported(self, future: asyncio.Future[Reported]) -> None:
@@ -348,37 +383,3 @@ class RunningAttempt:
             self._takes.leave(take)
             raise self._objects.failure(error) from error
         self._takes.close(take, None, stored)
-
-
-def _size(output: Output) -> int:
-    """About how many bytes an output holds in memory until it is committed."""
-    match output:
-        case Chunk():
-            return 64 + sum(weight(part) for part in output.parts)
-        case LogLine():
-            return 64 + len(output.text)
-        case Progress():
-            return 64 + len(output.note)
-
-
-def _end_size(end: End | None) -> int:
-    said = None if end is None else end.message or (end.pause and end.pause.message)
-    return sum(weight(part) for part in said.parts) if said else 0
-
-
-def view_of(row: TaskRow, history: tuple[Message, ...]) -> TaskView:
-    """The task as its handler sees it. `history` oldest first; its first message is what the task was made of."""
-    spec = decode_spec(row.spec)
-    return TaskView(
-        id=row.id,
-        context_id=row.context,
-        tenant=row.tenant,
-        owner=row.owner,
-        skill=row.skill,
-        message=history[0],
-        history=history,
-        parameters=dict(spec.parameters),
-        metadata=spec.metadata,
-        title=spec.title,
-        deadline=row.deadline_at / SECOND if row.deadline_at else None,
-    )

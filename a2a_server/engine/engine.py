@@ -27,12 +27,12 @@ from a2a_server.engine.watchdog import Doing, Watchdog
 from a2a_server.engine.worker import Worker
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import StoreUnavailable
+from a2a_server.lifecycle.operation import Operation
 from a2a_server.lifecycle.sweeping import SetGate
-from a2a_server.lifecycle.turn import Operation
 from a2a_server.model.queries import RowQuery, Table
-from a2a_server.model.rows import GateRow, Key
+from a2a_server.model.rows import GateRow, Key, TaskRow
 from a2a_server.model.turns import Bell, Hint
-from a2a_server.policy import skill_gate
+from a2a_server.policy import SUSPECT_CRASHES, skill_gate
 from a2a_server.ports import AgentRunner, ArtifactStore, Notifier, TaskStore, WorkQueue
 from a2a_server.telemetry.observer import SILENT, Observer
 
@@ -42,6 +42,11 @@ _log = logging.getLogger("a2a_server.engine")
 def new_key() -> Key:
     """A new time-ordered key (UUIDv7, 16 bytes). Source: RFC 9562 section 5.7."""
     return Key(uuid_utils.uuid7().bytes)
+
+
+def new_id() -> str:
+    """A new time-ordered id as clients read it: the text of a UUIDv7."""
+    return str(uuid_utils.uuid7())
 
 
 def wall_clock() -> int:
@@ -94,6 +99,7 @@ class Engine:
             observer=observer,
         )
         self.hub = Hub(backends.store, limits, observer)
+        self._limited = frozenset(skill.id for skill in runner.skills if skill.max_concurrency is not None)
         self.worker = self._new_worker()
         self._teller = Teller(backends.store, self.writer, runner, limits, self._random)
         self.sweeper = Sweeper(
@@ -118,6 +124,7 @@ class Engine:
         self._tasks: list[asyncio.Task[Any]] = []
         self._writing: asyncio.Task[None] | None = None
         self._opened = False
+        self._bells: AsyncIterator[Sequence[Bell]] | None = None
         self._watchdog: Watchdog | None = None
         observer.reads("active_tasks", lambda: self.worker.running)
         observer.reads("a2a_writer_queue_operations", lambda: self.writer.waiting)
@@ -128,7 +135,7 @@ class Engine:
         await self.backends.store.open()
         loop = asyncio.get_running_loop()
         self._writing = loop.create_task(self.writer.run())
-        bells = self.backends.notifier.listen()
+        self._bells = bells = self.backends.notifier.listen()
         self._tasks = [loop.create_task(self._listen(bells))]
         await self.sweeper.recover(alone=self._alone, but=self.worker.id)
         await self._set_gates()
@@ -194,9 +201,14 @@ class Engine:
             new_key,
             self._clock,
             self._random,
+            self._awaited,
             self._observer,
         )
         return Worker(self.agent, shop, backends.queue)
+
+    def _awaited(self, row: TaskRow) -> bool:
+        alone = row.skill in self._limited or row.crashes >= SUSPECT_CRASHES  # others may be held until it ends
+        return alone or self.hub.watches(row.key) or self.worker.scarce
 
     def _doing(self, task: asyncio.Task[Any]) -> Doing | None:
         return self.worker.doing(task)
@@ -214,26 +226,34 @@ class Engine:
 
     async def _tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
         self._figures.saw(bells)
-        await self.backends.notifier.ring(bells)
-        if hints:
-            await self.backends.queue.offer(hints)
+        self._hear(bells)
         if alarm:
             self.sweeper.expect(alarm)
+        if hints:
+            await self.backends.queue.offer(hints)
+        await self.backends.notifier.ring(bells, self._bells)
+
+    def _hear(self, bells: Sequence[Bell]) -> None:
+        """Follow doorbells; this engine's own come here straight from its writer, in the order of its turns."""
+        try:
+            self.hub.on_bells(bells)
+            self.worker.on_bells(bells)
+            self._teller.on_bells(bells)
+        except Exception:  # noqa: BLE001 - a bug here must not end all doorbells; it is logged each time
+            _log.exception("A doorbell could not be followed; the next poll finds what it told.")
 
     async def _listen(self, bells: AsyncIterator[Sequence[Bell]]) -> None:
         async for batch in bells:
+            if batch:
+                self._hear(batch)
+                continue
             try:
-                if batch:
-                    self.hub.on_bells(batch)
-                    self.worker.on_bells(batch)
-                    self._teller.on_bells(batch)
-                else:
-                    await self.hub.check()
-                    await self.worker.check()
+                await self.hub.on_silence()
+                await self.worker.check()
             except StoreUnavailable:
                 _log.warning("The store did not answer; doorbells that were missed are found at the next poll.")
             except Exception:  # noqa: BLE001 - a bug here must not end all doorbells; it is logged each time
-                _log.exception("A doorbell could not be followed; the next poll finds what it told.")
+                _log.exception("What doorbells did not tell could not be looked up; the next poll finds it.")
 
 
 async def _closed(part: AgentRunner | WorkQueue | Notifier | ArtifactStore | TaskStore) -> None:

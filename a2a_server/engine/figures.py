@@ -39,22 +39,23 @@ class Figures:
         """Take in the tasks that a turn changed, once. Never raises."""
         try:
             for bell in bells:
-                if bell.row is not None:
-                    self._see(bell.row, bell)
+                row = bell.row
+                if row is not None:
+                    run = self._runs.get(row.key)
+                    if run is None or row.phase is not Phase.LEASED or row.fence != run.row.fence:
+                        self._see(row, bell, run)
         except Exception:  # noqa: BLE001 - figures must not cost a doorbell
             _log.exception("A turn could not be counted.")
 
-    def _see(self, row: TaskRow, bell: Bell) -> None:
-        run = self._runs.get(row.key)
-        if run is not None and row.fence == run.row.fence and row.phase is Phase.LEASED:
-            return
+    def _see(self, row: TaskRow, bell: Bell, run: _Run | None) -> None:
+        """run: as it was seen before, where there was one; what the turn changed is more than what it says."""
         if bell.events and bell.events[0].n == 1:
             self._observer.task_created()
         if run is not None:
             del self._runs[row.key]
             self._observer.run_ended(row.skill, _how(run.row, row))
         if row.phase is Phase.LEASED:
-            while len(self._runs) >= self._most:
+            if len(self._runs) >= self._most:
                 del self._runs[next(iter(self._runs))]
             self._runs[row.key] = _Run(row, self._clock())
             self._observer.run_began(row.skill)

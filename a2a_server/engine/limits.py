@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from a2a_server.policy import SECOND, RetryPolicy
 
@@ -44,4 +45,9 @@ class Limits:
     @property
     def retries(self) -> RetryPolicy:
         """The back-off, in microseconds."""
-        return RetryPolicy(round(self.backoff_base_seconds * SECOND), round(self.backoff_limit_seconds * SECOND))
+        return _policy(self.backoff_base_seconds, self.backoff_limit_seconds)
+
+
+@lru_cache(maxsize=16)
+def _policy(base_seconds: float, limit_seconds: float) -> RetryPolicy:
+    return RetryPolicy(round(base_seconds * SECOND), round(limit_seconds * SECOND))

@@ -7,11 +7,12 @@ a later one stored. Everything goes piece by piece; nothing here holds a whole o
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from a2a_server.codec import decode_event
+from a2a_server.engine.limits import Limits
 from a2a_server.engine.paging import log_of
 from a2a_server.engine.takes import Take
 from a2a_server.errors import Fail, ObjectMissing, Retry, TooLarge
@@ -25,45 +26,35 @@ _log = logging.getLogger("a2a_server.engine.objects")
 
 
 class Objects:
-    """The objects of the run that holds `row`.
+    """The objects of the run that holds `row`."""
 
-    inline_bytes: what is larger is stored as an object. limit_bytes: the largest object.
-    """
-
-    def __init__(
-        self, row: TaskRow, store: TaskStore, artifacts: ArtifactStore, *, inline_bytes: int, limit_bytes: int
-    ) -> None:
+    def __init__(self, row: TaskRow, store: TaskStore, artifacts: ArtifactStore, limits: Limits) -> None:
         self._key = row.key
         self._id = row.id
         self._fence = row.fence
-        self._folder = str(UUID(bytes=row.key))
         self._store = store
         self._artifacts = artifacts
-        self._inline = inline_bytes
-        self._limit = limit_bytes
+        self._inline = limits.inline_bytes
+        self._limit = limits.artifact_limit_bytes
         self._count = 0
-
-    def is_large(self, part: Part) -> bool:
-        """Whether the part is a file that must not stand in an event."""
-        return isinstance(part, File) and part.raw is not None and len(part.raw) > self._inline
 
     async def stored(self, part: Part) -> Part:
         """The part with its bytes in the artifact store, if it is large. Raises what the store raises."""
-        if not (isinstance(part, File) and part.raw is not None and self.is_large(part)):
+        if not (isinstance(part, File) and part.raw is not None and len(part.raw) > self._inline):
             return part
         self._count += 1
-        name = f"{self._folder}/files/{self._fence}/{self._count}"
+        name = f"{UUID(bytes=self._key)}/files/{self._fence}/{self._count}"
         return await as_object(self._artifacts, name, part, limit_bytes=self._limit)
 
     async def stored_message(self, message: Message) -> Message:
         """The message with its large files in the artifact store. Raises what the store raises."""
-        if not any(map(self.is_large, message.parts)):
+        if not any_large(message.parts, self._inline):
             return message
         return replace(message, parts=tuple([await self.stored(part) for part in message.parts]))
 
     async def assembled(self, take: Take) -> Stored:
         """The take's content as one object, read back from its chunk events. Raises what the stores raise."""
-        name = f"{self._folder}/{take.row.id}/{self._fence}" + (f"/{take.reopened}" if take.reopened else "")
+        name = f"{UUID(bytes=self._key)}/{take.row.id}/{self._fence}" + (f"/{take.reopened}" if take.reopened else "")
         return await self._artifacts.put(
             name, self._contents(take), limit_bytes=self._limit, media_type=take.row.media_type
         )
@@ -100,6 +91,11 @@ class Objects:
                         yield piece
                 else:
                     yield content(part) or b""
+
+
+def any_large(parts: Sequence[Part], inline_bytes: int) -> bool:
+    """Whether a part is a file that must not stand in an event."""
+    return any(isinstance(part, File) and part.raw is not None and len(part.raw) > inline_bytes for part in parts)
 
 
 async def as_object(artifacts: ArtifactStore, name: str, file: File, *, limit_bytes: int) -> File:

@@ -20,9 +20,13 @@ TRANSIENT = (OSError, TimeoutError)
 LONGEST_WAIT_SECONDS: Final = 366 * 86_400
 """What an agent can ask to wait before the next attempt, at most; as long as a client can delay a task."""
 
+_COMPLETED: Final = End(EndKind.COMPLETED)
+
 
 def completed(result: Completed) -> End:
     """The end of a run that returned."""
+    if result.message is None and not result.partial:
+        return _COMPLETED
     return End(EndKind.COMPLETED, message=result.message, partial=_told(result.partial))
 
 

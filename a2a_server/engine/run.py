@@ -27,8 +27,9 @@ from typing import Any, Final
 
 from a2a_server.codec import decode, decode_spec, unpack_message
 from a2a_server.engine import outcomes
-from a2a_server.engine.attempt import RunningAttempt, view_of
+from a2a_server.engine.attempt import RunningAttempt
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import ClientError, EngineError, Fail, LeaseLost, Paused, Reject, Retry, StoreUnavailable
 from a2a_server.lifecycle.endings import SETTLED, End, EndKind
@@ -50,7 +51,7 @@ _log = logging.getLogger("a2a_server.engine.run")
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """What all runs of a worker share."""
+    """What all runs of a worker share. awaited: whether somebody waits for the end of a task, or for what it holds."""
 
     runner: AgentRunner
     store: TaskStore
@@ -60,6 +61,7 @@ class Workshop:
     new_key: Callable[[], Key]
     clock: Callable[[], int]
     random: Random
+    awaited: Callable[[TaskRow], bool]
     observer: Observer = SILENT
 
 
@@ -67,8 +69,26 @@ class Run:
     """Begins at once. Concurrency: belongs to the event loop.
 
     message: the task's only message, where it is at hand; else the store is asked. retire: the store did not take what
-    the run had to say. left: called once, when the handler has returned and the slot is free.
+    a run of this worker had to say. left: called once, when the handler has returned and the slot is free.
     """
+
+    __slots__ = (
+        "_attempt",
+        "_ending",
+        "_finishing",
+        "_left",
+        "_loop",
+        "_retire",
+        "_shop",
+        "_showing",
+        "_spec",
+        "_stopping",
+        "_task",
+        "_timers",
+        "over",
+        "row",
+        "skill",
+    )
 
     def __init__(
         self,
@@ -77,7 +97,7 @@ class Run:
         shop: Workshop,
         message: Message | None,
         *,
-        retire: Callable[[], None],
+        retire: Callable[[Key], None],
         left: Callable[[Run], None],
     ) -> None:
         self.row = row
@@ -85,6 +105,8 @@ class Run:
         self.over = False
         self._shop = shop
         self._retire = retire
+        self._left = left
+        self._loop = loop = asyncio.get_running_loop()
         self._spec = decode_spec(row.spec)
         self._ending = False
         self._stopping: Stopping | None = None
@@ -93,10 +115,9 @@ class Run:
         self._finishing: asyncio.Task[None] | None = None
         self._showing: asyncio.Task[None] | None = None
         if not row.visible:
-            seconds = shop.limits.direct_seconds
-            self._timers.append(asyncio.get_running_loop().call_later(seconds, self._show))
-        self._task = asyncio.get_running_loop().create_task(self._execute())
-        self._task.add_done_callback(lambda task: self._leave(task, left))
+            self._timers.append(loop.call_later(shop.limits.direct_seconds, self._show))
+        self._task = loop.create_task(self._execute())
+        self._task.add_done_callback(self._leave)
 
     def is_run_by(self, task: asyncio.Task[Any]) -> bool:
         """Whether its handler runs in this task of the event loop."""
@@ -123,7 +144,7 @@ class Run:
         self._tell(reason)
         self._task.cancel()
         grace = self._shop.limits.cancel_grace_seconds
-        self._timers.append(asyncio.get_running_loop().call_later(grace, self._end_without))
+        self._timers.append(self._loop.call_later(grace, self._end_without))
 
     def drop(self) -> None:
         """The task is no longer this run's: nothing more is written."""
@@ -136,10 +157,11 @@ class Run:
             self._tell(Stopping.LEASE_LOST)
             self._task.cancel()
 
-    def _leave(self, task: asyncio.Task[None], left: Callable[[Run], None]) -> None:
+    def _leave(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("A run broke off.", exc_info=error, extra=self._named)
-        left(self)
+        self._attempt = None  # it refers to this run
+        self._left(self)
 
     def _tell(self, reason: Stopping) -> None:
         self._stopping = reason
@@ -147,7 +169,7 @@ class Run:
             self._attempt.stopping = reason
 
     def _show(self) -> None:
-        self._showing = asyncio.get_running_loop().create_task(self._shown())
+        self._showing = self._loop.create_task(self._shown())
 
     async def _shown(self) -> None:
         with suppress(EngineError, ClientError):  # whoever sent the message asks for it too
@@ -158,7 +180,7 @@ class Run:
         if not self._ending and end is not None:
             self._ending = True
             _log.warning("A handler did not stop within the grace; its task ends without it.", extra=self._named)
-            self._finishing = asyncio.get_running_loop().create_task(self._finish(end))
+            self._finishing = self._loop.create_task(self._finish(end))
 
     async def _execute(self) -> None:
         try:
@@ -231,26 +253,26 @@ class Run:
         shop = self._shop
         return RunningAttempt(
             self.row,
-            view_of(self.row, history),
+            view_of(self.row, history, self._spec),
             writer=shop.writer,
             store=shop.store,
             artifacts=shop.artifacts,
             limits=shop.limits,
             on_lost=self._on_lost,
+            awaited=shop.awaited,
         )
 
     def _limit_time(self, attempt: RunningAttempt) -> None:
         seconds = self._spec.timeout_seconds
         if attempt.task.deadline is not None:
             seconds = min(seconds, attempt.task.deadline - self._shop.clock() / SECOND)
-        loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(max(0.0, seconds), self.stop, Stopping.DEADLINE))
+        self._timers.append(self._loop.call_later(max(0.0, seconds), self.stop, Stopping.DEADLINE))
 
     def _on_lost(self, error: Exception) -> None:
         if isinstance(error, LeaseLost):
             self.drop()
         elif isinstance(error, StoreUnavailable):
-            self._retire()
+            self._retire(self.row.worker)
         elif not self._ending:
             _log.error("What a run said was refused by the store.", exc_info=error, extra=self._named)
             self._task.cancel()
@@ -272,7 +294,7 @@ class Run:
             if attempt is not None and not isinstance(attempt.lost, (LeaseLost, StoreUnavailable, type(None))):
                 await self._end_plainly()
         except (StoreUnavailable, ClientError):
-            self._retire()
+            self._retire(self.row.worker)
         except Exception:  # noqa: BLE001 - whatever keeps an end from being stored, the task must not stay leased
             _log.exception("The end of a run could not be stored.", extra=self._named)
             await self._end_plainly()
@@ -317,7 +339,7 @@ class Run:
             pass
         except Exception:  # noqa: BLE001 - the last resort: the task is left to be found orphaned
             _log.exception("A run could not be ended at all.", extra=self._named)
-            self._retire()
+            self._retire(self.row.worker)
 
     @property
     def _named(self) -> dict[str, str]:

@@ -8,6 +8,9 @@ what doorbells lost. A follower pulls: it takes what the ring has behind its own
 (or never had) it pages from the log. So a slow reader holds nothing in memory but its own page, and all readers of one
 event share it with its encoded forms.
 
+Whoever makes a task may ask for more (`whole`): its watch then keeps what doorbells tell of the task from its beginning
+on, and while nothing was missed it answers as the store would, without asking it (`told`).
+
 Rings are bounded for each task and for the process; an event that finds no room is simply not in a ring, and read from
 the log. Weakness: a reader that is always slower than the ring reads the store for every page.
 
@@ -19,18 +22,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from typing import Final
 
 from a2a_server.codec import decode_event
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.told import Told
 from a2a_server.errors import Draining, StoreUnavailable
 from a2a_server.lifecycle.states import settled
 from a2a_server.model.objects import Event, Phase, State
+from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import EventRow, Key, TaskRow
 from a2a_server.model.turns import Bell
 from a2a_server.ports import TaskStore
 from a2a_server.telemetry.observer import SILENT, Observer
+
+TOLD_BYTES: Final = 4 << 20
+"""What doorbells told of one task is kept up to here; of a larger one the store is asked."""
+TOLD_SHARE: Final = 4
+"""All that was told may be so large a part of what rings may be; it takes none of their room."""
 
 _log = logging.getLogger("a2a_server.engine.stream")
 
@@ -61,20 +71,37 @@ class LoggedEvent:
 
 
 class Watch:
-    """What this process knows of one task that somebody watches."""
+    """What this process knows of one task that somebody watches.
 
-    __slots__ = ("_waiters", "key", "last_n", "phase", "readers", "ring", "ring_bytes", "state", "visible")
+    told: what bells told of it since it began, None = that was not wanted, or something was missed.
+    """
 
-    def __init__(self, key: Key) -> None:
+    __slots__ = (
+        "_ends",
+        "_waiters",
+        "key",
+        "last_n",
+        "phase",
+        "readers",
+        "ring",
+        "ring_bytes",
+        "state",
+        "told",
+        "visible",
+    )
+
+    def __init__(self, key: Key, *, whole: bool = False) -> None:
         self.key = key
         self.readers = 0
         self.last_n = 0
         self.state: State | None = None
         self.phase: Phase | None = None
         self.visible = True
-        self.ring: deque[LoggedEvent] = deque()
+        self.told = Told() if whole else None
+        self.ring: list[LoggedEvent] = []
         self.ring_bytes = 0
         self._waiters: set[asyncio.Future[None]] = set()
+        self._ends: set[asyncio.Future[None]] = set()
 
     def learn(self, row: TaskRow) -> None:
         """Take in what the store said after this watch was registered."""
@@ -86,28 +113,84 @@ class Watch:
         """The ring's events behind `n`; None when the ring no longer has the first of them."""
         if n >= self.last_n:
             return []
-        if not self.ring or self.ring[0].row.n > n + 1 or self.ring[-1].row.n < self.last_n:
+        ring = self.ring
+        if not ring or ring[0].row.n > n + 1 or ring[-1].row.n < self.last_n:
             return None
-        skip = n + 1 - self.ring[0].row.n
-        return [event for index, event in enumerate(self.ring) if index >= skip]
+        return ring[n + 1 - ring[0].row.n :]
+
+    def snapshot(self, history: int | None) -> Snapshot | None:
+        """The task with its newest `history` messages, as `TaskStore.snapshot`; None = the store must be asked."""
+        told = self.told
+        if told is None or told.row is None or told.row.last_n != self.last_n:
+            return None
+        return told.snapshot([event.row for event in self.ring], history)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the task is terminal or interrupted."""
+        return self.state is not None and settled(self.state)
 
     async def moved(self) -> None:
         """Wait for the next change. Raises Draining when the process stops."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.discard(waiter)
+        await _notice(self._waiters)
+
+    async def ended(self) -> None:
+        """Wait for a change after which the task is terminal or interrupted. Raises Draining when the process stops."""
+        await _notice(self._ends)
 
     def wake(self, error: Exception | None = None) -> None:
-        """Let everyone look again."""
-        for waiter in self._waiters:
-            if not waiter.done():
-                if error is None:
-                    waiter.set_result(None)
-                else:
-                    waiter.set_exception(error)
+        """Let everyone look again whom the change may concern."""
+        if self._waiters:
+            _notify(self._waiters, error)
+        if self._ends and (error is not None or self.settled):
+            _notify(self._ends, error)
+
+
+async def _notice(waiters: set[asyncio.Future[None]]) -> None:
+    waiter = asyncio.get_running_loop().create_future()
+    waiters.add(waiter)
+    try:
+        await waiter
+    finally:
+        waiters.discard(waiter)
+
+
+def _notify(waiters: set[asyncio.Future[None]], error: Exception | None) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+
+class Hold:
+    """A watch that is held until the end of `with`, or until `release`.
+
+    One that is dropped without either, by a stream that nobody ever read, is released at the hub's next look.
+    """
+
+    __slots__ = ("_hub", "watch")
+
+    def __init__(self, hub: Hub, watch: Watch) -> None:
+        self.watch = watch
+        self._hub: Hub | None = hub
+
+    def __enter__(self) -> Watch:
+        return self.watch
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the watch back. May be called twice."""
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            hub.release(self.watch)
+
+    def __del__(self) -> None:  # in whatever thread collects garbage
+        if self._hub is not None:
+            self._hub.dropped.append(self.watch)
 
 
 class Hub:
@@ -117,8 +200,10 @@ class Hub:
         self._store = store
         self._limits = limits
         self._observer = observer
+        self.dropped: deque[Watch] = deque()
         self._watches: dict[Key, Watch] = {}
         self._ring_bytes = 0
+        self._told_bytes = 0
         self._closed = False
 
     @property
@@ -131,37 +216,55 @@ class Hub:
         """How many tasks are watched."""
         return len(self._watches)
 
-    @contextmanager
-    def watch(self, key: Key) -> Iterator[Watch]:
-        """Hold a watch on a task. Register first, read the store then. Raises Draining when the process stops."""
+    def watches(self, key: Key) -> bool:
+        """Whether somebody watches this task."""
+        return key in self._watches
+
+    def watch(self, key: Key, *, whole: bool = False) -> Hold:
+        """Hold a watch on a task. Register first, read the store then. Raises Draining when the process stops.
+
+        whole: the task is about to begin, and its watch shall be able to tell all of it.
+        """
         if self._closed:
             raise Draining
         watch = self._watches.get(key)
         if watch is None:
-            watch = self._watches[key] = Watch(key)
+            watch = self._watches[key] = Watch(key, whole=whole)
         watch.readers += 1
-        try:
-            yield watch
-        finally:
-            watch.readers -= 1
-            if not watch.readers:
-                self._ring_bytes -= watch.ring_bytes
-                del self._watches[key]
+        return Hold(self, watch)
+
+    def release(self, watch: Watch) -> None:
+        """Take back a watch; what holds it calls this once."""
+        watch.readers -= 1
+        if not watch.readers:
+            self._forget(watch)
+            self._ring_bytes -= watch.ring_bytes
+            del self._watches[watch.key]
 
     def on_bells(self, bells: Sequence[Bell]) -> None:
         """Take in doorbells."""
+        watches = self._watches
         for bell in bells:
-            watch = self._watches.get(bell.key)
-            if watch is None or bell.row is None:
+            watch, row = watches.get(bell.key), bell.row
+            if watch is None or row is None:
                 continue
-            if bell.row.last_n >= watch.last_n:
-                self._extend(watch, bell.events, bell.row.last_n)
-                watch.state, watch.phase = bell.row.state, bell.row.phase
-                watch.visible = bell.row.visible
+            if watch.told is not None:
+                self._tell(watch, watch.told, row, bell)
+            if row.last_n >= watch.last_n:
+                self._extend(watch, bell.events, row.last_n)
+                watch.state, watch.phase, watch.visible = row.state, row.phase, row.visible
             watch.wake()
+
+    async def on_silence(self) -> None:
+        """Doorbells were lost: nothing that they told is whole any more, and the store is asked."""
+        for watch in self._watches.values():
+            self._forget(watch)
+        await self.check()
 
     async def check(self) -> None:
         """Ask the store about every watched task: doorbells may have been lost."""
+        while self.dropped:
+            self.release(self.dropped.popleft())
         if not self._watches:
             return
         try:
@@ -184,14 +287,14 @@ class Hub:
 
     async def settle(self, watch: Watch, after: int) -> None:
         """Wait until the task is terminal or interrupted by an event behind `after`. Raises Draining."""
-        while not (watch.state is not None and settled(watch.state) and watch.last_n > after):
+        while not (watch.last_n > after and watch.settled):
             if self._closed:
                 raise Draining
-            await watch.moved()
+            await watch.ended()
 
     async def shown(self, watch: Watch) -> None:
         """Wait until the task is visible, or terminal or interrupted. Raises Draining."""
-        while not (watch.visible or (watch.state is not None and settled(watch.state))):
+        while not (watch.visible or watch.settled):
             if self._closed:
                 raise Draining
             await watch.moved()
@@ -221,25 +324,38 @@ class Hub:
             self._observer.stream_closed()
 
     def _extend(self, watch: Watch, events: Sequence[EventRow], last_n: int) -> None:
-        ring = watch.ring
+        ring, limits = watch.ring, self._limits
         for row in events:
             newest = ring[-1].row.n if ring else row.n - 1
             if row.n <= newest:
                 continue
-            full = self._ring_bytes + len(row.body) > self._limits.rings_bytes
+            size = len(row.body)
+            full = self._ring_bytes + size > limits.rings_bytes
             if row.n > newest + 1 or full:
                 self._shrink(watch, len(ring))
             if full:
                 continue
             ring.append(LoggedEvent(row))
-            watch.ring_bytes += len(row.body)
-            self._ring_bytes += len(row.body)
-        while ring and (len(ring) > self._limits.ring_events or watch.ring_bytes > self._limits.ring_bytes):
+            watch.ring_bytes += size
+            self._ring_bytes += size
+        while ring and (len(ring) > limits.ring_events or watch.ring_bytes > limits.ring_bytes):
             self._shrink(watch, 1)
         watch.last_n = last_n
 
     def _shrink(self, watch: Watch, count: int) -> None:
-        for _ in range(count):
-            size = len(watch.ring.popleft().row.body)
-            watch.ring_bytes -= size
-            self._ring_bytes -= size
+        size = sum(len(event.row.body) for event in watch.ring[:count])
+        del watch.ring[:count]
+        watch.ring_bytes -= size
+        self._ring_bytes -= size
+
+    def _tell(self, watch: Watch, told: Told, row: TaskRow, bell: Bell) -> None:
+        before = told.size
+        whole = told.take_in(row, bell)
+        self._told_bytes += told.size - before
+        if not whole or told.size > TOLD_BYTES or self._told_bytes > self._limits.rings_bytes // TOLD_SHARE:
+            self._forget(watch)
+
+    def _forget(self, watch: Watch) -> None:
+        if watch.told is not None:
+            self._told_bytes -= watch.told.size
+            watch.told = None

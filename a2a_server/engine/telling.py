@@ -19,9 +19,9 @@ from random import Random
 from typing import Final
 
 from a2a_server.codec import decode, decode_event, unpack_message
-from a2a_server.engine.attempt import view_of
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.paging import log_of
+from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import EngineError, StoreUnavailable
 from a2a_server.lifecycle.telling import AGENT, Told

@@ -109,6 +109,11 @@ class Worker:
         return len(self._live)
 
     @property
+    def scarce(self) -> bool:
+        """Whether so few slots are free that tasks may soon wait for one."""
+        return self._free[False] * 2 < self._limits.slots or self._free[True] * 2 < self._limits.threads
+
+    @property
     def ready(self) -> bool:
         """Whether it is registered and claims."""
         return bool(self.id) and not self._stopping
@@ -158,8 +163,7 @@ class Worker:
             if not self._crashed:
                 self._spawn(self._hand_back(row))
             return
-        retire = partial(self._retire, row.worker)
-        run = Run(row, self._skills[row.skill], self._shop, message, retire=retire, left=self._left)
+        run = Run(row, self._skills[row.skill], self._shop, message, retire=self._retire, left=self._left)
         self._runs[row.key] = run
         self._live.add(run)
 

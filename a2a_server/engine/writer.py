@@ -31,7 +31,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from a2a_server.errors import ClientError, Conflict, DataRejected, EngineError, Overloaded, StoreUnavailable
-from a2a_server.lifecycle.turn import Operation, Turn
+from a2a_server.lifecycle.operation import Operation
+from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.rows import Key, TaskRow
 from a2a_server.model.turns import Bell, Changes, Hint, Loaded, Needs
 from a2a_server.ports import TaskStore
@@ -41,6 +42,8 @@ ResultT = TypeVar("ResultT")
 
 TURN_OPERATIONS: Final = 1000
 TURN_BYTES: Final = 4 << 20
+GATHER_SECONDS: Final = 0.001
+"""How long an operation that nobody waits for may wait for company: one commit instead of two."""
 
 _log = logging.getLogger("a2a_server.engine.writer")
 
@@ -58,6 +61,7 @@ class _Entry:
     operation: Operation[Any]
     future: asyncio.Future[Any]
     settled: Callable[[Any], None] | None
+    weight: int
 
 
 class Writer:
@@ -83,15 +87,21 @@ class Writer:
         self._patience = patience_seconds
         self._entries: deque[_Entry] = deque()
         self._bytes = 0
-        self._arrived = asyncio.Event()
+        self._idle: asyncio.Future[None] | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._closing = False
 
     def post(
-        self, operation: Operation[ResultT], settled: Callable[[ResultT | BaseException], None] | None = None
+        self,
+        operation: Operation[ResultT],
+        settled: Callable[[ResultT | BaseException], None] | None = None,
+        *,
+        patient: bool = False,
     ) -> asyncio.Future[ResultT]:
         """Queue an operation; the future has its outcome after the commit, or what it raised.
 
         settled: called once with the outcome or the exception, before the future, also when nobody waits any more.
+        patient: nobody waits for it, so an idle writer may wait `GATHER_SECONDS` for another one to commit it with.
         Raises Overloaded (clients' operations only), having queued nothing.
         """
         if not operation.urgent and self._full():
@@ -99,9 +109,13 @@ class Writer:
         if self._closing:
             raise Overloaded("The server is stopping; try again.", retry_after_seconds=1)
         future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
-        self._entries.append(_Entry(operation, future, settled))
-        self._bytes += operation.weight
-        self._arrived.set()
+        weight = operation.weight
+        self._entries.append(_Entry(operation, future, settled, weight))
+        self._bytes += weight
+        if patient:
+            self._rouse_soon()
+        else:
+            self._rouse()
         return future
 
     async def submit(self, operation: Operation[ResultT]) -> ResultT:
@@ -110,17 +124,33 @@ class Writer:
 
     async def run(self) -> None:
         """Commit until `close`."""
-        while not (self._closing and not self._entries):
-            if not self._entries:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            await self._commit(self._batch())
+        while True:
+            while self._entries:
+                await self._commit(self._batch())
+            if self._closing:
+                return
+            self._idle = asyncio.get_running_loop().create_future()
+            try:
+                await self._idle
+            finally:
+                self._idle = None
 
     def close(self) -> None:
         """Refuse what comes from now on; `run` returns when everything queued is committed."""
         self._closing = True
-        self._arrived.set()
+        self._rouse()
+
+    def _rouse_soon(self) -> None:
+        if self._idle is not None and self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._rouse)
+
+    def _rouse(self) -> None:
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        idle = self._idle
+        if idle is not None and not idle.done():
+            idle.set_result(None)
 
     @property
     def takes(self) -> bool:
@@ -144,11 +174,12 @@ class Writer:
         batch: list[_Entry] = []
         weight = 0
         while self._entries and len(batch) < TURN_OPERATIONS:
-            weight += self._entries[0].operation.weight
-            if batch and weight > TURN_BYTES:
+            together = weight + self._entries[0].weight
+            if batch and together > TURN_BYTES:
                 break
+            weight = together
             batch.append(self._entries.popleft())
-        self._bytes -= sum(entry.operation.weight for entry in batch)
+        self._bytes -= weight
         return batch
 
     async def _commit(self, batch: list[_Entry]) -> None:
@@ -180,28 +211,21 @@ class Writer:
             _log.exception("News of a turn could not be spread; polls find it.")
 
     async def _persist(self, turn: _GroupTurn) -> None:
-        began_at, committed = time.perf_counter(), False
+        began_at, delay, committed = time.perf_counter(), 0.05, False
         try:
-            await self._persist_at_last(turn)
-            committed = True
+            while not committed:
+                try:
+                    await self._store.turn(turn.needs, turn.decide)
+                    committed = True
+                except StoreUnavailable:
+                    turn.doubt()
+                    if time.perf_counter() - began_at + delay > self._patience:
+                        raise
+                    _log.warning("The store did not answer; the turn is run again in %.2f s.", delay)
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, 1.0)
         finally:
             self._observer.turn(turn.size, time.perf_counter() - began_at, committed=committed)
-
-    async def _persist_at_last(self, turn: _GroupTurn) -> None:
-        loop = asyncio.get_running_loop()
-        give_up, delay = loop.time() + self._patience, 0.05
-        while True:
-            try:
-                await self._store.turn(turn.needs, turn.decide)
-            except StoreUnavailable:
-                turn.doubt()
-                if loop.time() + delay > give_up:
-                    raise
-                _log.warning("The store did not answer; the turn is run again in %.2f s.", delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 1.0)
-            else:
-                return
 
 
 class _GroupTurn:
@@ -215,7 +239,7 @@ class _GroupTurn:
             operation.needs(self.needs, shard)
         self.turn: Turn
         self.outcomes: list[Any] = []
-        self._written: dict[Key, TaskRow] = {}
+        self._written = Changes()
         self._doubted: dict[Key, TaskRow] = {}
 
     @property
@@ -225,15 +249,14 @@ class _GroupTurn:
 
     def doubt(self) -> None:
         """Whether the last decision was committed is unknown: find out before deciding again."""
-        self._doubted = self._written
+        self._doubted = {row.key: row for row in (*self._written.new_tasks, *self._written.tasks)}
         self.needs.tasks.update(self._doubted)
 
     def decide(self, loaded: Loaded) -> Changes:
-        if self._committed(loaded):
+        if self._doubted and self._committed(loaded):
             return Changes()
-        changes = self._decided(loaded)
-        self._written = {row.key: row for row in (*changes.new_tasks, *changes.tasks)}
-        return changes
+        self._written = self._decided(loaded)
+        return self._written
 
     def _committed(self, loaded: Loaded) -> bool:
         found = [(loaded.tasks.get(key), row) for key, row in self._doubted.items()]

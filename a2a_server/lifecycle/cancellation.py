@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from a2a_server.errors import TaskNotCancelable, TaskNotFound
+from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.endings import canceled
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.turn import Turn
@@ -45,5 +46,5 @@ class Cancel:
         if row.cancel_at:
             return row
         due_at = min(row.due_at, turn.now + self.grace + SWEEP_SLACK)
-        row = turn.put(row._replace(cancel_at=turn.now, due_at=due_at))
+        row = turn.put(changed(row, cancel_at=turn.now, due_at=due_at))
         return turn.journal(row, JournalKind.CANCEL_ASKED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from a2a_server.codec import canonical
+from a2a_server.codec import canonical, encode_parts
 from a2a_server.model.objects import Data, File, Part, Text
 
 
@@ -64,6 +64,17 @@ def weight(part: Part) -> int:
             return len(part.raw or b"")
         case Data():
             return len(canonical(part.data))
+
+
+def content_bytes(part: Part) -> int:
+    """How many bytes a part adds to its artifact: its content, or its stored form where it is no text and no bytes."""
+    if isinstance(part, Text):
+        return len(part.text) if part.text.isascii() else len(part.text.encode())
+    if isinstance(part, File) and part.raw is not None:
+        return len(part.raw)
+    if isinstance(part, File) and part.stored:
+        return part.size
+    return len(encode_parts((part,)))
 
 
 def content(part: Part) -> bytes | None:

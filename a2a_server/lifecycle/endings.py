@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Final
 
 from a2a_server.codec import decode_spec, encode_spec
+from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.keeping import stored_files, use
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, speech
@@ -79,7 +80,7 @@ def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
             use(turn, row, stored_files(end.message.parts))
         return turn.status(row, State.COMPLETED, Phase.FINAL, end.message, metadata=metadata)
     if end.kind is EndKind.HANDED_BACK and (not row.cancel_at or is_last_run(row)):
-        row = turn.put(moved(row, row.state, Phase.READY)._replace(worker=NO_KEY, due_at=waits_until(turn, row)))
+        row = turn.put(moved(row, row.state, Phase.READY, worker=NO_KEY, due_at=waits_until(turn, row)))
         return turn.journal(row, JournalKind.HANDED_BACK, fence=row.fence)
     if row.cancel_at or end.kind is EndKind.CANCELED:
         return canceled(turn, row)
@@ -92,12 +93,12 @@ def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
 
 def crashed(turn: Turn, row: TaskRow) -> TaskRow:
     """Take a leased task from a worker that died. Its next run starts at once, unless too many ended so."""
-    row = row._replace(attempt=row.attempt + 1, crashes=row.crashes + 1)
+    row = changed(row, attempt=row.attempt + 1, crashes=row.crashes + 1)
     row = turn.journal(row, JournalKind.CRASH, fence=row.fence, worker=row.worker.hex())
     if row.crashes >= POISON_CRASHES:
         return _end(turn, row, f"Workers stopped {row.crashes} times while they ran this task; it is not tried again.")
     if is_last_run(row):
-        return turn.put(moved(row, row.state, Phase.READY)._replace(worker=NO_KEY, due_at=waits_until(turn, row)))
+        return turn.put(moved(row, row.state, Phase.READY, worker=NO_KEY, due_at=waits_until(turn, row)))
     if row.cancel_at:
         return canceled(turn, row)
     text = "The worker that ran the task stopped."
@@ -113,7 +114,7 @@ def failed(turn: Turn, row: TaskRow, text: str) -> TaskRow:
 
 def canceled(turn: Turn, row: TaskRow) -> TaskRow:
     """End a task as canceled: at once, or behind a last run."""
-    asked = row if row.cancel_at else row._replace(cancel_at=turn.now)
+    asked = row if row.cancel_at else changed(row, cancel_at=turn.now)
     if _owes_a_run(row):
         return _last_run(turn, asked, "The task was canceled.")
     if is_last_run(row) and row.phase is not Phase.LEASED:  # that run ends it
@@ -142,11 +143,11 @@ def _owes_a_run(row: TaskRow) -> bool:
 
 
 def _last_run(turn: Turn, row: TaskRow, reason: str) -> TaskRow:
-    row = row._replace(spec=encode_spec(replace(decode_spec(row.spec), failing=reason or _UNTOLD)))
+    row = changed(row, spec=encode_spec(replace(decode_spec(row.spec), failing=reason or _UNTOLD)))
     due_at = turn.now + LAST_RUN_WAIT
     if row.state is not State.WORKING:
         return turn.status(row, State.WORKING, Phase.READY, due_at=due_at)
-    return turn.put(moved(row, row.state, Phase.READY)._replace(worker=NO_KEY, held_by="", due_at=due_at))
+    return turn.put(moved(row, row.state, Phase.READY, worker=NO_KEY, held_by="", due_at=due_at))
 
 
 def _end(turn: Turn, row: TaskRow, text: str) -> TaskRow:
@@ -164,7 +165,7 @@ def _paused(turn: Turn, row: TaskRow, pause: Pause, patience: int) -> TaskRow:
 
 
 def _retry(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
-    row = turn.journal(row._replace(attempt=row.attempt + 1), JournalKind.RETRY, fence=row.fence, reason=end.text)
+    row = turn.journal(changed(row, attempt=row.attempt + 1), JournalKind.RETRY, fence=row.fence, reason=end.text)
     if row.attempt >= row.max_attempts:
         times = "once" if row.attempt == 1 else f"{row.attempt} times"
         text = f"{end.text} Tried {times}; the task allows no more attempts (maxAttempts {row.max_attempts})."

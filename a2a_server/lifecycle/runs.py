@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 
 from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
+from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, waits_until
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
-from a2a_server.model.objects import JsonObject, Phase, State
+from a2a_server.model.objects import ArtifactEvent, JsonObject, Phase, State
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
 from a2a_server.model.turns import ClaimNeed, Needs
 from a2a_server.policy import SECOND, SUSPECT_CRASHES, SWEEP_SLACK, RetryPolicy, alarm
@@ -38,9 +39,9 @@ def lease(turn: Turn, row: TaskRow, worker: Key, grace: int) -> TaskRow:
     timeout = round(spec.timeout_seconds * SECOND)
     ends_at = turn.now if spec.failing else alarm(turn.now + timeout, row.deadline_at)
     due_at = ends_at + grace + SWEEP_SLACK
-    row = row._replace(worker=worker, fence=row.fence + 1)
+    row = changed(row, worker=worker, fence=row.fence + 1)
     if row.state is State.WORKING:
-        row = turn.put(moved(row, State.WORKING, Phase.LEASED)._replace(due_at=due_at))
+        row = turn.put(moved(row, State.WORKING, Phase.LEASED, due_at=due_at))
         return turn.journal(row, JournalKind.LEASED, fence=row.fence)
     return turn.status(row, State.WORKING, Phase.LEASED, due_at=due_at)
 
@@ -95,7 +96,7 @@ class Claim:
                 passed = True
                 continue
             if closed := turn.closed(row.gates, (row.lane, row.rank, row.key)):
-                turn.put(moved(row, row.state, Phase.HELD)._replace(held_by=closed, due_at=waits_until(turn, row)))
+                turn.put(moved(row, row.state, Phase.HELD, held_by=closed, due_at=waits_until(turn, row)))
                 passed = True
                 continue
             suspects = suspects and not suspect
@@ -107,12 +108,16 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event (or, with `journal`, an entry of the journal) that has no number yet."""
+    """An event (or, with `journal`, an entry of the journal) that has no number yet.
+
+    said: what the body says, where it is nothing but text; whoever hears of the event need not decode it then.
+    """
 
     kind: EventKind | None
     body: bytes = b""
     artifact: int | None = None
     journal: JsonObject | None = None
+    said: ArtifactEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,8 @@ class Report:
             needs.takes.add(self.key)
 
     def _overflows(self, last_n: int) -> bool:
+        if last_n + len(self.drafts) < self.max_events:
+            return False
         return last_n + sum(draft.kind is not None for draft in self.drafts) >= self.max_events
 
     def decide(self, turn: Turn) -> Reported:
@@ -174,7 +181,7 @@ class Report:
         if row is None or row.phase is not Phase.LEASED or row.fence != self.fence:
             raise LeaseLost
         if not row.visible and any(draft.kind is not None for draft in self.drafts):
-            row = turn.put(row._replace(visible=True))
+            row = turn.put(changed(row, visible=True))
         if self._overflows(row.last_n):
             text = f"The task wrote more events than the server keeps for one task ({self.max_events})."
             return Reported(finish(turn, row, End(EndKind.FAILED, text), self.retries))
@@ -183,7 +190,7 @@ class Report:
             if draft.kind is None:
                 row = turn.journal(row, JournalKind.LOG, **(draft.journal or {}))
             else:
-                row = turn.append(row, draft.kind, draft.body, draft.artifact)
+                row = turn.append(row, draft.kind, draft.body, draft.artifact, draft.said)
             numbers.append(row.last_n)
         takes = tuple(_numbered(draft, numbers, row.last_n) for draft in self.takes)
         for take in takes:
@@ -197,8 +204,7 @@ class Report:
 
 def _numbered(draft: TakeDraft, numbers: list[int], last_n: int) -> ArtifactRow:
     row = draft.row
-    if draft.opened is not None:
-        row = row._replace(first_n=numbers[draft.opened])
-    if row.closed:
-        row = row._replace(last_n=last_n if draft.closed is None else numbers[draft.closed])
-    return row
+    first_n = row.first_n if draft.opened is None else numbers[draft.opened]
+    if not row.closed:
+        return row._replace(first_n=first_n)
+    return row._replace(first_n=first_n, last_n=last_n if draft.closed is None else numbers[draft.closed])

@@ -21,8 +21,9 @@ The picture in docs/lifecycle.md is drawn from these tables by `scripts/diagram`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Unpack
 
+from a2a_server.lifecycle.changing import Fields, changed
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import TaskRow
 
@@ -67,8 +68,11 @@ class IllegalMoveError(Exception):
     """A decision tried a move that the tables do not list; nothing was changed."""
 
 
-def moved(row: TaskRow, state: State, phase: Phase) -> TaskRow:
-    """The row in its new state and phase. Raises IllegalMoveError; staying where one is counts as no move."""
+def moved(row: TaskRow, state: State, phase: Phase, **fields: Unpack[Fields]) -> TaskRow:
+    """The row in its new state and phase, with what else changes. Raises IllegalMoveError.
+
+    Staying where one is counts as no move.
+    """
     if state is not row.state and state not in STATE_MOVES[row.state]:
         message = f"no move from state {row.state.name} to {state.name}"
         raise IllegalMoveError(message)
@@ -78,7 +82,7 @@ def moved(row: TaskRow, state: State, phase: Phase) -> TaskRow:
     if phase not in PHASES_OF[state]:
         message = f"no task is {state.name} in phase {phase.name}"
         raise IllegalMoveError(message)
-    return row._replace(state=state, phase=phase)
+    return changed(row, state=state, phase=phase, **fields)
 
 
 def settled(state: State) -> bool:

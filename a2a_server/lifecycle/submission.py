@@ -7,10 +7,10 @@ for it and nothing is ahead, the new task is leased in the same turn (core.md se
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 from a2a_server.codec import decode_spec, encode, encode_spec
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
+from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.runs import ROW_FORMAT, lease
 from a2a_server.lifecycle.states import INTERRUPTED
@@ -174,11 +174,8 @@ class Submit:
         before, said = decode_spec(row.spec), decode_spec(self.spec)
         metadata = before.metadata if said.metadata is None else {**(before.metadata or {}), **said.metadata}
         spec = encode_spec(replace(before, metadata=metadata, heard=at_n))
-        row = turn.status(row._replace(spec=spec), State.WORKING, Phase.READY, due_at=row.deadline_at)
-        turn.message(MessageRow(row.key, at_n, at_n, 1, self.message_id, self.body))
-        use(turn, row, self.files)
-        if self.window:
-            turn.remember_sent(SentRow(*self.sent_key, self.digest, row.key, at_n, turn.now + self.window))
+        row = turn.status(changed(row, spec=spec), State.WORKING, Phase.READY, due_at=row.deadline_at)
+        self._accept(turn, row, at_n)
         return Submitted(row, at_n)
 
     def _create(self, turn: Turn) -> Submitted:
@@ -192,7 +189,7 @@ class Submit:
                 tenant=self.scope.tenant,
                 owner=self.scope.owner,
                 agent=self.agent,
-                id=self.task_id or str(UUID(bytes=self.key)),
+                id=self.task_id or _as_uuid(self.key),
                 context=self.context or self.fresh_context,
                 generation=self.generation,
                 visible=self.visible,
@@ -229,19 +226,27 @@ class Submit:
             states = encode([int(state) for state in self.tells])
             turn.push(PushRow(row.key, AGENT, 0, 1, 0, 0, dead=False, body=states))
         at_n = row.last_n
-        turn.message(MessageRow(row.key, 1, at_n, 1, self.message_id, self.body))
-        use(turn, row, self.files)
-        if self.window:
-            turn.remember_sent(SentRow(*self.sent_key, self.digest, row.key, at_n, turn.now + self.window))
+        self._accept(turn, row, at_n)
         if direct:
             row = lease(turn, row, self.worker, self.grace)
         return Submitted(row, at_n, leased=direct)
+
+    def _accept(self, turn: Turn, row: TaskRow, at_n: int) -> None:
+        turn.message(MessageRow(row.key, at_n, at_n, 1, self.message_id, self.body))
+        use(turn, row, self.files)
+        if self.window:
+            turn.remember_sent(SentRow(*self.sent_key, self.digest, row.key, at_n, turn.now + self.window))
 
     def _direct(self, turn: Turn) -> bool:
         last = (self.lane, MAX_RANK, self.key)
         return not turn.is_dead(self.worker) and not (
             ahead(turn.heads, self.queue, self.lane) or turn.closed(self.gates, last)
         )
+
+
+def _as_uuid(key: Key) -> str:
+    digits = key.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,4 +266,4 @@ class Show:
         row = turn.rows.get(self.key)
         if row is None:
             raise TaskNotFound
-        return row if row.visible or row.state is State.COMPLETED else turn.put(row._replace(visible=True))
+        return row if row.visible or row.state is State.COMPLETED else turn.put(changed(row, visible=True))

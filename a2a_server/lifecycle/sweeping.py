@@ -56,7 +56,7 @@ def _ring(turn: Turn, row: TaskRow) -> None:
     elif row.phase is Phase.PAUSED:
         failed(turn, row, "Nobody answered in time.")
     elif row.phase is Phase.SCHEDULED:
-        row = turn.put(moved(row, row.state, Phase.READY)._replace(due_at=row.deadline_at))
+        row = turn.put(moved(row, row.state, Phase.READY, due_at=row.deadline_at))
         turn.journal(row, JournalKind.PROMOTED)
 
 
@@ -140,7 +140,7 @@ class Wake:
             gate = turn.gates.get(row.held_by)
             if gate is None or room(gate, turn.now, len(self.keys)) > woken[gate.key]:
                 woken[row.held_by] += 1
-                turn.put(moved(row, row.state, Phase.READY)._replace(held_by=""))
+                turn.put(moved(row, row.state, Phase.READY, held_by=""))
         return woken.total()
 
 

@@ -13,16 +13,19 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 from a2a_server.codec import decode, decode_status, encode, encode_status, pack_message
+from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.states import INTERRUPTED, TERMINAL, moved
-from a2a_server.model.objects import JsonObject, Message, Phase, Role, State, Text
+from a2a_server.model.objects import ArtifactEvent, JsonObject, Message, Phase, Role, State, Text
 from a2a_server.model.rows import (
+    NO_KEY,
     ArtifactRow,
     EventKind,
     EventRow,
     FairKey,
+    FreshRow,
     GateRow,
     JournalKind,
     JournalRow,
@@ -37,36 +40,8 @@ from a2a_server.model.rows import (
     TaskRow,
     WorkerRow,
 )
-from a2a_server.model.turns import Bell, Changes, ClaimNeed, Hint, Loaded, Needs
+from a2a_server.model.turns import Bell, Changes, ClaimNeed, Hint, Loaded
 from a2a_server.policy import rank, room
-
-ResultT = TypeVar("ResultT", covariant=True)  # noqa: PLC0105 - one letter of variance helps nobody
-
-
-class Operation(Protocol[ResultT]):
-    """One wish of one caller, decided atomically.
-
-    urgent: it comes from the engine itself and is never refused. weight: about how many bytes it carries.
-    """
-
-    @property
-    def urgent(self) -> bool:
-        """Whether it waits instead of being refused when the writer is full."""
-        ...
-
-    @property
-    def weight(self) -> int:
-        """Bytes that it holds in memory while it waits."""
-        ...
-
-    def needs(self, needs: Needs, shard: str) -> None:
-        """Name the rows to load; `shard` is this writer's."""
-        ...
-
-    def decide(self, turn: Turn) -> ResultT:
-        """Change rows and say what came of it. Pure: may run again on fresh rows."""
-        ...
-
 
 Place: TypeAlias = tuple[int, int, Key]
 """Where a task stands in the order of claims: lane, rank, key; the lower goes first."""
@@ -111,7 +86,9 @@ class Turn:
         self.fair = dict(loaded.fair)
         self._sent = dict(loaded.sent)
         self._names = dict(loaded.names)
-        self._pushes = {key: {row.id: row for row in rows} for key, rows in loaded.pushes.items()}
+        self._pushes: dict[Key, dict[str, PushRow]] = {}
+        if loaded.pushes:
+            self._pushes = {key: {row.id: row for row in rows} for key, rows in loaded.pushes.items()}
         self._workers = dict(loaded.workers)
         self._claims = dict(zip(claims, loaded.claims, strict=True))
         self._loaded = loaded
@@ -119,7 +96,9 @@ class Turn:
         self._touched: dict[Key, None] = {}
         self._events: dict[Key, list[EventRow]] = {}
         self._artifacts: dict[Key, dict[tuple[int, int], ArtifactRow]] = {}
-        self._held = {gate: [_place(self.rows[key]) for key in keys] for gate, keys in loaded.held.items()}
+        self._held: dict[str, list[Place]] = {}
+        if loaded.held:
+            self._held = {gate: [_place(self.rows[key]) for key in keys] for gate, keys in loaded.held.items()}
 
     def named(self, name: TaskName) -> TaskRow | None:
         """The task that clients call so."""
@@ -176,16 +155,14 @@ class Turn:
             self.fair[key] = self._changes.fair[key] = place + 1
             if row.phase is Phase.READY:
                 self.heads.setdefault((row.queue, row.lane), place)
-        row = row._replace(rank=place)
-        self.rows[row.key] = row
+        row = self._keep(changed(row, rank=place, last_n=row.last_n + 1))
         self._names[row.name] = row.key
-        return self._append(row, EventKind.STATUS, row.status, None)
+        return self._log(row, EventKind.STATUS, row.status, None)
 
     def put(self, row: TaskRow) -> TaskRow:
         """Take the row as it is now, whatever moved; gates follow its phase."""
         before = self.rows[row.key]
-        self.rows[row.key] = row
-        self._touched[row.key] = None
+        self._keep(row)
         if before.phase is Phase.HELD and (place := _place(before)) in (held := self._held.get(before.held_by, [])):
             held.remove(place)
         if row.phase is Phase.HELD:
@@ -213,19 +190,22 @@ class Turn:
         """
         if row.state in INTERRUPTED and state is not row.state:
             self._keep_question(row)
-        if not row.visible and _decides(state, phase, is_message=message is not None and metadata is None):
-            row = row._replace(visible=True)
         reached = state is not row.state
         plain = message is None and metadata is None
         body = PLAIN_STATUS[state] if plain else encode_status(state, message, None, metadata)
-        row = moved(row, state, phase)._replace(
+        row = moved(
+            row,
+            state,
+            phase,
+            visible=row.visible or _decides(state, phase, is_message=message is not None and metadata is None),
+            last_n=row.last_n + 1,
             status=body,
             status_at=max(self.now, row.status_at),
             due_at=due_at,
-            worker=row.worker if phase is Phase.LEASED else Key(b""),
+            worker=row.worker if phase is Phase.LEASED else NO_KEY,
             held_by="",
         )
-        row = self._append(self.put(row), EventKind.STATUS, body, None)
+        self._log(self.put(row), EventKind.STATUS, body, None)
         if reached and row.pushes:
             for push in self.pushes(row.key):
                 if not push.dead and (not push.body or int(state) in decode(push.body)):
@@ -235,15 +215,23 @@ class Turn:
                 self.artifact(take._replace(closed=True, last_n=row.last_n))
         return row
 
-    def append(self, row: TaskRow, kind: EventKind, body: bytes, artifact: int | None) -> TaskRow:
-        """Add an event that moves nothing; a status body (a progress note) becomes the task's latest status."""
+    def append(
+        self, row: TaskRow, kind: EventKind, body: bytes, artifact: int | None, said: ArtifactEvent | None = None
+    ) -> TaskRow:
+        """Add an event that moves nothing; a status body (a progress note) becomes the task's latest status.
+
+        said: as a draft's.
+        """
+        last_n = row.last_n + 1
         if kind is EventKind.STATUS:
-            row = self.put(row._replace(status=body, status_at=max(self.now, row.status_at)))
-        return self._append(row, kind, body, artifact)
+            row = self.put(changed(row, last_n=last_n, status=body, status_at=max(self.now, row.status_at)))
+        else:
+            row = self._keep(changed(row, last_n=last_n))
+        return self._log(row, kind, body, artifact, said)
 
     def journal(self, row: TaskRow, kind: JournalKind, **entry: object) -> TaskRow:
         """Add to the audit trail."""
-        row = self.put(row._replace(journal_n=row.journal_n + 1))
+        row = self.put(changed(row, journal_n=row.journal_n + 1))
         self._changes.journal.append(JournalRow(row.key, row.journal_n, kind, self.now, encode(entry)))
         return row
 
@@ -285,7 +273,8 @@ class Turn:
         """All row writes. Call once, when every operation is decided."""
         self._wake_held()
         changes, loaded = self._changes, self._loaded
-        changes.artifacts = [row for takes in self._artifacts.values() for row in takes.values()]
+        if self._artifacts:
+            changes.artifacts = [row for takes in self._artifacts.values() for row in takes.values()]
         for key, pushes in self._pushes.items():
             before_pushes = loaded.pushes.get(key, ())
             changes.pushes += [push for push in pushes.values() if push not in before_pushes]
@@ -294,7 +283,7 @@ class Turn:
             if before is None:
                 changes.new_tasks.append(row)
             else:
-                row = self.rows[key] = row._replace(rev=before.rev + 1)
+                row = self.rows[key] = changed(row, rev=before.rev + 1)
                 changes.tasks.append(row)
             self._count(before, row)
         for name, gate in self.gates.items():
@@ -305,8 +294,21 @@ class Turn:
 
     @property
     def bells(self) -> list[Bell]:
-        """Every task that changed, as it is now, with its new events."""
-        return [Bell(key, self.rows[key], tuple(self._events.get(key, ()))) for key in self._touched]
+        """Every task that changed, as it is now, with what was written of it."""
+        rows, events, takes = self.rows, self._events, self._artifacts
+        said: dict[Key, list[MessageRow]] = {}
+        for row in self._changes.messages:
+            said.setdefault(row.task, []).append(row)
+        return [
+            Bell(
+                key,
+                rows.get(key),
+                tuple(events.get(key, ())),
+                tuple(takes.get(key, {}).values()),
+                tuple(said.get(key, ())),
+            )
+            for key in self._touched | dict.fromkeys(takes)
+        ]
 
     @property
     def hints(self) -> list[Hint]:
@@ -324,11 +326,17 @@ class Turn:
         """The earliest alarm that was set (0 = none)."""
         return min((due for key in self._touched if (due := self.rows[key].due_at)), default=0)
 
-    def _append(self, row: TaskRow, kind: EventKind, body: bytes, artifact: int | None) -> TaskRow:
-        row = row._replace(last_n=row.last_n + 1)
+    def _keep(self, row: TaskRow) -> TaskRow:
         self.rows[row.key] = row
         self._touched[row.key] = None
+        return row
+
+    def _log(
+        self, row: TaskRow, kind: EventKind, body: bytes, artifact: int | None, said: ArtifactEvent | None = None
+    ) -> TaskRow:
         event = EventRow(row.key, row.last_n, kind, max(self.now, row.status_at), row.fence, artifact, body)
+        if said is not None:
+            event = FreshRow.of(event, said)
         self._changes.events.append(event)
         self._events.setdefault(row.key, []).append(event)
         return row
@@ -339,7 +347,10 @@ class Turn:
             self.message(MessageRow(row.key, row.last_n, row.last_n + 1, 2, asked.id, encode(pack_message(asked))))
 
     def _open_takes(self, key: Key) -> list[ArtifactRow]:
-        takes = {(row.id, row.take): row for row in self._loaded.takes.get(key, ())} | self._artifacts.get(key, {})
+        before, written = self._loaded.takes.get(key, ()), self._artifacts.get(key, {})
+        if not before and all(row.closed for row in written.values()):
+            return []
+        takes = {(row.id, row.take): row for row in before} | written
         newest = {row.id: row for _, row in sorted(takes.items())}
         return [row for row in newest.values() if not row.closed]
 
@@ -348,7 +359,7 @@ class Turn:
             if gate := self.gates.get(name):
                 for _, _, key in places[: room(gate, self.now, len(places))]:
                     row = self.rows[key]
-                    self.put(moved(row, row.state, Phase.READY)._replace(held_by=""))
+                    self.put(moved(row, row.state, Phase.READY, held_by=""))
 
     def _count(self, before: TaskRow | None, row: TaskRow) -> None:
         old = _tally_key(before) if before is not None and before.visible else None

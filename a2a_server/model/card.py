@@ -18,7 +18,7 @@ from a2a_server.model.options import plain_rule
 
 
 class _CardModel(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", defer_build=True)
 
 
 class AgentInterface(_CardModel):
@@ -61,7 +61,7 @@ class AgentSkill(_CardModel):
     id: str
     name: str
     description: str
-    tags: list[str] = Field(default_factory=list)
+    tags: list[str] = []
     examples: list[str] | None = None
     input_modes: list[str] | None = None
     output_modes: list[str] | None = None
@@ -77,7 +77,7 @@ class AgentCard(_CardModel):
     name: Annotated[str, Field(min_length=1)]
     description: str = ""
     version: str = "0.1.0"
-    supported_interfaces: list[AgentInterface] = Field(default_factory=list)
+    supported_interfaces: list[AgentInterface] = []
     provider: AgentProvider | None = None
     documentation_url: str | None = None
     icon_url: str | None = None
@@ -86,7 +86,7 @@ class AgentCard(_CardModel):
     security_requirements: list[dict[str, Any]] | None = None
     default_input_modes: list[str] = Field(default_factory=lambda: ["text/plain", "application/json"])
     default_output_modes: list[str] = Field(default_factory=lambda: ["text/plain", "application/json"])
-    skills: list[AgentSkill] = Field(default_factory=list)
+    skills: list[AgentSkill] = []
     signatures: list[dict[str, Any]] | None = None
 
 

@@ -124,6 +124,11 @@ class Message:
     metadata: JsonObject | None = None
 
     @property
+    def fixed(self) -> bool:
+        """Whether nobody who holds it can change anything in it: texts, without metadata."""
+        return self.metadata is None and all(type(part) is Text and part.metadata is None for part in self.parts)
+
+    @property
     def text(self) -> str:
         """The text parts, joined by line breaks."""
         return "\n".join(part.text for part in self.parts if isinstance(part, Text))

@@ -50,29 +50,39 @@ class TaskOptions(BaseModel):
         extra="forbid",
         frozen=True,
         title="A2A task options",
-        use_attribute_docstrings=True,
+        defer_build=True,
     )
 
-    skill: Annotated[str, Field(max_length=256)] = ""
-    """Id of the skill to run; empty = the server chooses."""
-    title: Annotated[str, Field(max_length=255)] = ""
-    """A name for people."""
-    priority: Annotated[Lane | None, BeforeValidator(_lane), WithJsonSchema(_LANE_SCHEMA)] = None
-    """critical, high, normal (medium), low, backlog, or 1 to 5; absent = the skill's."""
-    run_at: AwareDatetime | None = None
-    """Do not start before this moment."""
-    delay_seconds: Annotated[float, Field(ge=0, le=366 * 86400)] = 0.0
-    """Do not start before this much time has passed."""
-    timeout_seconds: Annotated[float | None, Field(gt=0, le=366 * 86400)] = None
-    """Longest time of one run; absent = the skill's."""
-    deadline: AwareDatetime | None = None
-    """The task fails if it has not ended by then."""
-    max_attempts: Annotated[int | None, Field(ge=1, le=1000)] = None
-    """How often the task may be tried; 1 = at most once. Absent = the skill's."""
-    return_immediately: bool | None = None
-    """Answer as soon as the task is stored, in every generation; absent = as the request itself says."""
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the skill by name; the message's data part wins over them."""
+    skill: str = Field("", max_length=256, description="Id of the skill to run; empty = the server chooses.")
+    title: str = Field("", max_length=255, description="A name for people.")
+    priority: Annotated[Lane | None, BeforeValidator(_lane), WithJsonSchema(_LANE_SCHEMA)] = Field(
+        None, description="critical, high, normal (medium), low, backlog, or 1 to 5; absent = the skill's."
+    )
+    run_at: AwareDatetime | None = Field(None, description="Do not start before this moment.")
+    delay_seconds: float = Field(
+        0.0, ge=0, le=366 * 86400, description="Do not start before this much time has passed."
+    )
+    timeout_seconds: float | None = Field(
+        None, gt=0, le=366 * 86400, description="Longest time of one run; absent = the skill's."
+    )
+    deadline: AwareDatetime | None = Field(None, description="The task fails if it has not ended by then.")
+    max_attempts: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="How often the task may be tried; 1 = at most once. Absent = the skill's.",
+    )
+    return_immediately: bool | None = Field(
+        None,
+        description="Answer as soon as the task is stored, in every generation; absent = as the request itself says.",
+    )
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the skill by name; the message's data part wins over them."
+    )
+
+
+NO_OPTIONS = TaskOptions.model_construct()
+"""What most sends ask for; made without the checks, which take a while to be built."""
 
 
 def microseconds(moment: datetime) -> int:

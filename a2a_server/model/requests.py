@@ -1,4 +1,7 @@
-"""What clients ask for, as the wires understood it and the service answers it."""
+"""What clients ask for, as the wires understood it and the service answers it.
+
+Nobody changes a request once it is made; the classes do not enforce it, because freezing triples what making one costs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from a2a_server.model.objects import Generation, JsonObject, Message, State
 from a2a_server.model.options import TaskOptions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SendRequest:
     """A message for a new or an existing task.
 
@@ -29,7 +32,7 @@ class SendRequest:
     after: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GetRequest:
     """Read one task. history_length: None = the generation's default: all, and none in v0.1.
 
@@ -41,7 +44,7 @@ class GetRequest:
     generation: Generation | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ListRequest:
     """Read many tasks, newest status first. None = any; status_from: microseconds, inclusive.
 
@@ -57,14 +60,14 @@ class ListRequest:
     artifacts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CancelRequest:
     """Cancel one task."""
 
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SubscribeRequest:
     """Follow one task; after: continue behind this event without a snapshot.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple, NewType
 
-from a2a_server.model.objects import Generation, Lane, Phase, State
+from a2a_server.model.objects import ArtifactEvent, Generation, Lane, Phase, State
 
 Key = NewType("Key", bytes)
 NO_KEY = Key(b"")
@@ -93,6 +93,23 @@ class EventRow(NamedTuple):
     body: bytes
 
 
+class FreshRow(EventRow):
+    """A chunk as the process that wrote it has it: beside its row what its body says, so that it is not decoded again.
+
+    said: the event but for its number and its time; None in a copy made with `_replace`. It is no part of the row,
+    which equals the one that a store gives.
+    """
+
+    said: ArtifactEvent | None = None
+
+    @classmethod
+    def of(cls, row: EventRow, said: ArtifactEvent) -> FreshRow:
+        """The row with what its body says."""
+        fresh = cls._make(row)
+        fresh.said = said
+        return fresh
+
+
 class JournalKind(IntEnum):
     """What a journal entry tells."""
 
@@ -133,7 +150,7 @@ class ArtifactRow(NamedTuple):
     """One take of an artifact: `id` is its ordinal in the task, `take` the fence of the run that opened it.
 
     Content lives once: in the chunk events while neither `body` nor `location` is set; in `body` (encoded parts) when
-    small; else at `location` in the artifact store. `size` in bytes, `sha256` of the content when closed.
+    small; else at `location` in the artifact store. `size` in bytes; `sha256` of the object at `location`.
     """
 
     task: Key

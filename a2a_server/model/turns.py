@@ -113,11 +113,16 @@ class Changes:
 
 
 class Bell(NamedTuple):
-    """A doorbell: the task `key` now stands as the row says. `events` travel only inside one process."""
+    """A doorbell: the task `key` now stands as the row says.
+
+    What its turn wrote of it travels only inside one process: `events`, `takes` of its artifacts, `messages`.
+    """
 
     key: Key
     row: TaskRow | None
     events: tuple[EventRow, ...] = ()
+    takes: tuple[ArtifactRow, ...] = ()
+    messages: tuple[MessageRow, ...] = ()
 
 
 class Hint(NamedTuple):

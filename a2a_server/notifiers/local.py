@@ -34,13 +34,15 @@ class LocalNotifier:
         self._listeners: weakref.WeakSet[_Listener] = weakref.WeakSet()
         self._closed = False
 
-    async def ring(self, bells: Sequence[Bell]) -> None:
-        if not bells or not self._listeners:
+    async def ring(self, bells: Sequence[Bell], but: AsyncIterator[Sequence[Bell]] | None = None) -> None:
+        listeners = self._listeners
+        if not bells or not listeners or (len(listeners) == 1 and but in listeners):
             return
         batch = tuple(bells)
         size = sum(map(_size, batch))
-        for listener in self._listeners:
-            listener.add(batch, size)
+        for listener in listeners:
+            if listener is not but:
+                listener.add(batch, size)
 
     def listen(self) -> AsyncIterator[Sequence[Bell]]:
         listener = _Listener(self._limit_batches, self._limit_bytes)
@@ -95,8 +97,9 @@ class _Listener:
 
 
 def _size(bell: Bell) -> int:
-    row = bell.row
+    _, row, events, takes, messages = bell
     size = 0 if row is None else len(row.spec) + len(row.status)
-    for event in bell.events:
-        size += len(event.body)
+    for kept in (events, takes, messages):
+        for each in kept:
+            size += len(each.body)
     return size

@@ -3,7 +3,7 @@
 `Files` finds an object by its name. `Inbound` makes a message fit to be stored: addresses of this server become
 references to the objects behind them, and inline bytes that are too large for a row become objects. Any other address
 stays as it is and is never fetched. A send whose message was taken in, and that was refused or a repeat, gives it back
-(`Inbound.dropped`). Source: core.md section 6.
+(`Inbound.dropped`). A message without files (`brings_files`) needs neither. Source: core.md section 6.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Inbound:
         self._files = Files(engine.backends.store)
 
     async def taken(self, scope: Scope, key: Key, request: SendRequest) -> SendRequest:
-        """The request with its message as it is stored; the same object where there is nothing to do.
+        """The request with its message as it is stored. Only for one that brings files (`brings_files`).
 
         Args:
             scope: the caller.
@@ -140,8 +140,6 @@ class Inbound:
             Overloaded, StoreUnavailable: not now.
         """
         message = request.message
-        if not any(isinstance(part, File) for part in message.parts):
-            return request
         usable = await self._usable(scope, message)
         parts = [self._resolved(request, place, usable) for place in range(len(message.parts))]
         placed = replace(request, message=replace(message, parts=tuple(parts)))
@@ -205,6 +203,14 @@ class Inbound:
             raise InvalidParams(
                 f"{path} is larger than {limits.artifact_limit_bytes} bytes (artifact_limit_bytes).", path=path
             ) from None
+
+
+def brings_files(message: Message) -> bool:
+    """Whether there is anything to take in."""
+    for part in message.parts:  # noqa: SIM110 - a generator costs as much as all else here
+        if isinstance(part, File):
+            return True
+    return False
 
 
 def own_name(url: str, base_url: str) -> str | None:

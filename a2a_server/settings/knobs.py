@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from a2a_server.settings.addresses import address, directory, loopback, public
-from a2a_server.settings.block import listed, refuse_switches
+from a2a_server.settings.block import Block, listed
 from a2a_server.settings.task_manager import DAY, TaskManager
 
 PREFIX = "A2A_SERVER_"
@@ -22,18 +21,8 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-class Settings(BaseSettings):
+class Settings(Block):
     """How this server runs. Frozen. Made by `load`, which alone reads the environment and files."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,
-        env_nested_delimiter=NESTED,
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-        validate_default=True,
-    )
 
     host: Annotated[str, AfterValidator(loopback)] = Field(
         "127.0.0.1", description="Address to bind; loopback only until there is authentication."
@@ -42,7 +31,7 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(public)] = Field(
         "", description="Where clients reach this server, as agent cards say it; empty = as bound."
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(listed)] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         (), description="More names that clients may call this server by (the Host header); * = any."
     )
     store: Annotated[str, address("sqlite:///relative.db", "sqlite:////absolute.db")] = Field(
@@ -109,7 +98,10 @@ class Settings(BaseSettings):
     card_cache_seconds: int = Field(60, ge=0, le=365 * DAY, description="How long agent cards may be cached.")
 
     inline_bytes: int = Field(
-        64 * KIB, ge=0, le=16 * MIB, description="Content up to this size is kept in the task store, not as an object."
+        64 * KIB,
+        ge=0,
+        le=16 * MIB,
+        description="Content up to this size is kept in the task store; larger files, and texts in pieces, as objects.",
     )
     body_limit_bytes: int = Field(10 * MIB, ge=KIB, le=GIB, description="The largest request body.")
     bodies_bytes: int = Field(
@@ -134,23 +126,6 @@ class Settings(BaseSettings):
     task_manager: TaskManager = Field(
         default_factory=TaskManager, description="The task manager of the seed documents, under their names."
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What it is made with, and nothing else: `sources` reads the others, to tell where each value came from."""
-        return (init_settings,)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_switch(cls, value: object, info: ValidationInfo) -> object:
-        return refuse_switches(cls.model_fields[info.field_name or ""].annotation, value)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

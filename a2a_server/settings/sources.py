@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import EnvSettingsSource, SettingsError
 
 from a2a_server.errors import ConfigurationError
 from a2a_server.settings.addresses import beside
@@ -56,7 +53,9 @@ def load_sourced(config: Path | None = None, **overrides: object) -> Sourced:
     """As `load`, with the source of each value."""
     flat = _Flat()
     if config is not None:
-        flat.add(_read(config), _Origin(f"in {config}"))
+        from a2a_server.settings.files import read  # noqa: PLC0415 - most servers start without a file
+
+        flat.add(read(config), _Origin(f"in {config}"))
     flat.wrong += _unknown_variables()
     flat.add(_environment(), _Variables("in the environment"))
     flat.add({name: value for name, value in overrides.items() if value is not None}, _Flags("among the flags"))
@@ -160,42 +159,12 @@ _PLAIN = (
 )
 
 
-def _read(config: Path) -> dict[str, object]:
-    try:
-        text = config.read_text(encoding="utf-8")
-        if config.suffix == ".toml":
-            content: object = tomllib.loads(text)
-        elif config.suffix in (".yaml", ".yml"):
-            content = yaml.safe_load(text)
-        else:
-            raise ConfigurationError(f"{config}: a settings file ends in .yaml, .yml or .toml")
-    except OSError as error:
-        raise ConfigurationError(f"{config}: the settings file cannot be read ({error.strerror})") from error
-    except yaml.MarkedYAMLError as error:  # its text quotes the file, which may hold secrets
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigurationError(f"{config}: no valid YAML{line} ({error.problem})") from None
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{config}: no valid text or syntax ({error})") from None
-    if content is None:
-        return {}
-    if not _is_mapping(content):
-        raise ConfigurationError(f"{config}: a settings file is a mapping of names to values")
-    return content
-
-
-def _is_mapping(content: object) -> TypeGuard[dict[str, object]]:
-    return isinstance(content, dict) and all(
-        isinstance(name, str) and (not isinstance(value, dict) or _is_mapping(value)) for name, value in content.items()
-    )
-
-
 def _environment() -> dict[str, Any]:
-    try:
-        return EnvSettingsSource(Settings)()
-    except SettingsError as error:
-        raise ConfigurationError(
-            f"the environment: a whole block in one variable {PREFIX}… must be JSON; or give its settings one by one"
-        ) from error
+    if not any(name.upper().startswith(PREFIX) for name in os.environ):
+        return {}
+    from a2a_server.settings.environment import read  # noqa: PLC0415 - many servers start without a variable
+
+    return read()
 
 
 def _unknown_variables() -> Iterator[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
-from pydantic_settings import NoDecode
 
 from a2a_server.settings.addresses import database
 from a2a_server.settings.block import Block, listed
@@ -16,7 +15,7 @@ from a2a_server.settings.block import Block, listed
 DAY = 86_400
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Names = Annotated[tuple[Name, ...], NoDecode, BeforeValidator(listed), Field(max_length=100)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(listed), Field(max_length=100)]
 
 
 def _recorded(user: str) -> dict[str, Any]:

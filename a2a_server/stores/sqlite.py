@@ -16,8 +16,9 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -29,7 +30,7 @@ from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import ArtifactStore
 from a2a_server.stores import sqlite_reads as reads
 from a2a_server.stores.sqlite_erase import erase
-from a2a_server.stores.sqlite_link import Link, transaction, translated
+from a2a_server.stores.sqlite_link import Link, committed, translated
 from a2a_server.stores.sqlite_load import load
 from a2a_server.stores.sqlite_rows import worker_record
 from a2a_server.stores.sqlite_schema import BEAT_PRAGMAS, READER_PRAGMAS, WRITER_PRAGMAS, connect, migrate
@@ -38,6 +39,7 @@ from a2a_server.stores.sqlite_write import write
 T = TypeVar("T")
 
 _READERS: Final = 2
+_BUSY: Final = attrgetter("busy")
 _RETRIES: Final = 5
 _ERASED_AT_ONCE: Final = 256
 
@@ -101,13 +103,15 @@ class SqliteStore:
         await asyncio.to_thread(self._close_beats)
 
     async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
+        if self._writer is None:
+            raise StoreUnavailable("the store is closed")
         run = partial(_run_turn, now=self._now, needs=needs, decide=decide)
         error: BaseException = Conflict()
         for retry in range(_RETRIES + 1):
             if retry:
                 await asyncio.sleep(random.uniform(0, 0.001 * 2**retry))  # noqa: S311 - spreads retries, no secret
             try:
-                return await self._write(run)
+                return await self._writer.call(run)
             except Conflict as conflict:
                 error = conflict
             except _Undecided as undecided:
@@ -120,6 +124,10 @@ class SqliteStore:
 
     async def snapshot(self, key: Key, history: int | None, *, artifacts: bool = True) -> Snapshot | None:
         return await self._read(partial(reads.snapshot, key=key, history=history, artifacts=artifacts))
+
+    async def find_snapshot(self, scope: Scope, agent: str, task_id: str, history: int | None) -> Snapshot | None:
+        named = (scope.tenant, scope.owner, agent, task_id)
+        return await self._read(partial(reads.find_snapshot, named=named, history=history))
 
     async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
         return await self._read(partial(reads.events, key=key, after=after, limit=limit, limit_bytes=limit_bytes))
@@ -147,8 +155,8 @@ class SqliteStore:
 
     async def register(self, worker: WorkerRow) -> None:
         def insert(db: sqlite3.Connection) -> None:
-            with translated(), transaction(db):
-                db.execute(_REGISTER, worker_record(worker._replace(seen_at=self._now())))
+            record = worker_record(worker._replace(seen_at=self._now()))
+            committed(db, lambda: db.execute(_REGISTER, record))
 
         await self._write(insert)
 
@@ -162,8 +170,7 @@ class SqliteStore:
 
     async def erase(self, keys: Collection[Key]) -> int:
         def erase_some(db: sqlite3.Connection, some: Sequence[Key]) -> int:
-            with translated(), transaction(db):
-                return erase(db, some)
+            return committed(db, lambda: erase(db, some))
 
         every = list(dict.fromkeys(keys))
         starts = range(0, len(every), _ERASED_AT_ONCE)
@@ -177,11 +184,10 @@ class SqliteStore:
             raise StoreUnavailable("the store is closed")
         return await self._writer.call(function)
 
-    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    def _read(self, function: Callable[[sqlite3.Connection], T]) -> Coroutine[None, None, T]:
         if not self._readers:
             raise StoreUnavailable("the store is closed")
-        with translated():
-            return await min(self._readers, key=lambda reader: reader.busy).call(function)
+        return min(self._readers, key=_BUSY).call(function)
 
     def _now(self) -> int:
         with self._time:
@@ -206,11 +212,14 @@ class _Undecided(Exception):
 def _run_turn(
     db: sqlite3.Connection, now: Callable[[], int], needs: Needs, decide: Callable[[Loaded], Changes]
 ) -> Loaded:
-    with translated(), transaction(db):
-        loaded = load(db, needs, now())
+    def decided() -> Loaded:
+        cursor = db.cursor()
+        loaded = load(cursor, needs, now())
         try:
             changes = decide(loaded)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller gets it
             raise _Undecided(error) from None
-        write(db, loaded, changes)
-    return loaded
+        write(cursor, loaded, changes)
+        return loaded
+
+    return committed(db, decided)

@@ -16,21 +16,27 @@ from a2a_server.stores.sqlite_write import ADD_TALLY
 _FINAL: Final = sized(
     "SELECT key, visible, tenant, owner, agent, queue, state, phase FROM task WHERE phase = 7 AND key IN ({list})"
 )
-_DELETES: Final = tuple(
-    f"DELETE FROM {table} WHERE {column} = ?"
-    for table, column in (
-        ("event", "task"),
-        ("journal", "task"),
-        ("message", "task"),
-        ("artifact", "task"),
-        ("state", "scope"),
-        ("sent", "task"),
-        ("edge", "upstream"),
-        ("edge", "downstream"),
-        ("tag", "task"),
-        ("push", "task"),
-        ("task", "key"),
-    )
+_DELETES: Final = (
+    *(
+        f"DELETE FROM content WHERE id IN (SELECT content FROM {table} WHERE task = ? AND content IS NOT NULL)"
+        for table in ("event", "message")
+    ),
+    *(
+        f"DELETE FROM {table} WHERE {column} = ?"
+        for table, column in (
+            ("event", "task"),
+            ("journal", "task"),
+            ("message", "task"),
+            ("artifact", "task"),
+            ("state", "scope"),
+            ("sent", "task"),
+            ("edge", "upstream"),
+            ("edge", "downstream"),
+            ("tag", "task"),
+            ("push", "task"),
+            ("task", "key"),
+        )
+    ),
 )
 # Whose count is lowered does not matter, totals add the shards up; the highest one most likely stays above zero.
 _FULLEST_SHARD: Final = (

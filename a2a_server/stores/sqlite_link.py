@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import aiosqlite
 
@@ -15,6 +16,8 @@ from a2a_server.errors import DataRejected, EngineError, StoreUnavailable
 from a2a_server.stores.sqlite_schema import connect
 
 T = TypeVar("T")
+
+_SQLITE_ERRORS: Final = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
 
 class Link(aiosqlite.Connection):
@@ -32,31 +35,40 @@ class Link(aiosqlite.Connection):
         return link
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What the function returns or raises. A cancelled caller does not stop it."""
+        """What the function returns or raises, sqlite3's errors translated. A cancelled caller does not stop it."""
         if not self._running or self._connection is None:
             raise StoreUnavailable("the store is closed")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((future, partial(function, self._connection)))  # as aiosqlite's `_execute`, in one frame
         self.busy += 1
         try:
-            result: T = await self._execute(function, self._connection)  # type: ignore[no-untyped-call]  # aiosqlite's
+            return await future
+        except _SQLITE_ERRORS as error:
+            raise _engine_error(error) from error
         finally:
             self.busy -= 1
-        return result
 
 
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Hold the write lock, commit at the end, roll back on every exception."""
-    if db.in_transaction:  # a ROLLBACK failed
-        db.execute("ROLLBACK")
-    db.execute("BEGIN IMMEDIATE")
+def committed(db: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """What `work` returns, done under the write lock and committed; rolled back on every exception.
+
+    Raises StoreUnavailable and DataRejected instead of sqlite3's errors, and what `work` raises.
+    """
     try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-        raise
+        if db.in_transaction:  # a ROLLBACK failed
+            db.execute("ROLLBACK")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            result = work()
+            db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            raise
+    except _SQLITE_ERRORS as error:
+        raise _engine_error(error) from error
+    return result
 
 
 @contextmanager
@@ -64,7 +76,7 @@ def translated() -> Iterator[None]:
     """Raises StoreUnavailable and DataRejected instead of sqlite3's errors."""
     try:
         yield
-    except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+    except _SQLITE_ERRORS as error:
         raise _engine_error(error) from error
 
 

@@ -9,7 +9,6 @@ fetched by lists of a few fixed sizes, candidates of claims by one index probe f
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Collection
 from typing import Final
@@ -21,6 +20,7 @@ from a2a_server.stores.sqlite_rows import (
     ARTIFACT_COLUMNS,
     PUSH_COLUMNS,
     TASK_COLUMNS,
+    Database,
     artifact_row,
     gate_row,
     push_row,
@@ -55,6 +55,7 @@ _READY: Final = (
     "SELECT lane, rank, key FROM task INDEXED BY task_ready "
     "WHERE phase = 3 AND queue = ? AND crashes <= ? AND format <= ? ORDER BY lane, rank, key LIMIT ?"
 )
+_ANY_READY: Final = "SELECT 1 FROM task INDEXED BY task_ready WHERE phase = 3 AND queue = ? LIMIT 1"
 _HEADS: Final = (
     "WITH lanes (lane) AS (VALUES (1), (2), (3), (4), (5)) "
     "SELECT lane, (SELECT rank FROM task INDEXED BY task_ready "
@@ -68,6 +69,12 @@ _LEASED_GATES: Final = "SELECT gates FROM task INDEXED BY task_leased WHERE phas
 _GATES: Final = sized(
     "SELECT key, capacity, used, tokens, refilled_at, closed_until, reason, rev FROM gate WHERE key IN ({list})"
 )
+# Most servers have few gates: one look at the beginning of their table tells of all of them, or that there are more.
+_FEW: Final = 8
+_FEW_GATES: Final = (
+    "SELECT key, capacity, used, tokens, refilled_at, closed_until, reason, rev FROM gate "
+    f"WHERE key >= '' ORDER BY key LIMIT {_FEW + 1}"
+)
 _WORKERS: Final = sized("SELECT id, seen_at, ttl, dead, format, body FROM worker WHERE id IN ({list})")
 _PUSHES: Final = sized(f"SELECT {PUSH_COLUMNS} FROM push WHERE task IN ({{list}}) ORDER BY task, id")
 _TAKES: Final = sized(
@@ -76,43 +83,69 @@ _TAKES: Final = sized(
 )
 
 
-def load(db: sqlite3.Connection, needs: Needs, now: int) -> Loaded:
+def load(db: Database, needs: Needs, now: int) -> Loaded:
     """What the open transaction sees of `needs`. Raises sqlite3.Error, OverflowError, UnicodeEncodeError."""
     loaded = Loaded(now=now)
     _load_tasks(db, loaded, needs)
-    _load_gates(db, loaded, needs.gates.union(*{row.gates for row in loaded.tasks.values()}))
+    gates = needs.gates
+    if loaded.tasks:
+        gates = gates.union(*{row.gates for row in loaded.tasks.values()})
+    _load_gates(db, loaded, gates)
     if needs.held > 0 and loaded.gates:
         _load_held(db, loaded, needs.held)
     if needs.recount:
         _count_leased(db, loaded, needs.recount)
     for queue in needs.queues:
-        loaded.heads.update(((queue, lane), rank) for lane, rank in db.execute(_HEADS, (queue,)) if rank is not None)
-    loaded.fair = {FairKey(*record[:5]): record[5] for record in select_wide(db, _FAIR, list(needs.fair))}
-    loaded.workers = {record[0]: worker_row(record) for record in select_in(db, _WORKERS, list(needs.workers))}
-    for record in select_in(db, _TAKES, list(needs.takes)):
-        take = artifact_row(record)
-        loaded.takes[take.task] = (*loaded.takes.get(take.task, ()), take)
-    for record in select_in(db, _PUSHES, [row.key for row in loaded.tasks.values() if row.pushes]):
-        push = push_row(record)
-        loaded.pushes[push.task] = (*loaded.pushes.get(push.task, ()), push)
+        if db.execute(_ANY_READY, (queue,)).fetchone():
+            heads = db.execute(_HEADS, (queue,)).fetchall()
+            loaded.heads.update(((queue, lane), rank) for lane, rank in heads if rank is not None)
+    if needs.fair:
+        loaded.fair = {FairKey(*record[:5]): record[5] for record in select_wide(db, _FAIR, needs.fair)}
+    if needs.workers:
+        loaded.workers = {record[0]: worker_row(record) for record in select_in(db, _WORKERS, needs.workers)}
+    if needs.takes:
+        _load_takes(db, loaded, needs.takes)
+    if loaded.tasks and (told := [row.key for row in loaded.tasks.values() if row.pushes]):
+        _load_pushes(db, loaded, told)
     return loaded
 
 
-def _load_tasks(db: sqlite3.Connection, loaded: Loaded, needs: Needs) -> None:
+def _load_takes(db: Database, loaded: Loaded, keys: Collection[Key]) -> None:
+    for record in select_in(db, _TAKES, keys):
+        take = artifact_row(record)
+        loaded.takes[take.task] = (*loaded.takes.get(take.task, ()), take)
+
+
+def _load_pushes(db: Database, loaded: Loaded, keys: Collection[Key]) -> None:
+    for record in select_in(db, _PUSHES, keys):
+        push = push_row(record)
+        loaded.pushes[push.task] = (*loaded.pushes.get(push.task, ()), push)
+
+
+def _load_tasks(db: Database, loaded: Loaded, needs: Needs) -> None:
     tasks = loaded.tasks
-    for record in select_wide(db, _TASKS_BY_NAME, list(needs.names)):
-        tasks[record[0]] = task_row(record)
-        loaded.names[TaskName(*record[2:6])] = record[0]
-    sent = [SentRow._make(record) for record in select_wide(db, _SENT, list(needs.sent))]
-    best = [_best_ready(db, claim) for claim in needs.claims]
-    keys = needs.tasks.union(needs.takes, [row.task for row in sent], *best, *(claim.hinted for claim in needs.claims))
-    for record in select_in(db, _TASKS_BY_KEY, [key for key in keys if key not in tasks]):
-        tasks[record[0]] = task_row(record)
-    loaded.sent = {SentKey(*row[:5]): row for row in sent if row.task in tasks}
-    loaded.claims = [_candidates(loaded, *pair) for pair in zip(needs.claims, best, strict=True)]
+    if needs.names:
+        for record in select_wide(db, _TASKS_BY_NAME, needs.names):
+            tasks[record[0]] = task_row(record)
+            loaded.names[TaskName(*record[2:6])] = record[0]
+    sent = [SentRow._make(record) for record in select_wide(db, _SENT, needs.sent)] if needs.sent else []
+    keys = needs.tasks.union(needs.takes)
+    if sent:
+        keys.update([row.task for row in sent])
+    claims, best = needs.claims, list[list[Key]]()
+    if claims:
+        best = [_best_ready(db, claim) for claim in claims]
+        keys.update(*best, *[claim.hinted for claim in claims])
+    keys.difference_update(tasks)
+    if keys:
+        tasks.update((record[0], task_row(record)) for record in select_in(db, _TASKS_BY_KEY, keys))
+    if sent:
+        loaded.sent = {SentKey(*row[:5]): row for row in sent if row.task in tasks}
+    if claims:
+        loaded.claims = [_candidates(loaded, *pair) for pair in zip(claims, best, strict=True)]
 
 
-def _best_ready(db: sqlite3.Connection, claim: ClaimNeed) -> list[Key]:
+def _best_ready(db: Database, claim: ClaimNeed) -> list[Key]:
     found: list[tuple[int, int, Key]] = []
     for queue in dict.fromkeys(claim.queues):
         found.extend(db.execute(_READY, (queue, claim.max_crashes, claim.max_format, claim.limit)))
@@ -137,13 +170,16 @@ def _allowed(row: TaskRow, claim: ClaimNeed) -> bool:
     return row.crashes <= claim.max_crashes and row.format <= claim.max_format
 
 
-def _load_gates(db: sqlite3.Connection, loaded: Loaded, names: Collection[str]) -> None:
+def _load_gates(db: Database, loaded: Loaded, names: set[str]) -> None:
     gates = loaded.gates
-    for record in select_in(db, _GATES, [name for name in names if name not in gates]):
-        gates[record[0]] = gate_row(record)
+    if wanted := names.difference(gates):
+        found = db.execute(_FEW_GATES).fetchall()
+        if len(found) > _FEW:
+            found = select_in(db, _GATES, wanted)
+        gates.update((record[0], gate_row(record)) for record in found if record[0] in wanted)
 
 
-def _load_held(db: sqlite3.Connection, loaded: Loaded, limit: int) -> None:
+def _load_held(db: Database, loaded: Loaded, limit: int) -> None:
     """One round: gates that only a held task names are loaded, but not what they hold themselves."""
     tasks, further = loaded.tasks, set[str]()
     for gate in loaded.gates:
@@ -156,7 +192,7 @@ def _load_held(db: sqlite3.Connection, loaded: Loaded, limit: int) -> None:
     _load_gates(db, loaded, further)
 
 
-def _count_leased(db: sqlite3.Connection, loaded: Loaded, gates: Collection[str]) -> None:
+def _count_leased(db: Database, loaded: Loaded, gates: Collection[str]) -> None:
     used = Counter[str]()
     for (names,) in db.execute(_LEASED_GATES):
         used.update(names.split("\n"))

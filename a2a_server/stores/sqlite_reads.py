@@ -9,10 +9,10 @@ transaction, so that all of them see the same.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from a2a_server.model.objects import Scope, State
 from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, Table, TallyQuery, TaskQuery
@@ -42,6 +42,7 @@ from a2a_server.stores.sqlite_rows import (
     event_row,
     gate_row,
     journal_row,
+    lists,
     push_row,
     select_in,
     sized,
@@ -59,14 +60,13 @@ _NEWEST_TAKES: Final = (
     f"SELECT {ARTIFACT_COLUMNS} FROM artifact AS a WHERE task = ? AND NOT EXISTS "
     "(SELECT 1 FROM artifact AS b WHERE b.task = a.task AND b.id = a.id AND b.take > a.take) ORDER BY id"
 )
-_CHUNKS: Final = (
-    f"SELECT {EVENT_COLUMNS} FROM event INDEXED BY event_artifact "
-    "WHERE task = ? AND artifact = ? AND n >= ? AND n <= ? AND kind = 2 ORDER BY n"
+_CHUNKS: Final = sized(
+    f"SELECT {EVENT_COLUMNS} FROM event WHERE task = ? AND n >= ? AND n <= ? AND kind = 2 AND artifact IN ({{list}})"
 )
 _EVENTS: Final = f"SELECT {EVENT_COLUMNS} FROM event WHERE task = ? AND n > ? ORDER BY n LIMIT ?"
 _HEADS: Final = sized("SELECT key, last_n, state, phase, cancel_at, fence FROM task WHERE key IN ({list})")
 
-_LIST: Final = "SELECT status_at, key FROM task INDEXED BY {index} WHERE {filters} AND state = {state}"
+_LIST: Final = "SELECT {columns} FROM task INDEXED BY {index} WHERE {filters} AND state = {state}"
 _LIST_ORDER: Final = " ORDER BY status_at DESC, key DESC LIMIT :most"
 
 _DUE_ALARMS: Final = (
@@ -101,11 +101,15 @@ _TOTALS_GROUP: Final = "GROUP BY tenant, owner, agent, queue, state, phase HAVIN
 
 
 class _Source(NamedTuple):
-    """How rows of a table are read: its columns, how many of the first ones are the primary key, and its row type."""
+    """How rows of a table are read: its columns, how many of the first ones are the primary key, and its row type.
+
+    shown: what is selected, where that is not just the columns.
+    """
 
     columns: tuple[str, ...]
     key: int
     make: Callable[[Record], tuple[object, ...]]
+    shown: str = ""
 
 
 _SOURCES: Final = {
@@ -113,21 +117,12 @@ _SOURCES: Final = {
     Table.EDGE: _Source(("upstream", "downstream", "on_failure", "done"), 2, tuple),
     Table.GATE: _Source(GateRow._fields, 1, gate_row),
     Table.JOURNAL: _Source(JournalRow._fields, 2, journal_row),
-    Table.MESSAGE: _Source(MessageRow._fields, 2, MessageRow._make),
+    Table.MESSAGE: _Source(MessageRow._fields, 2, MessageRow._make, MESSAGE_COLUMNS),
     Table.PUSH: _Source(PushRow._fields, 2, push_row),
     Table.RECORD: _Source(("kind", "tenant", "owner", "id", "rev", "due_at", "body"), 4, tuple),
     Table.STATE: _Source(StateRow._fields, 3, StateRow._make),
     Table.WORKER: _Source(WorkerRow._fields, 1, worker_row),
 }
-
-
-@contextmanager
-def _one_view(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN")
-    try:
-        yield
-    finally:
-        db.execute("ROLLBACK")
 
 
 def find(db: sqlite3.Connection, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
@@ -136,25 +131,65 @@ def find(db: sqlite3.Connection, scope: Scope, agent: str, task_id: str) -> Task
     return task_row(record) if record else None
 
 
+def find_snapshot(db: sqlite3.Connection, named: tuple[str, str, str, str], history: int | None) -> Snapshot | None:
+    """See `TaskStore.find_snapshot`. named: tenant, owner, agent, task id."""
+    return _one_snapshot(db, _FIND, named, history, artifacts=True)
+
+
 def snapshot(db: sqlite3.Connection, key: Key, history: int | None, *, artifacts: bool) -> Snapshot | None:
     """See `TaskStore.snapshot`."""
-    with _one_view(db):
-        record = db.execute(_TASK, (key,)).fetchone()
+    return _one_snapshot(db, _TASK, (key,), history, artifacts=artifacts)
+
+
+def _one_snapshot(
+    db: sqlite3.Connection, sql: str, values: tuple[object, ...], history: int | None, *, artifacts: bool
+) -> Snapshot | None:
+    db.execute("BEGIN")
+    try:
+        record = db.execute(sql, values).fetchone()
         if record is None:
             return None
         return _snapshot(db, task_row(record), -1 if history is None else history, artifacts=artifacts)
+    finally:
+        db.execute("ROLLBACK")
 
 
 def _snapshot(db: sqlite3.Connection, task: TaskRow, history: int, *, artifacts: bool) -> Snapshot:
     messages = db.execute(_NEWEST_MESSAGES, (task.key, history)).fetchall() if history else []
     takes = [artifact_row(record) for record in db.execute(_NEWEST_TAKES, (task.key,))] if artifacts else []
-    chunks: list[EventRow] = []
-    for take in takes:
-        if not take.body and not take.location:
-            last_n = take.last_n if take.closed else task.last_n
-            chunks.extend(map(event_row, db.execute(_CHUNKS, (task.key, take.id, take.first_n, last_n))))
-    chunks.sort(key=lambda event: event.n)
-    return Snapshot(task, tuple(map(MessageRow._make, reversed(messages))), tuple(takes), tuple(chunks))
+    return Snapshot(task, tuple(map(MessageRow._make, reversed(messages))), tuple(takes), _chunks(db, task, takes))
+
+
+def _chunks(db: sqlite3.Connection, task: TaskRow, takes: Sequence[ArtifactRow]) -> tuple[EventRow, ...]:
+    """The chunks of every take whose content is nowhere else, by number; each piece of the log is read once."""
+    spans = {
+        take.id: (take.first_n, take.last_n if take.closed else task.last_n)
+        for take in takes
+        if not take.body and not take.location
+    }
+    found: list[EventRow] = []
+    for wanted in lists(list(spans)):  # the bodies of others are not fetched
+        for first, last in _united(spans[id] for id in wanted):
+            for event in map(event_row, db.execute(_CHUNKS[len(wanted)], (task.key, first, last, *wanted))):
+                own_first, own_last = spans[cast("int", event.artifact)]
+                if own_first <= event.n <= own_last:
+                    found.append(event)
+    found.sort(key=_number)
+    return tuple(found)
+
+
+def _number(event: EventRow) -> int:
+    return event.n
+
+
+def _united(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    united: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if united and first <= united[-1][1] + 1:
+            united[-1] = united[-1][0], max(united[-1][1], last)
+        else:
+            united.append((first, last))
+    return united
 
 
 def events(db: sqlite3.Connection, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
@@ -181,29 +216,35 @@ def heads(db: sqlite3.Connection, keys: Collection[Key]) -> Mapping[Key, Head]:
 
 def page(db: sqlite3.Connection, query: TaskQuery) -> Page[Snapshot]:
     """See `TaskStore.page`."""
-    sql, values = _list(query)
+    sql, values = _list(query, TASK_COLUMNS)
     shown: list[Snapshot] = []
     size = 0
-    with _one_view(db):
-        keys = [key for _, key in db.execute(sql + _LIST_ORDER, {**values, "most": query.limit + 1})]
-        for key in keys[: query.limit]:
-            task = task_row(db.execute(_TASK, (key,)).fetchone())
-            one = _snapshot(db, task, query.history, artifacts=query.artifacts)
-            size += _size(one)
-            if shown and size > query.limit_bytes:
-                break
-            shown.append(one)
-    return Page(shown, more=len(shown) < len(keys))
+    db.execute("BEGIN")
+    try:
+        with closing(db.execute(sql + _LIST_ORDER, {**values, "most": query.limit + 1})) as records:
+            for record in records:
+                if len(shown) == query.limit:
+                    return Page(shown, more=True)
+                one = Snapshot(task_row(record))
+                if query.history or query.artifacts:
+                    one = _snapshot(db, one.task, query.history, artifacts=query.artifacts)
+                size += _size(one)
+                if shown and size > query.limit_bytes:
+                    return Page(shown, more=True)
+                shown.append(one)
+    finally:
+        db.execute("ROLLBACK")
+    return Page(shown, more=False)
 
 
 def count(db: sqlite3.Connection, query: TaskQuery, most: int) -> int:
     """See `TaskStore.count`."""
-    sql, values = _list(replace(query, after=None))
+    sql, values = _list(replace(query, after=None), "1")
     counted: int = db.execute(f"SELECT count(*) FROM ({sql} LIMIT :most)", {**values, "most": most}).fetchone()[0]
     return counted
 
 
-def _list(query: TaskQuery) -> tuple[str, dict[str, str | int | bytes | None]]:
+def _list(query: TaskQuery, columns: str) -> tuple[str, dict[str, str | int | bytes | None]]:
     # Each state is a range of its own in the index; SQLite merges them and stops at the limit.
     filters = "tenant = :tenant AND owner = :owner AND agent = :agent AND visible = 1"
     if query.context is not None:
@@ -215,7 +256,8 @@ def _list(query: TaskQuery) -> tuple[str, dict[str, str | int | bytes | None]]:
     index = "task_list" if query.context is None else "task_context"
     states = State if query.state is None else (query.state,)
     after_at, after_key = query.after or (None, None)
-    return " UNION ALL ".join(_LIST.format(index=index, filters=filters, state=int(state)) for state in states), {
+    lists = (_LIST.format(columns=columns, index=index, filters=filters, state=int(state)) for state in states)
+    return " UNION ALL ".join(lists), {
         "tenant": query.tenant,
         "owner": query.owner,
         "agent": query.agent,
@@ -227,10 +269,12 @@ def _list(query: TaskQuery) -> tuple[str, dict[str, str | int | bytes | None]]:
 
 
 def _size(shown: Snapshot) -> int:
-    kept: tuple[MessageRow | ArtifactRow | EventRow, ...] = (*shown.messages, *shown.artifacts, *shown.chunks)
-    bodies = sum(len(row.body) for row in kept)
-    elsewhere = sum(row.size for row in shown.artifacts if row.location)
-    return len(shown.task.status) + len(shown.task.spec) + bodies + elsewhere
+    size = len(shown.task.status) + len(shown.task.spec)
+    if shown.messages or shown.artifacts:
+        kept: tuple[MessageRow | ArtifactRow | EventRow, ...] = (*shown.messages, *shown.artifacts, *shown.chunks)
+        size += sum(len(row.body) for row in kept)
+        size += sum(row.size for row in shown.artifacts if row.location)
+    return size
 
 
 def due(db: sqlite3.Connection, kind: DueKind, limit: int, now: int) -> Sequence[Key]:
@@ -243,13 +287,16 @@ def due(db: sqlite3.Connection, kind: DueKind, limit: int, now: int) -> Sequence
 
 def _due_held(db: sqlite3.Connection, limit: int, now: int) -> Sequence[Key]:
     keys: list[Key] = []
-    with _one_view(db):
+    db.execute("BEGIN")
+    try:
         for gate, room in db.execute(_GATES_WITH_ROOM, (now,)).fetchall():
             left = limit - len(keys)
             if left <= 0:
                 break
             most = left if room is None else min(left, room)
             keys.extend(key for (key,) in db.execute(_DUE_HELD, (gate, most)))
+    finally:
+        db.execute("ROLLBACK")
     return keys
 
 
@@ -272,7 +319,8 @@ def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:
         behind = keys[start:]
         filters.append(f"({', '.join(behind)}) > ({', '.join('?' * len(behind))})")
     where = f"WHERE {' AND '.join(filters)} " if filters else ""
-    sql = f"SELECT {', '.join(source.columns)} FROM {query.table.value} {where}ORDER BY {', '.join(keys)} LIMIT ?"
+    shown = source.shown or ", ".join(source.columns)
+    sql = f"SELECT {shown} FROM {query.table.value} {where}ORDER BY {', '.join(keys)} LIMIT ?"
     records = db.execute(sql, (*query.prefix, *(query.after or ())[start:], query.limit + 1)).fetchall()
     return Page([source.make(record) for record in records[: query.limit]], more=len(records) > query.limit)
 

@@ -7,8 +7,10 @@ enums are bound as plain integers (an `IntEnum` would pay for sqlite3's adapter 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias, TypeVar
 
 from a2a_server.errors import DataRejected
 from a2a_server.model.objects import Generation, Lane, Phase, State
@@ -27,12 +29,15 @@ from a2a_server.model.rows import (
 )
 
 Record = tuple[Any, ...]
+Database: TypeAlias = sqlite3.Connection | sqlite3.Cursor
+"""What runs statements; a turn's many share one cursor."""
 T = TypeVar("T")
 
 TASK_COLUMNS: Final = ", ".join(TaskRow._fields)
 ARTIFACT_COLUMNS: Final = ", ".join(ArtifactRow._fields)
-EVENT_COLUMNS: Final = ", ".join(EventRow._fields)
-MESSAGE_COLUMNS: Final = ", ".join(MessageRow._fields)
+_IN_PLACE = "CASE WHEN content IS NULL THEN body ELSE (SELECT body FROM content AS c WHERE c.id = content) END"
+EVENT_COLUMNS: Final = ", ".join((*EventRow._fields[:-1], _IN_PLACE))  # where its body is does not matter to readers
+MESSAGE_COLUMNS: Final = ", ".join((*MessageRow._fields[:-1], _IN_PLACE))
 PUSH_COLUMNS: Final = ", ".join(PushRow._fields)
 
 _GENERATIONS: Final = {int(each): each for each in Generation}
@@ -44,12 +49,11 @@ _JOURNAL_KINDS: Final = {int(each): each for each in JournalKind}
 _PLAIN: Final = {number: number for number in range(32)}  # an enum's member finds its number: faster than int()
 
 # Few sizes, so that few statements are compiled; a list is filled up with its last item.
-_SIZES: Final = (1, 4, 16, 64, 256)
+_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 def task_row(record: Record) -> TaskRow:
     """The task of a record of TASK_COLUMNS."""
-    gates = record[13]
     return TaskRow._make(
         (
             *record[:7],
@@ -59,7 +63,7 @@ def task_row(record: Record) -> TaskRow:
             record[10],
             _LANES[record[11]],
             record[12],
-            tuple(gates.split("\n")) if gates else (),
+            _split(record[13]),
             record[14],
             STATES[record[15]],
             PHASES[record[16]],
@@ -70,9 +74,6 @@ def task_row(record: Record) -> TaskRow:
 
 def task_record(row: TaskRow) -> Record:
     """The parameters of a task, in the order of TASK_COLUMNS. Raises DataRejected for gates that cannot be joined."""
-    gates = "\n".join(row.gates)
-    if (row.gates and gates.count("\n") != len(row.gates) - 1) or "" in row.gates:
-        raise DataRejected("the name of a gate is empty or has a line break")
     return (
         *row[:7],
         _PLAIN[row[7]],
@@ -81,12 +82,26 @@ def task_record(row: TaskRow) -> Record:
         row[10],
         _PLAIN[row[11]],
         row[12],
-        gates,
+        _joined(row[13]),
         row[14],
         _PLAIN[row[15]],
         _PLAIN[row[16]],
         *row[17:],
     )
+
+
+# Tasks of one owner and skill name the same gates, so a row of them is put together once, and shared.
+@lru_cache(maxsize=1024)
+def _split(gates: str) -> tuple[str, ...]:
+    return tuple(gates.split("\n")) if gates else ()
+
+
+@lru_cache(maxsize=1024)
+def _joined(gates: tuple[str, ...]) -> str:
+    text = "\n".join(gates)
+    if (gates and text.count("\n") != len(gates) - 1) or "" in gates:
+        raise DataRejected("the name of a gate is empty or has a line break")
+    return text
 
 
 def event_row(record: Record) -> EventRow:
@@ -155,24 +170,29 @@ def sized(sql: str, width: int = 1) -> Mapping[int, str]:
     return {size: sql.format(list=", ".join([place] * size)) for size in _SIZES}
 
 
-def lists(items: Sequence[T]) -> Iterator[list[T]]:
+def lists(items: Collection[T]) -> Iterator[list[T]]:
     """`items` in lists that have a size of `sized`."""
-    for start in range(0, len(items), _SIZES[-1]):
-        part = list(items[start : start + _SIZES[-1]])
-        for size in _SIZES:
-            if size >= len(part):
-                part.extend([part[-1]] * (size - len(part)))
-                break
+    every = list(items)
+    for start in range(0, len(every), _SIZES[-1]):
+        part = every[start : start + _SIZES[-1]]
+        size = _SIZES[bisect_left(_SIZES, len(part))]
+        part.extend(part[-1:] * (size - len(part)))
         yield part
 
 
-def select_in(db: sqlite3.Connection, sql: Mapping[int, str], items: Sequence[object]) -> Iterator[Record]:
+def select_in(db: Database, sql: Mapping[int, str], items: Collection[object]) -> list[Record]:
     """The records of a `sized` statement of width 1 for `items`."""
-    for part in lists(items):
-        yield from db.execute(sql[len(part)], part).fetchall()
+    if len(items) == 1:
+        return db.execute(sql[1], tuple(items)).fetchall()
+    return [record for part in lists(items) for record in db.execute(sql[len(part)], part).fetchall()]
 
 
-def select_wide(db: sqlite3.Connection, sql: Mapping[int, str], items: Sequence[Record]) -> Iterator[Record]:
+def select_wide(db: Database, sql: Mapping[int, str], items: Collection[Record]) -> list[Record]:
     """The records of a wider `sized` statement; those of a repeated item are repeated."""
-    for part in lists(items):
-        yield from db.execute(sql[len(part)], [value for item in part for value in item]).fetchall()
+    if len(items) == 1:
+        return db.execute(sql[1], *items).fetchall()
+    return [
+        record
+        for part in lists(items)
+        for record in db.execute(sql[len(part)], [value for item in part for value in item]).fetchall()
+    ]

@@ -14,14 +14,13 @@ from operator import itemgetter
 from typing import Final
 
 from a2a_server.errors import Conflict
-from a2a_server.model.rows import ArtifactRow, GateRow, PushRow, TaskRow
+from a2a_server.model.rows import ArtifactRow, GateRow, PushRow, StateRow, TaskRow
 from a2a_server.model.turns import Changes, Loaded
 from a2a_server.stores.sqlite_rows import (
     ARTIFACT_COLUMNS,
-    EVENT_COLUMNS,
-    MESSAGE_COLUMNS,
     PUSH_COLUMNS,
     TASK_COLUMNS,
+    Database,
     Record,
     artifact_record,
     event_record,
@@ -68,9 +67,15 @@ _REPLACE: Final = (_update(_ALL), _parameters(_ALL))
 _BEYOND_NOTE: Final = _others(_NOTED)
 _BEYOND_MOVE: Final = _others(_MOVED)
 
-_INSERT_EVENT: Final = f"INSERT INTO event ({EVENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+LARGE_BYTES: Final = 16 * 1024
+"""Bodies above this lie in `content`; the row beside it keeps its number."""
+
+_INSERT_EVENT: Final = (
+    "INSERT INTO event (task, n, kind, at, fence, artifact, body, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _INSERT_JOURNAL: Final = "INSERT INTO journal (task, n, kind, at, body) VALUES (?, ?, ?, ?, ?)"
-_INSERT_MESSAGE: Final = f"INSERT INTO message ({MESSAGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_MESSAGE: Final = "INSERT INTO message (task, seq, at_n, role, id, body, content) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_CONTENT: Final = "INSERT INTO content (body) VALUES (?)"
 _UPSERT_ARTIFACT: Final = (
     f"INSERT INTO artifact ({ARTIFACT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (task, id, take) DO UPDATE SET "
@@ -113,7 +118,7 @@ _UPSERT_PUSH: Final = (
 )
 
 
-def write(db: sqlite3.Connection, loaded: Loaded, changes: Changes) -> None:
+def write(db: Database, loaded: Loaded, changes: Changes) -> None:
     """Write into the open transaction.
 
     Raises:
@@ -125,37 +130,59 @@ def write(db: sqlite3.Connection, loaded: Loaded, changes: Changes) -> None:
         _insert_tasks(db, changes.new_tasks)
     if changes.tasks:
         _update_tasks(db, loaded, changes.tasks)
-    _put(db, _INSERT_EVENT, [event_record(row) for row in changes.events])
-    _put(db, _INSERT_JOURNAL, [journal_record(row) for row in changes.journal])
-    _put(db, _INSERT_MESSAGE, changes.messages)
-    _put(db, _UPSERT_ARTIFACT, [artifact_record(row) for row in changes.artifacts])
-    states = {row[:3]: row for row in changes.states}  # the last word of each
-    _put(db, _UPSERT_STATE, [row for row in states.values() if row.body])
-    _put(db, _DELETE_STATE, [key for key, row in states.items() if not row.body])
-    _put(db, _UPSERT_SENT, changes.sent)
+    _write_content(db, changes)
+    if changes.sent:
+        db.executemany(_UPSERT_SENT, changes.sent)
     if changes.gates:
         _write_gates(db, changes.gates)
-    _put(db, _UPSERT_FAIR, [(*key[:2], int(key.lane), *key[3:], vt) for key, vt in changes.fair.items()])
-    _put(db, ADD_TALLY, [tally_record(*item, count) for item, count in changes.tally.items() if count])
-    _put(db, _UPSERT_WORKER, [worker_record(row) for row in changes.workers])
-    _put(db, _UPSERT_PUSH, changes.pushes)
+    if changes.fair:
+        db.executemany(_UPSERT_FAIR, [(*key[:2], int(key.lane), *key[3:], vt) for key, vt in changes.fair.items()])
+    if changes.tally:
+        db.executemany(ADD_TALLY, [tally_record(*item, count) for item, count in changes.tally.items() if count])
+    if changes.workers:
+        db.executemany(_UPSERT_WORKER, [worker_record(row) for row in changes.workers])
+    if changes.pushes:
+        db.executemany(_UPSERT_PUSH, changes.pushes)
 
 
-def _put(db: sqlite3.Connection, statement: str, records: Sequence[Record]) -> None:
-    if records:
-        db.executemany(statement, records)
+def _write_content(db: Database, changes: Changes) -> None:
+    if changes.events:
+        db.executemany(_INSERT_EVENT, [_placed(db, event_record(row)) for row in changes.events])
+    if changes.journal:
+        db.executemany(_INSERT_JOURNAL, [journal_record(row) for row in changes.journal])
+    if changes.messages:
+        db.executemany(_INSERT_MESSAGE, [_placed(db, row) for row in changes.messages])
+    if changes.artifacts:
+        db.executemany(_UPSERT_ARTIFACT, [artifact_record(row) for row in changes.artifacts])
+    if changes.states:
+        _write_states(db, changes.states)
 
 
-def _insert_tasks(db: sqlite3.Connection, rows: Sequence[TaskRow]) -> None:
+def _placed(db: Database, record: Record) -> Record:
+    """A record that ends with its body, with the number of its content behind it."""
+    if len(record[-1]) <= LARGE_BYTES:
+        return (*record, None)
+    return (*record[:-1], b"", db.execute(_INSERT_CONTENT, (record[-1],)).lastrowid)
+
+
+def _write_states(db: Database, rows: Sequence[StateRow]) -> None:
+    states = {row[:3]: row for row in rows}  # the last word of each
+    if kept := [row for row in states.values() if row.body]:
+        db.executemany(_UPSERT_STATE, kept)
+    if forgotten := [key for key, row in states.items() if not row.body]:
+        db.executemany(_DELETE_STATE, forgotten)
+
+
+def _insert_tasks(db: Database, rows: Sequence[TaskRow]) -> None:
     try:
-        db.executemany(_INSERT_TASK, map(task_record, rows))
+        db.executemany(_INSERT_TASK, [task_record(row) for row in rows])
     except sqlite3.IntegrityError as error:
         if error.sqlite_errorcode in {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}:
             raise Conflict("a new task has the name of another one") from error
         raise
 
 
-def _update_tasks(db: sqlite3.Connection, loaded: Loaded, rows: Sequence[TaskRow]) -> None:
+def _update_tasks(db: Database, loaded: Loaded, rows: Sequence[TaskRow]) -> None:
     notes: list[Record] = []
     moves: list[Record] = []
     whole: list[Record] = []
@@ -172,7 +199,7 @@ def _update_tasks(db: sqlite3.Connection, loaded: Loaded, rows: Sequence[TaskRow
             raise Conflict("another writer changed a task")
 
 
-def _write_gates(db: sqlite3.Connection, rows: Sequence[GateRow]) -> None:
+def _write_gates(db: Database, rows: Sequence[GateRow]) -> None:
     for statement, records in (
         (_INSERT_GATE, [row for row in rows if row.rev == 1]),
         (_UPDATE_GATE, [row for row in rows if row.rev != 1]),

@@ -1,166 +1,140 @@
-"""The figures of one system, counted with prometheus-client in a registry of its own, and their exposition.
+"""The figures of one system, counted here; `exposition` writes them.
 
-Everything in `catalogue` is made here and nothing else. Series whose labels are known beforehand exist from the start,
-at zero, and are bound once, so that counting one is an addition and no look-up by labels.
-
-Source: Prometheus text format 0.0.4; OpenMetrics 1.0.0.
+Everything in `catalogue` is shown and nothing else. A count is a number in a dictionary, by the values of its labels,
+so counting is an addition; samples are made of the numbers when somebody asks for them. Series whose labels are known
+beforehand exist from the start, at zero.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
-
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-)
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.registry import Collector
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Final, TypeAlias
 
 from a2a_server.telemetry.catalogue import CATALOGUE, Metric
 from a2a_server.telemetry.observer import Observer
 
 OTHER: Final = "other"
+STATES: Final = ("completed", "failed", "canceled", "rejected")
 ENDS: Final = ("completed", "failed", "canceled", "rejected", "paused", "retried", "crashed", "handed_back")
 WAITS: Final = ("ready", "held", "scheduled", "waiting", "paused")
-OPENMETRICS: Final = "application/openmetrics-text"
+
+Labels: TypeAlias = tuple[str, ...]
+"""The values of a metric's labels, in the catalogue's order."""
+Numbers: TypeAlias = dict[Labels, float]
+Sample: TypeAlias = tuple[str, dict[str, str | float], float]
+"""Name, labels, value; the label `le` of a bucket is a number."""
 
 _log = logging.getLogger("a2a_server.telemetry")
 
 
 class Metrics(Observer):
-    """Counts what one system does. skills: the agent's, the values that `skill` may take."""
+    """Counts what one system does. skills: the agent's, the values that `skill` may take.
+
+    Concurrency: as `Observer`; what another thread counts, nobody else does.
+    """
 
     def __init__(self, skills: Iterable[str]) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self._registry)
-        made = {metric.name: _made(metric, self._registry) for metric in CATALOGUE}
-        self._counters = {name: one for name, one in made.items() if isinstance(one, Counter)}
-        self._gauges = {name: one for name, one in made.items() if isinstance(one, Gauge)}
-        self._histograms = {name: one for name, one in made.items() if isinstance(one, Histogram)}
-        counters, histograms = self._counters, self._histograms
-        self._created = counters["tasks_created_total"]
-        self._ended = {
-            state: counters[f"tasks_{state}_total"] for state in ("completed", "failed", "canceled", "rejected")
+        self._numbers: dict[str, Numbers] = {
+            metric.name: {} if metric.labels else {(): 0} for metric in CATALOGUE if metric.kind != "histogram"
         }
-        self._task_seconds = histograms["task_duration_seconds"]
+        self._histograms: dict[str, defaultdict[Labels, _Histogram]] = {
+            metric.name: _histograms(metric) for metric in CATALOGUE if metric.kind == "histogram"
+        }
+        self._readers: dict[str, Callable[[], float]] = {}
+        numbers, histograms = self._numbers, self._histograms
         known = (*skills, OTHER)
-        self._claims = {skill: counters["a2a_claims_total"].labels(skill=skill) for skill in known}
-        self._runs = {
-            (skill, end): counters["a2a_runs_ended_total"].labels(skill=skill, end=end)
-            for skill in known
-            for end in ENDS
-        }
-        self._retries = counters["a2a_retries_total"]
-        self._rescues = counters["a2a_rescues_total"]
-        self._losses = counters["a2a_lease_losses_total"]
-        self._turns = {
-            committed: counters["a2a_writer_turns_total"].labels(result="committed" if committed else "failed")
-            for committed in (True, False)
-        }
-        self._turn_seconds = histograms["a2a_writer_turn_duration_seconds"]
-        self._turn_operations = histograms["a2a_writer_turn_operations"]
-        self._streams = self._gauges["a2a_streams_open"]
-        self._stream_events = counters["a2a_stream_events_total"]
-        self._in = counters["a2a_artifact_bytes_total"].labels(direction="in")
-        self._out = counters["a2a_artifact_bytes_total"].labels(direction="out")
-        self._lag = histograms["a2a_loop_lag_seconds"]
-        self._blocked = counters["a2a_loop_blocked_total"]
-        self._answers: dict[tuple[str, str, int], Counter] = {}
-        self._answer_seconds: dict[str, Histogram] = {}
-        self._sweeps: dict[tuple[str, bool], Counter] = {}
+        self._created = numbers["tasks_created_total"]
+        self._ended = {state: numbers[f"tasks_{state}_total"] for state in STATES}
+        self._task_seconds = histograms["task_duration_seconds"][()]
+        self._claims = numbers["a2a_claims_total"]
+        self._claims |= {(skill,): 0 for skill in known}
+        self._runs = numbers["a2a_runs_ended_total"]
+        self._runs |= {(skill, end): 0 for skill in known for end in ENDS}
+        self._turns = numbers["a2a_writer_turns_total"]
+        self._turns |= {(result,): 0 for result in ("committed", "failed")}
+        self._turn_seconds = histograms["a2a_writer_turn_duration_seconds"][()]
+        self._turn_operations = histograms["a2a_writer_turn_operations"][()]
+        self._streams = numbers["a2a_streams_open"]
+        self._stream_events = numbers["a2a_stream_events_total"]
+        self._bytes = numbers["a2a_artifact_bytes_total"]
+        self._bytes |= {(direction,): 0 for direction in ("in", "out")}
+        self._lag = histograms["a2a_loop_lag_seconds"][()]
+        self._answers: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        self._answer_seconds = histograms["a2a_request_duration_seconds"]
+        self._sweeps: defaultdict[tuple[str, bool], int] = defaultdict(int)
 
     def task_created(self) -> None:
         """Count it."""
-        self._created.inc()
+        self._created[()] += 1
 
     def task_ended(self, state: str, seconds: float | None) -> None:
         """Count it by its state, and its time."""
-        if counter := self._ended.get(state):
-            counter.inc()
+        if state in self._ended:
+            self._ended[state][()] += 1
         if seconds is not None:
             self._task_seconds.observe(seconds)
 
     def run_began(self, skill: str) -> None:
         """Count it by its skill."""
-        (self._claims.get(skill) or self._claims[OTHER]).inc()
+        self._claims[(skill,) if (skill,) in self._claims else (OTHER,)] += 1
 
     def run_ended(self, skill: str, end: str) -> None:
         """Count it by its skill and end."""
-        if counter := self._runs.get((skill, end)) or self._runs.get((OTHER, end)):
-            counter.inc()
+        if (skill, end) in self._runs:
+            self._runs[skill, end] += 1
+        elif (OTHER, end) in self._runs:
+            self._runs[OTHER, end] += 1
         if end == "retried":
-            self._retries.inc()
+            self._numbers["a2a_retries_total"][()] += 1
 
     def turn(self, operations: int, seconds: float, *, committed: bool) -> None:
         """Count it, its size and its time."""
-        self._turns[committed].inc()
+        self._turns["committed" if committed else "failed",] += 1
         self._turn_seconds.observe(seconds)
         if committed:
             self._turn_operations.observe(operations)
 
     def rescued(self, tasks: int) -> None:
         """Count them."""
-        self._rescues.inc(tasks)
+        self._numbers["a2a_rescues_total"][()] += tasks
 
     def lease_lost(self) -> None:
         """Count it."""
-        self._losses.inc()
+        self._numbers["a2a_lease_losses_total"][()] += 1
 
     def swept(self, duty: str, *, done: bool) -> None:
         """Count it by its duty, which is the engine's own word, and result."""
-        counter = self._sweeps.get((duty, done))
-        if counter is None:
-            result = "done" if done else "failed"
-            counter = self._counters["a2a_sweeps_total"].labels(duty=duty, result=result)
-            self._sweeps[duty, done] = counter
-        counter.inc()
+        self._sweeps[duty, done] += 1
 
     def answered(self, generation: str, method: str, code: int, seconds: float) -> None:
         """Count it by generation, operation and code, which are this server's own words; and its time by operation."""
-        counter = self._answers.get((generation, method, code))
-        if counter is None:
-            counter = self._counters["a2a_requests_total"].labels(
-                generation=generation, method=method, code=str(code) if code else "ok"
-            )
-            self._answers[generation, method, code] = counter
-        counter.inc()
-        histogram = self._answer_seconds.get(method)
-        if histogram is None:
-            histogram = self._histograms["a2a_request_duration_seconds"].labels(method=method)
-            self._answer_seconds[method] = histogram
-        histogram.observe(seconds)
+        self._answers[generation, method, code] += 1
+        self._answer_seconds[method,].observe(seconds)
 
     def stream_opened(self) -> None:
         """One more."""
-        self._streams.inc()
+        self._streams[()] += 1
 
     def stream_closed(self) -> None:
         """One less."""
-        self._streams.dec()
+        self._streams[()] -= 1
 
     def stream_sent(self, events: int) -> None:
         """Count them."""
-        self._stream_events.inc(events)
+        self._stream_events[()] += events
 
     def artifact_in(self, size: int) -> None:
         """Count them."""
-        self._in.inc(size)
+        self._bytes["in",] += size
 
     def artifact_out(self, size: int) -> None:
         """Count them."""
-        self._out.inc(size)
+        self._bytes["out",] += size
 
     def loop_late(self, seconds: float) -> None:
         """Note by how much."""
@@ -168,59 +142,77 @@ class Metrics(Observer):
 
     def loop_blocked(self) -> None:
         """Count it."""
-        self._blocked.inc()
+        self._numbers["a2a_loop_blocked_total"][()] += 1
 
     def reads(self, name: str, value: Callable[[], float]) -> None:
         """Read the gauge by `value` at every exposition; what cannot be read is NaN."""
-        self._gauges[name].set_function(_guarded(name, value))
+        self._readers[name] = _guarded(name, value)
 
     def waiting(self, counts: Mapping[tuple[str, str], int] | None, queues: Iterable[str]) -> None:
         """What waits in the store: (queue, phase) -> tasks; None = the store did not answer.
 
         queues: those that are shown also when nothing waits in them.
         """
-        size = self._gauges["queue_size"]
-        size.clear()
-        self._gauges["a2a_store_up"].set(0 if counts is None else 1)
-        if counts is None:
-            return
-        for queue in queues:
-            for phase in WAITS:
-                size.labels(queue=queue, phase=phase).set(0)
-        for (queue, phase), count in counts.items():
-            size.labels(queue=queue, phase=phase).set(count)
+        self._numbers["a2a_store_up"][()] = 0 if counts is None else 1
+        size = self._numbers["queue_size"] = {}
+        if counts is not None:
+            size |= {(queue, phase): 0 for queue in queues for phase in WAITS}
+            for labels, count in counts.items():
+                size[labels] = count
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All figures as text, and its content type: OpenMetrics where the `Accept` header names it."""
-        shown = _Shown(self._registry)
-        if any(offer.partition(";")[0].strip().lower() == OPENMETRICS for offer in accept.split(",")):
-            text: bytes = openmetrics.generate_latest(shown, version="1.0.0")  # type: ignore[no-untyped-call]  # the library's
-            return text, openmetrics.CONTENT_TYPE_LATEST
-        return generate_latest(shown), CONTENT_TYPE_PLAIN_0_0_4
+        from a2a_server.telemetry.exposition import written  # noqa: PLC0415 - its library waits until somebody asks
+
+        return written(self._samples, accept)
+
+    def _samples(self) -> Iterator[tuple[Metric, Iterable[Sample]]]:
+        self._numbers["a2a_requests_total"] = {
+            (generation, method, str(code) if code else "ok"): count
+            for (generation, method, code), count in self._answers.items()
+        }
+        self._numbers["a2a_sweeps_total"] = {
+            (duty, "done" if done else "failed"): count for (duty, done), count in self._sweeps.items()
+        }
+        for name, read in self._readers.items():
+            self._numbers[name] = {(): read()}
+        for metric in CATALOGUE:
+            if metric.kind == "histogram":
+                histograms = self._histograms[metric.name].items()
+                yield metric, [one for labels, found in histograms for one in found.samples(metric, labels)]
+            else:
+                numbers = self._numbers[metric.name].items()
+                yield metric, [(metric.name, _named(metric, labels), number) for labels, number in numbers]
 
 
-class _Shown(Collector):
-    """What a registry has, without the times at which its series began: they double the text and nobody asks."""
+class _Histogram:
+    """How often a value fell into each bucket: at most its bound, and more than that of the one before."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    __slots__ = ("_bounds", "_counts", "_sum")
 
-    def collect(self) -> Iterable[Family]:
-        for family in self._registry.collect():
-            began = f"{family.name}_created"
-            family.samples = [sample for sample in family.samples if sample.name != began]
-            yield family
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def samples(self, metric: Metric, values: Labels) -> Iterator[Sample]:
+        labels, total = _named(metric, values), 0
+        for bound, total in zip((*self._bounds, math.inf), accumulate(self._counts), strict=True):
+            yield f"{metric.name}_bucket", {**labels, "le": bound}, total
+        yield f"{metric.name}_count", labels, total
+        yield f"{metric.name}_sum", labels, self._sum
 
 
-def _made(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
-    name, labels = metric.name, tuple(metric.labels)
-    match metric.kind:
-        case "counter":
-            return Counter(name, metric.help, labels, registry=registry)
-        case "gauge":
-            return Gauge(name, metric.help, labels, registry=registry)
-        case "histogram":
-            return Histogram(name, metric.help, labels, registry=registry, buckets=metric.buckets)
+def _named(metric: Metric, values: Labels) -> dict[str, str | float]:
+    return dict(zip(metric.labels, values, strict=True))
+
+
+def _histograms(metric: Metric) -> defaultdict[Labels, _Histogram]:
+    return defaultdict(lambda: _Histogram(metric.buckets))
 
 
 def _guarded(name: str, value: Callable[[], float]) -> Callable[[], float]:

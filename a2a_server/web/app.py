@@ -1,35 +1,47 @@
-"""The HTTP application: routes, and the door that every JSON-RPC body comes through."""
+"""The HTTP application: routes, and the door that every JSON-RPC body comes through.
+
+A JSON-RPC request does what it would do behind Starlette's middleware, router and request objects, but without them:
+they would cost as much as the door itself. Whatever is not plainly such a request goes the usual way.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Final, cast
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope as HttpScope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from a2a_server.model.objects import OPTIONS_URI, Scope
 from a2a_server.web.artifacts import ArtifactPages
-from a2a_server.web.bodies import Bodies, Refused
+from a2a_server.web.bodies import Bodies, Refused, Share
 from a2a_server.web.card import CARD_PATHS, CardPages
-from a2a_server.web.guards import LastResort
+from a2a_server.web.guards import ANY, HostCheck, LastResort, Names, broke
 from a2a_server.web.health import HealthPages
 from a2a_server.web.rpc import Answer, Busy, Caller, Dispatcher, Streaming
 from a2a_server.web.sse import EventStream
 from a2a_server.web.uploads import Uploads
+from a2a_server.web.waits import Waits
 from a2a_server.wire import jsonrpc, v10
 from a2a_server.wire.cards import OPTIONS_SCHEMA_PATH
 
 RPC_PATHS = tuple(f"{prefix}/tasks/{verb}" for verb in ("send", "get", "cancel") for prefix in ("", "/a2a"))
 """Where python-a2a posts what everybody else posts to `/`."""
-EXTENSIONS_HEADERS = ("a2a-extensions", "x-a2a-extensions")
-HANG_UP_SECONDS = 1.0
+EXTENSIONS_HEADERS = (b"a2a-extensions", b"x-a2a-extensions")
+
+_DOOR_PATHS: Final = frozenset(("/", *RPC_PATHS))
+_OURS: Final[frozenset[object]] = frozenset((ProxyHeadersMiddleware, HostCheck, LastResort))
+_NOBODY: Final = Scope()
+_JSON: Final = (b"content-type", b"application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +54,23 @@ class DoorLimits:
     write_stall_seconds: float
 
 
-class _HangUp:
-    """Cancels the task that answers a request when its client goes away, so that a long wait ends.
+class _Whole:
+    """An answer that is there as a whole. Any ASGI application's `__call__`."""
 
-    It listens only after `HANG_UP_SECONDS`: most answers are there before.
-    """
+    __slots__ = ("body", "raw_headers", "status")
 
-    def __init__(self, request: Request) -> None:
-        self.happened = False
-        self._request = request
-        self._answering = asyncio.current_task()
-        self._listening: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(HANG_UP_SECONDS, self._begin)
+    def __init__(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
+        self.status = status
+        self.body = body
+        self.raw_headers = [*headers]
+        if status != 204:  # noqa: PLR2004 - it has no content, not even an empty one
+            self.raw_headers.append((b"content-length", b"%d" % len(body)))
+        if body:
+            self.raw_headers.append(_JSON)
 
-    def forget(self) -> None:
-        """The answer is there, or the client is gone."""
-        self._timer.cancel()
-        if self._listening is not None:
-            self._listening.cancel()
-
-    def _begin(self) -> None:
-        self._listening = asyncio.get_running_loop().create_task(self._listen())
-
-    async def _listen(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
-            pass
-        if self._answering is not None:
-            self.happened = True
-            self._answering.cancel()
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        await send({"type": "http.response.start", "status": self.status, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 class Door:
@@ -80,45 +81,57 @@ class Door:
         self._base_url = base_url
         self._limits = limits
         self._bodies = Bodies(limits.body_bytes, limits.bodies_bytes)
+        self._waits = Waits()
 
-    async def rpc(self, request: Request) -> Response:
-        """POST / with a JSON-RPC request or batch."""
-        began_at = time.perf_counter()
-        with self._bodies.share() as share:
-            try:
-                body = await self._bodies.read(request, share)
-            except Refused as refusal:
-                self._dispatcher.note(began_at, None, refusal.error.code)
-                return _refused(refusal)
-            except ClientDisconnect:
-                return Response(status_code=400)
-            return await self._answered(request, body)
-
-    async def _answered(self, request: Request, body: bytes) -> Response:
-        caller = Caller(
-            Scope(),
-            request.headers.get("a2a-version") or request.query_params.get("A2A-Version") or "",
-            request.headers.get("last-event-id"),
-        )
-        hang_up = _HangUp(request)
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        """Answer a POST with a JSON-RPC request or batch; 500 where code breaks."""
+        begun = False
         try:
-            answered = await self._dispatcher.answer(body, caller)
-        except asyncio.CancelledError:
-            if not hang_up.happened:
-                raise
-            return Response(status_code=499)
-        finally:
-            hang_up.forget()
-        response = self._response(answered)
-        for name in EXTENSIONS_HEADERS:
-            if _names_options(request, name):
-                response.headers[name] = OPTIONS_URI
-        return response
+            answer = await self._answer(scope, receive)
+            begun = True
+            await answer(scope, receive, send)
+        except ClientDisconnect:
+            pass  # nobody is there to be answered
+        except Exception:  # noqa: BLE001 - the HTTP edge: logged there, and clients learn only its number
+            await broke(scope, receive, send, begun=begun)
 
-    def _response(self, answered: Answer | None) -> Response:
+    async def rpc(self, request: Request) -> ASGIApp:
+        """The same as a route."""
+        return await self._answer(request.scope, request.receive)
+
+    async def _answer(self, scope: HttpScope, receive: Receive) -> _Whole | EventStream:
+        began_at = time.perf_counter()
+        headers = dict(reversed([*scope["headers"]]))  # the first of a name counts
+        share = Share(self._bodies)
+        try:
+            body = await self._bodies.read(headers, receive, share)
+            wait = self._waits.begin(receive)
+            try:
+                answer = self._response(await self._dispatcher.answer(body, _caller(scope, headers)))
+            except asyncio.CancelledError:
+                if not wait.gone:
+                    raise
+                answer = _Whole(499)
+            finally:
+                self._waits.end(wait)
+        except Refused as refusal:
+            self._dispatcher.note(began_at, None, refusal.error.code)
+            return _refused(refusal)
+        except ClientDisconnect:
+            return _Whole(400)
+        finally:
+            share.give_back()
+        for name in EXTENSIONS_HEADERS:
+            if name in headers and _names_options(scope, name):
+                answer.raw_headers.append((name, OPTIONS_URI.encode()))
+        return answer
+
+    def _response(self, answered: Answer | None) -> _Whole | EventStream:
         match answered:
+            case bytes():
+                return _Whole(200, answered)
             case None:
-                return Response(status_code=204)
+                return _Whole(204)
             case Streaming():
                 return EventStream(
                     answered,
@@ -127,23 +140,67 @@ class Door:
                     write_stall_seconds=self._limits.write_stall_seconds,
                 )
             case Busy(body, retry_after_seconds):
-                headers = {"Retry-After": str(retry_after_seconds)}
-                return Response(body, 503, headers, media_type="application/json")
-            case _:
-                return Response(answered, media_type="application/json")
+                return _Whole(503, body, (b"retry-after", b"%d" % retry_after_seconds))
 
 
-def _refused(refusal: Refused) -> Response:
-    headers = {"Connection": "close"}  # what is left of the body is not read
+def _caller(scope: HttpScope, headers: Mapping[bytes, bytes]) -> Caller:
+    version = headers.get(b"a2a-version", b"").decode("latin-1")
+    if not version and scope.get("query_string"):
+        version = QueryParams(scope["query_string"]).get("A2A-Version", "")
+    last_event_id = headers.get(b"last-event-id")
+    return Caller(_NOBODY, version, None if last_event_id is None else last_event_id.decode("latin-1"))
+
+
+def _refused(refusal: Refused) -> _Whole:
+    headers = [(b"connection", b"close")]  # what is left of the body is not read
     if refusal.error.retry_after_seconds:
-        headers["Retry-After"] = str(refusal.error.retry_after_seconds)
-    answer = jsonrpc.failure(None, v10.render_error(refusal.error))
-    return Response(answer, refusal.status, headers, media_type="application/json")
+        headers.append((b"retry-after", b"%d" % refusal.error.retry_after_seconds))
+    return _Whole(refusal.status, jsonrpc.failure(None, v10.render_error(refusal.error)), *headers)
 
 
-def _names_options(request: Request, header: str) -> bool:
-    named = ",".join(request.headers.getlist(header))
-    return OPTIONS_URI in [uri.strip() for uri in named.split(",")]
+def _names_options(scope: HttpScope, header: bytes) -> bool:
+    named = b",".join(value for name, value in scope["headers"] if name == header)
+    return OPTIONS_URI in [uri.strip() for uri in named.decode("latin-1").split(",")]
+
+
+class _Straight:
+    """Hands JSON-RPC requests that name an allowed host to the door, and all else to the usual stack."""
+
+    def __init__(self, door: Door, names: Names, usual: ASGIApp) -> None:
+        self._door = door
+        self._names = names
+        self._usual = usual
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "POST"
+            and scope["path"].removeprefix(scope.get("root_path", "")) in _DOOR_PATHS
+            and self._names.named_once(scope)
+        ):
+            await self._door(scope, receive, send)
+        else:
+            await self._usual(scope, receive, send)
+
+
+class Application(Starlette):
+    """The routes of one agent's server, with a straight way to its door.
+
+    There is none where somebody put middleware of their own before the routes: that has to see every request.
+    """
+
+    door: Door
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Starlette's, behind the straight way."""
+        usual = super().build_middleware_stack()
+        kinds: list[object] = [middleware.cls for middleware in self.user_middleware]
+        if not _OURS.issuperset(kinds) or kinds.count(HostCheck) > 1 or self.max_body_size is not None:
+            return usual
+        allowed = frozenset({ANY})
+        if HostCheck in kinds:
+            allowed = cast("frozenset[str]", self.user_middleware[kinds.index(HostCheck)].kwargs["allowed"])
+        return _Straight(self.door, Names(allowed), usual)
 
 
 def application(
@@ -157,10 +214,10 @@ def application(
 ) -> Starlette:
     """All routes of one agent's server."""
 
-    async def root(request: Request) -> Response:
+    async def root(request: Request) -> ASGIApp:
         return await (door.rpc(request) if request.method == "POST" else cards.signpost())
 
-    return Starlette(
+    app = Application(
         routes=[
             Route("/", root, methods=["GET", "POST"]),
             *(Route(path, door.rpc, methods=["POST"]) for path in RPC_PATHS),
@@ -175,3 +232,5 @@ def application(
         middleware=[Middleware(LastResort)],
         lifespan=lifespan,
     )
+    app.door = door
+    return app

@@ -5,10 +5,11 @@ What is in them, `wire.jsonrpc` says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import lru_cache
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from a2a_server.errors import ClientError, ContentTypeNotSupported, InvalidRequest, Overloaded
 
@@ -26,7 +27,9 @@ class Refused(Exception):
 
 
 class Share:
-    """What one request takes of the memory for all bodies."""
+    """What one request takes of the memory for all bodies, until it is given back."""
+
+    __slots__ = ("_bodies", "size")
 
     def __init__(self, bodies: Bodies) -> None:
         self._bodies = bodies
@@ -43,6 +46,11 @@ class Share:
         self.size += size
         self._bodies.held += size
 
+    def give_back(self) -> None:
+        """The request is answered, or refused."""
+        self._bodies.held -= self.size
+        self.size = 0
+
 
 class Bodies:
     """Counts bytes while they come, whatever `Content-Length` says.
@@ -55,32 +63,37 @@ class Bodies:
         self.together = together
         self.held = 0
 
-    @contextmanager
-    def share(self) -> Iterator[Share]:
-        """One request's share, given back at the end."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.held -= share.size
-
-    async def read(self, request: Request, share: Share) -> bytes:
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive, share: Share) -> bytes:
         """The whole body.
+
+        Args:
+            headers: of the request, by lower-case names.
+            receive: as in ASGI.
+            share: grows by the body's size.
 
         Raises:
             Refused: a content type or encoding that is not taken (415), or too large (413, 503).
             ClientDisconnect: the client went away.
         """
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type not in MEDIA_TYPES:
+        if _media_type(headers.get(b"content-type", b"")) not in MEDIA_TYPES:
             raise Refused(415, ContentTypeNotSupported("The content type must be application/json."))
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Refused(415, ContentTypeNotSupported("Encoded bodies are not taken; send plain JSON."))
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced[:20]) > self.largest:
+        announced = headers.get(b"content-length", b"")
+        if announced.isdigit() and int(announced[:20]) > self.largest:
             share.grow(self.largest + 1)  # refused before it comes
         pieces: list[bytes] = []
-        async for piece in request.stream():
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            piece: bytes = message.get("body", b"")
             share.grow(len(piece))
+            if not message.get("more_body", False):
+                return b"".join((*pieces, piece)) if pieces else piece
             pieces.append(piece)
-        return b"".join(pieces)
+
+
+@lru_cache(maxsize=64)  # clients say the same few
+def _media_type(header: bytes) -> str:
+    return header.decode("latin-1").partition(";")[0].strip().lower()

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import cached_property
 
 import orjson
 from starlette.requests import Request
@@ -33,7 +34,6 @@ class CardPages:
         self._cache_seconds = cache_seconds
         self._changed_at = datetime.fromtimestamp(changed_at() // 1_000_000, UTC)
         self._forms: dict[tuple[str, bool], bytes] = {}
-        self._schema = orjson.dumps(options_schema(), option=orjson.OPT_INDENT_2)
 
     async def card(self, request: Request) -> Response:
         """GET /.well-known/agent-card.json and /.well-known/agent.json."""
@@ -44,6 +44,10 @@ class CardPages:
     async def options_schema(self, request: Request) -> Response:
         """GET /.well-known/task-options.json."""
         return self._cacheable(request, self._schema, "application/schema+json", {})
+
+    @cached_property
+    def _schema(self) -> bytes:
+        return orjson.dumps(options_schema(), option=orjson.OPT_INDENT_2)
 
     async def signpost(self) -> Response:
         """GET / by a person: what this is, and where to go on."""

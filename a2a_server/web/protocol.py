@@ -2,12 +2,16 @@
 
 Theory of operation. httptools reads strictly: bare LF, folded lines, NUL, contradicting lengths and odd chunk sizes are
 errors. What it lets through is refused here: transfer codings other than chunked, chunked in HTTP/1.0, other versions,
-and trailers, which uvicorn would mix into the headers. Heads are counted as they are read. One timer a connection waits
-for whatever the client owes: the rest of a head, or the next piece of a body.
+and trailers, which uvicorn would mix into the headers. Heads are measured when they are there, and after every slice
+of what came while they are not. One timer a connection waits for whatever the client owes: the rest of a head, or the
+next piece of a body.
 
 A refusal is written when everything asked before is answered, so that it is never taken for another answer. Then the
 server ends its side and drops what still comes, for a while: who closes with unread bytes resets the connection, and
 the client may never read why. The same holds where an application answered before it read the whole body.
+
+uvicorn's `limit_concurrency` is not looked at: `ConnectionLimits` stands in its place. A connection that rests keeps
+its timer while it is asked something: to start one for every rest would cost more than to look at the clock.
 
 Closing politely waits until the peer has taken what was sent; a peer that reads nothing would keep its connection, and
 what is buffered for it, for ever. So applications get `abort`.
@@ -29,11 +33,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from a2a_server.errors import Overloaded
 from a2a_server.web import limits as most
+from a2a_server.web.cycle import Closer, Cycle, target
 from a2a_server.web.limits import ConnectionLimits, Refusal
 from a2a_server.wire import jsonrpc, v10
 
 ABORT = "a2a_server.abort"
-_SLICE_BYTES = 64 * 1024  # what httptools may keep of an unfinished header line before it is counted
+_SLICE_BYTES = 64 * 1024  # what httptools may make header lines of before they are counted
+_READ_HERE = frozenset({b"transfer-encoding", b"expect"})
 
 
 class _Owed(Enum):
@@ -47,10 +53,14 @@ class _Owed(Enum):
 class Protocol(HttpToolsProtocol):
     """One connection. Offers `abort` to applications as an extension of the ASGI scope, and upgrades to nothing."""
 
+    # beside the attributes of uvicorn's class: more than thirty would share no names between connections
+    __slots__ = (
+        "_answered", "_body_bytes", "_closer", "_deaf", "_limits", "_lines", "_lingers", "_message_bytes", "_owed",
+        "_progress", "_refusal", "_rests_since", "_silent", "_slice_bytes", "_timer", "_unseen_bytes", "_was_paused",
+    )  # fmt: skip
+
     def __init__(self, *arguments: Any, limits: ConnectionLimits | None = None, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*arguments, **options)
-        self.parser = _Parser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self._limits = limits or ConnectionLimits()
         self._owed = _Owed.NOTHING
         self._timer: asyncio.TimerHandle | None = None
@@ -59,13 +69,17 @@ class Protocol(HttpToolsProtocol):
         self._lingers = False
         self._answered: RequestResponseCycle | None = None
         self._silent = True  # nothing has come at all
-        self._lines = self._head_bytes = self._unseen_bytes = 0
+        self._lines: list[tuple[bytes, bytes]] = []  # of the head, or the trailer, that is being read
+        self._slice_bytes = self._message_bytes = 0
+        self._progress = self._unseen_bytes = 0
         self._body_bytes = 0
         self._was_paused = False
+        self._rests_since = 0.0  # 0 = something is being asked or answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for a head, unless there are too many connections."""
         super().connection_made(transport)
+        self._closer = Closer(self)
         if len(self.connections) > self._limits.connections:
             self._deaf = True
             transport.write(self._written(most.TOO_MANY_CONNECTIONS))
@@ -76,6 +90,8 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is owed any more, and whoever answers is told: uvicorn tells only the request that came last."""
         self._stop_timer()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         super().connection_lost(exc)
         self.pipeline.clear()
         if self._answered is not None and not self._answered.response_complete:
@@ -99,70 +115,86 @@ class Protocol(HttpToolsProtocol):
         extensions: dict[str, Any] = {ABORT: self.transport.abort}
         self.scope["extensions"] = extensions
         self._owed = _Owed.HEAD
-        self._lines = self._head_bytes = self._unseen_bytes = 0
+        self._lines = self.headers
+        self._message_bytes = self._slice_bytes
+        self._progress = -1
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request target."""
         super().on_url(url)
-        self._unseen_bytes = 0
         if len(self.url) > most.MAX_TARGET_BYTES:
             self._refuse_and_stop(most.TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header line; a trailer line is counted and dropped."""
-        self._unseen_bytes = 0
-        size = len(name) + 2 + len(value)
-        self._lines += 1
-        self._head_bytes += size
-        too_large = size > most.MAX_HEADER_BYTES or self._head_bytes > most.MAX_HEAD_BYTES
-        if too_large or self._lines > most.MAX_HEADERS:
-            self._refuse_and_stop(most.HEAD_TOO_LARGE)
-        if self._owed is _Owed.HEAD:
-            super().on_header(name, value)
+        self._lines.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is there: the request begins to be answered, or waits for those before it."""
+        if self._too_many_lines():
+            self._refuse_and_stop(most.HEAD_TOO_LARGE)
         version = self.parser.get_http_version()
-        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        said = [(name, value.lower()) for name, value in self.headers if name in _READ_HERE]
+        codings = [value for name, value in said if name == b"transfer-encoding"] if said else []
         if version not in ("1.1", "1.0"):
             self._refuse_and_stop(most.WRONG_VERSION)
         if codings and (codings != [b"chunked"] or version == "1.0"):
             self._refuse_and_stop(most.NOT_ONE_LENGTH)
         if len(self.pipeline) >= most.MAX_PIPELINED:
             self._refuse_and_stop(most.TOO_MANY_AT_ONCE)
-        super().on_headers_complete()
+        self.expect_100_continue = (b"expect", b"100-continue") in said
+        self._complete_scope(version)
+        if not (self.parser.should_upgrade() and self._should_upgrade()):
+            self._begin_cycle(keep_alive=version == "1.1" and self.parser.should_keep_alive())
         self._stop_timer()
         self._owed = _Owed.BODY
-        self._lines = self._head_bytes = self._unseen_bytes = self._body_bytes = 0
-        if self.cycle is not None:
-            self.cycle.transport = cast("asyncio.Transport", _Closer(self))
+        self._lines = []
+        self._body_bytes = 0
+        self._progress = -1
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         super().on_body(body)
-        self._unseen_bytes = 0
         self._body_bytes += len(body)
         self._was_paused = self._was_paused or self.flow.read_paused
 
     def on_message_complete(self) -> None:
         """The request is there."""
+        if self._too_many_lines():
+            self._refuse_and_stop(most.HEAD_TOO_LARGE)
         super().on_message_complete()
         self._stop_timer()
         self._owed = _Owed.NOTHING
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or with what had to wait for this answer."""
+        self.server_state.total_requests += 1
         if self._lingers:
-            self.server_state.total_requests += 1
             return
         last = not self.pipeline
-        super().on_response_complete()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if last:
+                self._rest()
+            else:
+                self._start_asgi_task(*self.pipeline.pop())
         if not last:
             return
         if self._refusal is not None:
             self._say(self._refusal)
         elif self.cycle.more_body:
             self.linger()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection where it has rested long enough; else look again when it may have."""
+        self.timeout_keep_alive_task = None
+        if not self._rests_since:
+            return
+        left = self._rests_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def linger(self) -> None:
         """End this side; close when the client has ended its own, or after a while."""
@@ -186,6 +218,45 @@ class Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version().encode()
         return b"%s %s HTTP/%s\r\n%s\r\n" % (self.parser.get_method(), self.url, version, kept)
 
+    def _complete_scope(self, version: str) -> None:
+        scope, (path, raw_path, query) = self.scope, target(self.url)
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = self.root_path + path
+        scope["raw_path"] = self.root_path.encode("ascii") + raw_path
+        scope["query_string"] = query
+
+    def _begin_cycle(self, *, keep_alive: bool) -> None:
+        before: RequestResponseCycle | None = self.cycle
+        self.cycle = Cycle(
+            self.scope,
+            cast("asyncio.Transport", self._closer),
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            keep_alive,
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _rest(self) -> None:
+        self._rests_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._rests_since = 0.0
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - an ASGI application
         self._answered = cycle
         super()._start_asgi_task(cycle, app)
@@ -194,15 +265,39 @@ class Protocol(HttpToolsProtocol):
         return self.parser.get_method() != b"CONNECT"  # passes over the request as it stood
 
     def _read(self, data: bytes) -> bool:
-        self._unseen_bytes += len(data)
-        try:
-            self.parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._refuse(self._refusal or most.MALFORMED)
-        else:
-            if self._owed is not _Owed.NOTHING and self._unseen_bytes > most.MAX_HEADER_BYTES:
-                self._refuse(most.HEAD_TOO_LARGE)
+        while data:
+            self._slice_bytes = len(data)
+            self._message_bytes += len(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as pause:
+                if self.parser.get_method() != b"CONNECT":
+                    data = self.plain_head() + data[pause.args[0] :]
+                    continue
+                self._refuse(most.MALFORMED)
+            except httptools.HttpParserError:
+                self._refuse(self._refusal or most.MALFORMED)
+            else:
+                if self._owed is not _Owed.NOTHING and (self._too_many_lines() or self._too_long_unseen(len(data))):
+                    self._refuse(most.HEAD_TOO_LARGE)
+            break
         return not self._deaf
+
+    def _too_many_lines(self) -> bool:
+        """Whether the lines that were read break a limit; in a short message only their number can."""
+        if len(self._lines) > most.MAX_HEADERS:
+            return True
+        if not self._lines or self._message_bytes <= most.MAX_HEADER_BYTES:
+            return False
+        sizes = [len(name) + 2 + len(value) for name, value in self._lines]
+        return max(sizes) > most.MAX_HEADER_BYTES or sum(sizes) > most.MAX_HEAD_BYTES
+
+    def _too_long_unseen(self, size: int) -> bool:
+        """Whether so much came since the parser last gave something out."""
+        progress = len(self.url) + len(self._lines) + self._body_bytes
+        self._unseen_bytes = self._unseen_bytes + size if progress == self._progress else 0
+        self._progress = progress
+        return self._unseen_bytes > most.MAX_HEADER_BYTES
 
     def _refuse_and_stop(self, refusal: Refusal) -> None:
         self._refusal = refusal
@@ -284,40 +379,6 @@ class Protocol(HttpToolsProtocol):
             self._watch_body()
         else:
             self._refuse(most.BODY_TOO_SLOW)
-
-
-class _Closer:
-    """The transport as a request's answer sees it: closing waits for a client that is still sending."""
-
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
-        self.write = protocol.transport.write
-
-    def is_closing(self) -> bool:
-        return self._protocol.lingers or self._protocol.transport.is_closing()
-
-    def close(self) -> None:
-        if self._protocol.cycle.more_body:
-            self._protocol.linger()
-        else:
-            self._protocol.transport.close()
-
-
-class _Parser(httptools.HttpRequestParser):
-    def __init__(self, protocol: Protocol) -> None:
-        super().__init__(protocol)
-        self._protocol = protocol
-
-    def feed_data(self, data: Any) -> None:  # noqa: ANN401 - uvicorn gives bytes
-        while data:
-            try:
-                super().feed_data(data)
-            except httptools.HttpParserUpgrade as pause:
-                if self.get_method() == b"CONNECT":
-                    raise
-                data = self._protocol.plain_head() + data[pause.args[0] :]
-            else:
-                return
 
 
 def abort_of(scope: Any) -> Callable[[], None]:  # noqa: ANN401 - an ASGI scope, whoever's types it has

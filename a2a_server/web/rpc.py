@@ -1,26 +1,28 @@
 """JSON-RPC over HTTP: the only way from a request to a method, through jsonrpcserver.
 
-jsonrpcserver gets parsed objects that `wire.jsonrpc` has checked, one at a time: its own parser and schema check cost
-several times the call, and it would answer a whole batch with the error of one entry. Every method is wrapped, because
-it would send the text of an unexpected exception to the client. Methods take their context positionally, so that no
-client's parameter can be mistaken for it.
+jsonrpcserver is entered where it calls a method, for one request at a time, with what `wire.jsonrpc` has read and
+checked and `wire.versions` has looked up: its parser, its schema check, its task for every request and its binding of
+arguments cost several times the call, and it would answer a whole batch with the error of one entry. That inner entry
+is no public name, so
+`tests/contracts/test_jsonrpcserver.py` holds each release to it. Every method is wrapped, because jsonrpcserver would
+send the text of an unexpected exception to the client. Methods take two arguments by position, their context and the
+params as they came, so that no client's parameter can be mistaken for anything else.
 
 What comes out is either encoded JSON or a stream; `app` makes responses of them.
 """
 
 from __future__ import annotations
 
-import inspect
 import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Final, NamedTuple, TypeAlias, TypeVar, cast
 
-import orjson
 from jsonrpcserver import Error, Result, Success
-from jsonrpcserver.async_main import dispatch_to_response
+from jsonrpcserver.async_dispatcher import call as call_method
+from jsonrpcserver.request import Request as Named
 
 from a2a_server.errors import (
     ClientError,
@@ -48,8 +50,7 @@ _GENERATIONS: Final = {Generation.V01: "0.1", Generation.V03: "0.3", Generation.
 _log = logging.getLogger("a2a_server.web.rpc")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """What the HTTP request says beside its body.
 
     version: `A2A-Version`, '' = not said. last_event_id: `Last-Event-ID` as it came, None = absent.
@@ -69,11 +70,11 @@ class Streaming:
     id: jsonrpc.Id
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     caller: Caller
     route: Route
     base_url: str
+    id: jsonrpc.Id
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Busy:
 
 
 Answer: TypeAlias = bytes | Busy | Streaming
+_Handler: TypeAlias = Callable[[_Call, JsonObject], Awaitable[bytes | Stream]]
 _Method: TypeAlias = Callable[..., Awaitable[Result]]
 _Resumable = TypeVar("_Resumable", SendRequest, SubscribeRequest)
 
@@ -109,7 +111,7 @@ class Dispatcher:
         self._operations = operations
         self._base_url = base_url
         self._observer = observer
-        self._handlers: Mapping[Operation, Callable[[_Call, JsonObject], Awaitable[object]]] = {
+        handlers: Mapping[Operation, _Handler] = {
             Operation.SEND: self._send,
             Operation.STREAM: no_stream if capabilities.streaming is False else self._stream,
             Operation.GET: self._get,
@@ -122,7 +124,9 @@ class Dispatcher:
                 _refuse(PushNotSupported()),
             ),
         }
-        self._methods: Final = {"call": self._method()}
+        self._methods: Final[dict[str, _Method]] = {
+            operation: _method(operation, handler) for operation, handler in handlers.items()
+        }
 
     async def answer(self, body: bytes, caller: Caller) -> Answer | None:
         """The answer to a request's body; None when it holds notifications only. Never raises for bad input."""
@@ -166,61 +170,33 @@ class Dispatcher:
         except ClientError as error:
             self.note(began_at, served, error.code)
             return None if _silent(request, error) else jsonrpc.failure(request.id, wire.render_error(error))
-        result = await self._dispatch(_Call(caller, served, self._base_url()), request)
+        context = _Call(caller, served, self._base_url(), request.id)
+        named = Named(served.operation, [request.params or {}], request.id)
+        result = _outcome(await call_method(named, context, self._methods[served.operation]))
         self.note(began_at, served, result.code if isinstance(result, ClientError) else 0)
         if request.notification:
             return None
+        if isinstance(result, bytes):
+            return result
         if isinstance(result, Stream):
             return Streaming(result, wire_of(result.generation), request.id)
-        if isinstance(result, ClientError):
-            failure = jsonrpc.failure(request.id, wire.render_error(result))
-            return Busy(failure, result.retry_after_seconds) if isinstance(result, Overloaded) else failure
-        return jsonrpc.success(request.id, cast("bytes", result))
+        failure = jsonrpc.failure(request.id, wire.render_error(result))
+        return Busy(failure, result.retry_after_seconds) if isinstance(result, Overloaded) else failure
 
     def note(self, began_at: float, served: Route | None, code: int) -> None:
         """Count an answer, and log it for whoever debugs. code: of the error, 0 = success. Ids and names, no bodies."""
         generation = UNKNOWN if served is None else _GENERATIONS[served.wire.GENERATION]
-        method = UNKNOWN if served is None else served.operation.value
+        method = UNKNOWN if served is None else served.operation
         seconds = time.perf_counter() - began_at
         self._observer.answered(generation, method, code, seconds)
         if _log.isEnabledFor(logging.DEBUG):
             fields = {"method": method, "generation": generation, "code": code, "seconds": round(seconds, 6)}
             _log.debug("Answered a request.", extra=fields)
 
-    async def _dispatch(self, call: _Call, request: jsonrpc.Request) -> object:
-        plain = {"jsonrpc": "2.0", "method": "call", "params": request.params or {}, "id": 0}
-        response = await dispatch_to_response(
-            cast("str", plain), self._methods, context=call, deserializer=_same, validator=_same
-        )
-        (outcome,) = vars(response).values()  # jsonrpcserver's Either offers no other way to what it holds
-        return outcome.result if hasattr(outcome, "result") else outcome.data
-
-    def _method(self) -> _Method:
-        async def call(context: _Call, /, **params: Json) -> Result:
-            try:
-                return Success(await self._handlers[context.route.operation](context, params))
-            except ClientError as error:
-                return _refused(error)
-            except StoreUnavailable:
-                return _refused(
-                    Overloaded("The store does not answer at the moment; try again.", retry_after_seconds=2)
-                )
-            except Draining:
-                return _refused(Overloaded("The server is stopping; try again.", retry_after_seconds=1))
-            except Exception:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
-                error_id = new_error_id()
-                operation = context.route.operation
-                _log.exception("Internal error %s in %s.", error_id, operation, extra={"error_id": error_id})
-                return _refused(InternalError(error_id=error_id))
-
-        # jsonrpcserver asks for the signature at every call; computing it costs four times the rest.
-        vars(call)["__signature__"] = inspect.signature(call)
-        return call
-
     async def _send(self, call: _Call, params: JsonObject) -> bytes:
         request = call.route.wire.parse_send(params)
         answer = await self._operations.send(call.caller.scope, request)
-        return orjson.dumps(call.route.wire.render_send(answer, call.base_url))
+        return jsonrpc.success(call.id, call.route.wire.render_send(answer, call.base_url))
 
     async def _stream(self, call: _Call, params: JsonObject) -> Stream:
         request = call.route.wire.parse_send(params)
@@ -228,25 +204,49 @@ class Dispatcher:
 
     async def _get(self, call: _Call, params: JsonObject) -> bytes:
         task = await self._operations.get(call.caller.scope, call.route.parse_get(params))
-        return orjson.dumps(call.route.answering(task.generation).render_task(task, call.base_url))
+        return jsonrpc.success(call.id, call.route.answering(task.generation).render_task(task, call.base_url))
 
     async def _list(self, call: _Call, params: JsonObject) -> bytes:
         page = await self._operations.list(call.caller.scope, pages.parse_list(params))
         shown = pages.render_list(page.tasks, page.next_token, page.page_size, page.total, call.base_url)
-        return orjson.dumps(shown)
+        return jsonrpc.success(call.id, shown)
 
     async def _cancel(self, call: _Call, params: JsonObject) -> bytes:
         task = await self._operations.cancel(call.caller.scope, call.route.wire.parse_cancel(params))
-        return orjson.dumps(call.route.answering(task.generation).render_task(task, call.base_url))
+        return jsonrpc.success(call.id, call.route.answering(task.generation).render_task(task, call.base_url))
 
     async def _subscribe(self, call: _Call, params: JsonObject) -> Stream:
         request = call.route.parse_subscribe(params)
         return await _resumed(call.caller, request, self._operations.subscribe)
 
 
+def _method(operation: Operation, handler: _Handler) -> _Method:
+    async def call(context: _Call, params: JsonObject, /) -> Result:
+        try:
+            return Success(await handler(context, params))
+        except ClientError as error:
+            return _refused(error)
+        except StoreUnavailable:
+            return _refused(Overloaded("The store does not answer at the moment; try again.", retry_after_seconds=2))
+        except Draining:
+            return _refused(Overloaded("The server is stopping; try again.", retry_after_seconds=1))
+        except Exception:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
+            error_id = new_error_id()
+            _log.exception("Internal error %s in %s.", error_id, operation, extra={"error_id": error_id})
+            return _refused(InternalError(error_id=error_id))
+
+    return call
+
+
 def new_error_id() -> str:
     """What names an internal error in its answer and in the log."""
     return secrets.token_hex(6)
+
+
+def _outcome(result: Result) -> bytes | Stream | ClientError:
+    """The result of a success, or the data of an error."""
+    (outcome,) = vars(result).values()  # jsonrpcserver's Either offers no other way to what it holds
+    return cast("bytes | Stream | ClientError", outcome[-1])
 
 
 def _refused(error: ClientError) -> Result:
@@ -269,14 +269,14 @@ async def _resumed(
         raise InvalidParams(error.message, path="Last-Event-ID") from None
 
 
-def _refuse(error: ClientError) -> Callable[[_Call, JsonObject], Awaitable[object]]:
-    async def refuse(call: _Call, params: JsonObject) -> object:  # noqa: ARG001 - the handlers' shape
+def _refuse(error: ClientError) -> _Handler:
+    async def refuse(call: _Call, params: JsonObject) -> bytes:  # noqa: ARG001 - the handlers' shape
         raise type(error)(error.message)
 
     return refuse
 
 
-async def _no_extended_card(call: _Call, params: JsonObject) -> object:  # noqa: ARG001 - the handlers' shape
+async def _no_extended_card(call: _Call, params: JsonObject) -> bytes:  # noqa: ARG001 - the handlers' shape
     if call.route.wire.GENERATION is Generation.V03:  # it has no other word for it
         raise ExtendedCardNotConfigured
     raise UnsupportedOperation("The card declares no extended card.")
@@ -284,7 +284,3 @@ async def _no_extended_card(call: _Call, params: JsonObject) -> object:  # noqa:
 
 def _silent(request: jsonrpc.Request, error: ClientError) -> bool:
     return request.notification and not isinstance(error, InvalidRequest)
-
-
-def _same(value: Any) -> Any:  # noqa: ANN401 - identity
-    return value

@@ -23,14 +23,13 @@ from a2a_server.model.objects import (
     StatusEvent,
     Task,
 )
-from a2a_server.model.options import TaskOptions, plain_rule
+from a2a_server.model.options import NO_OPTIONS, TaskOptions, plain_rule
 from a2a_server.wire import fields
 
 AFTER = "afterEvent"
 """Member of a request's metadata: continue behind this event, as the Last-Event-ID header says it."""
 
 _EXACT = 2.0**53
-_NO_OPTIONS = TaskOptions()
 _OPTIONS_PATH = f'metadata["{OPTIONS_URI}"]'
 _OPTION_NAMES = tuple(field.alias or name for name, field in TaskOptions.model_fields.items())
 
@@ -43,6 +42,9 @@ class Asked(NamedTuple):
     metadata: JsonObject | None
 
 
+_NOTHING_ASKED = Asked(NO_OPTIONS, None, None)
+
+
 def asked(params: JsonObject) -> Asked:
     """Take the task options and `afterEvent` out of a request's `metadata`.
 
@@ -51,10 +53,10 @@ def asked(params: JsonObject) -> Asked:
     """
     metadata = fields.optional_object(params, "metadata")
     if metadata is None:
-        return Asked(_NO_OPTIONS, None, None)
+        return _NOTHING_ASKED
     after = fields.natural(metadata, AFTER, "metadata.")
     given = metadata.get(OPTIONS_URI)
-    options = _NO_OPTIONS if given is None else _options(fields.members(given, _OPTIONS_PATH))
+    options = NO_OPTIONS if given is None else _options(fields.members(given, _OPTIONS_PATH))
     kept = {name: value for name, value in metadata.items() if name not in {OPTIONS_URI, AFTER}}
     return Asked(options, after, kept or None)
 
@@ -73,8 +75,10 @@ def event_metadata(event: Event) -> JsonObject:
     """An event's own metadata with its number, and with how far the run is on progress notes."""
     shown: JsonObject = {}
     if isinstance(event, StatusEvent):
-        shown.update(event.status.metadata or {})
-        shown.update(event.metadata or {})
+        if event.status.metadata:
+            shown.update(event.status.metadata)
+        if event.metadata:
+            shown.update(event.metadata)
         if event.progress is not None:
             shown[PROGRESS_URI] = _progress(event.progress)
     shown[EVENT_URI] = {"n": event.n}

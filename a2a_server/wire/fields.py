@@ -2,7 +2,8 @@
 
 Every reader takes the object, the member's name and `at`, the path that leads to the object with its dot
 (`message.parts[0].`); an explicit null is the same as an absent member (ProtoJSON, and what v0.1 clients send).
-All of them raise `InvalidParams` with the field's path, and nothing else.
+All of them raise `InvalidParams` with the field's path, and nothing else. Each looks first for what nearly every
+request has there, an absent member or a good one, because every request passes here.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ def label(holder: JsonObject, name: str, at: str = "", most: int = MAX_LABEL) ->
 
     Printable is what `str.isprintable` says: letters, marks, numbers, punctuation, symbols and the space.
     """
+    if holder.get(name) is None:
+        return ""
     value = string(holder, name, at)
     if value and (len(value) > most or not value.isprintable()):
         raise wrong(f"{at}{name}", f"must be 1 to {most} printable characters, without control characters")
@@ -78,15 +81,16 @@ def label(holder: JsonObject, name: str, at: str = "", most: int = MAX_LABEL) ->
 
 def identifier(holder: JsonObject, name: str, at: str = "") -> str:
     """The id that a client chose or was given: a label of at most 256 characters, '' when it is absent."""
-    return label(holder, name, at, MAX_ID)
+    return "" if holder.get(name) is None else label(holder, name, at, MAX_ID)
 
 
 def required_identifier(holder: JsonObject, name: str, at: str = "") -> str:
     """The id that must be there and must not be empty."""
-    value = label(holder, name, at, MAX_ID)
-    if not value:
-        raise wrong(f"{at}{name}", f"is missing; it must be an id of 1 to {MAX_ID} printable characters")
-    return value
+    value = holder.get(name)
+    if type(value) is str and 0 < len(value) <= MAX_ID and value.isprintable():
+        return value
+    label(holder, name, at, MAX_ID)  # raises for whatever is there
+    raise wrong(f"{at}{name}", f"is missing; it must be an id of 1 to {MAX_ID} printable characters")
 
 
 def boolean(holder: JsonObject, name: str, at: str = "") -> bool | None:
@@ -138,6 +142,8 @@ def strings(holder: JsonObject, name: str, at: str = "") -> tuple[str, ...]:
 
 def identifiers(holder: JsonObject, name: str, at: str = "") -> tuple[str, ...]:
     """The array of ids, empty when it is absent."""
+    if holder.get(name) is None:
+        return ()
     found = strings(holder, name, at)
     if len(found) > MAX_REFERENCES:
         raise wrong(f"{at}{name}", f"must hold at most {MAX_REFERENCES} ids")

@@ -1,4 +1,4 @@
-"""The JSON-RPC 2.0 envelope, on parsed JSON: what is a request, and answers around results that are encoded already.
+"""The JSON-RPC 2.0 envelope, on parsed JSON: what is a request, and the encoded answer around a result or an error.
 
 What lives elsewhere: methods (`versions`), params (the generations' wires), and running a batch (web). `read` is the
 only JSON parser for requests; it closes the holes that orjson leaves open (depth, integers that turn into floats).
@@ -9,7 +9,6 @@ Source: JSON-RPC 2.0 sections 4 to 6.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, cast
 
 import orjson
@@ -46,6 +45,10 @@ _NOTHING_HUGE = re.compile(
 )
 _DIGITS = re.compile(rb"[0-9]*+")
 _LONGEST_INTEGER = len("9223372036854775808")
+# Bodies up to here have fewer than MAX_VALUES values, and to look through them costs less than to walk their values.
+_PLAIN_BYTES = 2048
+_LONG_NUMBER = b"0" * _LONGEST_INTEGER
+_DIGITS_AS_ZEROS = bytes(ord("0") if chr(byte).isascii() and chr(byte).isdecimal() else ord(" ") for byte in range(256))
 
 
 class _Place(NamedTuple):
@@ -65,8 +68,7 @@ class _Place(NamedTuple):
         return "".join(reversed(steps)).removeprefix(".") or "params"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One call. `params` as it came (None = absent or null; whether it must be an object, the method says).
 
     `notification`: it has no id and wants no answer. `id: null` is a request.
@@ -89,12 +91,14 @@ def read(body: bytes) -> Json:
             `MAX_DEPTH`, has an integer outside -2**63 to 2**64 - 1, or more than `MAX_VALUES` arrays and objects.
         InvalidRequest: a batch with more than `MAX_VALUES` values.
     """
-    if len(body) > MAX_VALUES and _CROWDED.match(body):
+    if len(body) > MAX_VALUES and _openings(body) > MAX_VALUES + 1 and _CROWDED.match(body):
         raise ParseError(f"Invalid JSON payload: more than {MAX_VALUES} arrays and objects")
     try:
         document = cast("Json", orjson.loads(body))
     except orjson.JSONDecodeError as error:
         raise ParseError(f"Invalid JSON payload: not JSON at line {error.lineno}, column {error.colno}") from None
+    if _is_plain(body):
+        return document
     huge, crowded = _survey(document)
     if crowded:
         if isinstance(document, list):
@@ -181,18 +185,31 @@ def check_limits(entry: Json, body_bytes: int) -> None:
                 raise wrong(place.path, f"must not have member names longer than {MAX_STRING_BYTES} bytes")
 
 
-def success(id: Id, result: bytes) -> bytes:
-    """A response around a result that is encoded JSON already."""
-    return b'{"jsonrpc":"2.0","id":' + orjson.dumps(id) + b',"result":' + result + b"}"
+def success(id: Id, result: JsonObject) -> bytes:
+    """A response that carries a result. Raises TypeError for what no JSON can say (integers beyond 64 bits)."""
+    return orjson.dumps({"jsonrpc": "2.0", "id": id, "result": result})
 
 
 def failure(id: Id, error: JsonObject) -> bytes:
     """A response that carries an error object, as a wire rendered it."""
-    return b'{"jsonrpc":"2.0","id":' + orjson.dumps(id) + b',"error":' + orjson.dumps(error) + b"}"
+    return orjson.dumps({"jsonrpc": "2.0", "id": id, "error": error})
 
 
 def _too_long(text: str) -> bool:
     return len(text) * 4 > MAX_STRING_BYTES and len(text.encode()) > MAX_STRING_BYTES
+
+
+def _openings(body: bytes) -> int:
+    return body.count(b"[") + body.count(b"{")
+
+
+def _is_plain(body: bytes) -> bool:
+    """Whether a body is so short, shallow and without long numbers that no walk over its values can find a fault."""
+    return (
+        len(body) <= _PLAIN_BYTES
+        and _openings(body) <= MAX_DEPTH
+        and _LONG_NUMBER not in body.translate(_DIGITS_AS_ZEROS)
+    )
 
 
 def _survey(document: Json) -> tuple[bool, bool]:

@@ -23,4 +23,7 @@ class Operation(StrEnum):
     @property
     def streams(self) -> bool:
         """Whether a successful answer is a stream of items instead of one result."""
-        return self in {Operation.STREAM, Operation.SUBSCRIBE}
+        return self in _STREAMING
+
+
+_STREAMING = frozenset({Operation.STREAM, Operation.SUBSCRIBE})

@@ -31,11 +31,8 @@ def parse_get(params: object, generation: Generation | None) -> GetRequest:
         InvalidParams: `id` is missing or no id, `historyLength` negative or no integer.
     """
     request = fields.members(params, "params")
-    return GetRequest(
-        task_id=fields.required_identifier(request, "id"),
-        history_length=fields.natural(request, "historyLength", most=fields.MAX_HISTORY),
-        generation=generation,
-    )
+    task_id = fields.required_identifier(request, "id")
+    return GetRequest(task_id, fields.natural(request, "historyLength", most=fields.MAX_HISTORY), generation)
 
 
 def parse_cancel(params: object) -> CancelRequest:

@@ -24,6 +24,8 @@ def parse_part(value: object, path: str, tag: str) -> Part:
         InvalidParams: `tag` is missing or none of the three, or a member breaks its rule; paths begin with `path`.
     """
     part = fields.members(value, path)
+    if len(part) == 2 and part.get(tag) == "text" and type(text := part.get("text")) is str:  # noqa: PLR2004
+        return Text(text)  # as nearly every part is
     kind, at = part.get(tag), f"{path}."
     metadata = fields.optional_object(part, "metadata", at)
     if kind == "text":

@@ -65,6 +65,7 @@ _STATES = {
     State.REJECTED: "failed",
 }
 _TAG = "type"
+_USER = Role.USER.value
 
 
 def parse_send(params: object) -> SendRequest:
@@ -91,15 +92,15 @@ def parse_send(params: object) -> SendRequest:
     message = _parse_message(fields.members(request.get("message"), "message"))
     asked = extensions.asked(request)
     return SendRequest(
-        generation=GENERATION,
-        message=message,
-        task_id=task_id,
-        context_id=context_id,
-        blocking=not asked.options.return_immediately,
-        history_length=history or 0,
-        options=asked.options,
-        metadata=asked.metadata,
-        after=asked.after,
+        GENERATION,
+        message,
+        task_id,
+        context_id,
+        not asked.options.return_immediately,
+        history or 0,
+        asked.options,
+        asked.metadata,
+        asked.after,
     )
 
 
@@ -206,7 +207,7 @@ def parse_part(value: object, path: str) -> Part:
 
 
 def _parse_message(message: JsonObject) -> Message:
-    if message.get("role") != Role.USER.value:
+    if message.get("role") != _USER:
         raise fields.wrong("message.role", "must be user: clients speak as the user")
     if message.get("parts") is None and message.get("content") is not None:
         parts: tuple[Part, ...] = (parse_part(message["content"], "message.content"),)

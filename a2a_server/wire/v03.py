@@ -79,26 +79,22 @@ def parse_send(params: object) -> SendRequest:
     Source: A2A 0.3.0 section 7.1.1.
     """
     request = fields.members(params, "params")
-    configuration = fields.optional_object(request, "configuration") or {}
-    if configuration.get("pushNotificationConfig") is not None:
-        raise PushNotSupported(path="configuration.pushNotificationConfig")
-    fields.strings(configuration, "acceptedOutputModes", "configuration.")
-    blocking = fields.boolean(configuration, "blocking", "configuration.")
-    history = fields.natural(configuration, "historyLength", "configuration.", fields.MAX_HISTORY)
+    configuration = fields.optional_object(request, "configuration")
+    blocking, history = (None, None) if configuration is None else _parse_configuration(configuration)
     message = _parse_message(fields.members(request.get("message"), "message"))
     asked = extensions.asked(request)
     if asked.options.return_immediately is not None:
         blocking = not asked.options.return_immediately
     return SendRequest(
-        generation=GENERATION,
-        message=message,
-        task_id=message.task_id,
-        context_id=message.context_id,
-        blocking=blocking,
-        history_length=history,
-        options=asked.options,
-        metadata=asked.metadata,
-        after=asked.after,
+        GENERATION,
+        message,
+        message.task_id,
+        message.context_id,
+        blocking,
+        history,
+        asked.options,
+        asked.metadata,
+        asked.after,
     )
 
 
@@ -220,6 +216,16 @@ def _unwrapped(part: Data, metadata: JsonObject) -> Data:
     return replace(part, data=part.data[tagged.WRAPPED], metadata=kept or None)
 
 
+def _parse_configuration(configuration: JsonObject) -> tuple[bool | None, int | None]:
+    if configuration.get("pushNotificationConfig") is not None:
+        raise PushNotSupported(path="configuration.pushNotificationConfig")
+    fields.strings(configuration, "acceptedOutputModes", "configuration.")
+    return (
+        fields.boolean(configuration, "blocking", "configuration."),
+        fields.natural(configuration, "historyLength", "configuration.", fields.MAX_HISTORY),
+    )
+
+
 def _parse_message(message: JsonObject) -> Message:
     if message.get(_TAG) not in (None, "message"):
         raise fields.wrong("message.kind", "must be message")
@@ -230,14 +236,14 @@ def _parse_message(message: JsonObject) -> Message:
     if not parts:
         raise fields.wrong("message.parts", 'must hold at least one part, such as {"kind": "text", "text": "hello"}')
     return Message(
-        role=Role.USER,
-        parts=tuple([parse_part(part, f"message.parts[{position}]") for position, part in enumerate(parts)]),
-        id=message_id,
-        context_id=fields.identifier(message, "contextId", "message."),
-        task_id=fields.identifier(message, "taskId", "message."),
-        reference_task_ids=fields.identifiers(message, "referenceTaskIds", "message."),
-        extensions=fields.strings(message, "extensions", "message."),
-        metadata=fields.optional_object(message, "metadata", "message."),
+        Role.USER,
+        tuple([parse_part(part, f"message.parts[{position}]") for position, part in enumerate(parts)]),
+        message_id,
+        fields.identifier(message, "contextId", "message."),
+        fields.identifier(message, "taskId", "message."),
+        fields.identifiers(message, "referenceTaskIds", "message."),
+        fields.strings(message, "extensions", "message."),
+        fields.optional_object(message, "metadata", "message."),
     )
 
 

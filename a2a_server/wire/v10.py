@@ -77,26 +77,22 @@ def parse_send(params: object) -> SendRequest:
     Source: A2A 1.0.1 section 3.2.1 to 3.2.4.
     """
     request = opened(params)
-    configuration = _spelled(fields.optional_object(request, "configuration") or {})
-    if configuration.get("taskPushNotificationConfig") is not None:
-        raise PushNotSupported(path="configuration.taskPushNotificationConfig")
-    fields.strings(configuration, "acceptedOutputModes", "configuration.")
-    at_once = fields.boolean(configuration, "returnImmediately", "configuration.")
-    history = fields.natural(configuration, "historyLength", "configuration.", fields.MAX_HISTORY)
+    configuration = fields.optional_object(request, "configuration")
+    at_once, history = (None, None) if configuration is None else _parse_configuration(_spelled(configuration))
     message = _parse_message(fields.members(request.get("message"), "message"))
     asked = extensions.asked(request)
     if asked.options.return_immediately is not None:
         at_once = asked.options.return_immediately
     return SendRequest(
-        generation=GENERATION,
-        message=message,
-        task_id=message.task_id,
-        context_id=message.context_id,
-        blocking=not at_once,
-        history_length=history,
-        options=asked.options,
-        metadata=asked.metadata,
-        after=asked.after,
+        GENERATION,
+        message,
+        message.task_id,
+        message.context_id,
+        not at_once,
+        history,
+        asked.options,
+        asked.metadata,
+        asked.after,
     )
 
 
@@ -109,11 +105,8 @@ def parse_get(params: object) -> GetRequest:
     Source: A2A 1.0.1 section 3.1.3.
     """
     request = opened(params)
-    return GetRequest(
-        task_id=fields.required_identifier(request, "id"),
-        history_length=fields.natural(request, "historyLength", most=fields.MAX_HISTORY),
-        generation=GENERATION,
-    )
+    task_id = fields.required_identifier(request, "id")
+    return GetRequest(task_id, fields.natural(request, "historyLength", most=fields.MAX_HISTORY), GENERATION)
 
 
 def parse_cancel(params: object) -> CancelRequest:
@@ -251,7 +244,7 @@ def opened(params: object) -> JsonObject:
         InvalidParams: it is no object, or names a tenant.
     """
     request = _spelled(fields.members(params, "params"))
-    if fields.string(request, "tenant"):
+    if request.get("tenant") is not None and fields.string(request, "tenant"):
         raise fields.wrong("tenant", "must be absent or empty: this server has no tenants")
     return request
 
@@ -265,6 +258,8 @@ def parse_part(value: object, path: str) -> Part:
     Source: a2a.proto, Part.
     """
     part = _spelled(fields.members(value, path))
+    if len(part) == 1 and type(text := part.get("text")) is str:  # as nearly every part is
+        return Text(text)
     kinds = [kind for kind in _KINDS if part.get(kind) is not None]
     if not kinds and "data" in part:
         kinds = ["data"]  # null is a JSON value too
@@ -286,6 +281,16 @@ def parse_part(value: object, path: str) -> Part:
     return File(filename, media_type, url=content, metadata=metadata)
 
 
+def _parse_configuration(configuration: JsonObject) -> tuple[bool | None, int | None]:
+    if configuration.get("taskPushNotificationConfig") is not None:
+        raise PushNotSupported(path="configuration.taskPushNotificationConfig")
+    fields.strings(configuration, "acceptedOutputModes", "configuration.")
+    return (
+        fields.boolean(configuration, "returnImmediately", "configuration."),
+        fields.natural(configuration, "historyLength", "configuration.", fields.MAX_HISTORY),
+    )
+
+
 def _parse_message(value: JsonObject) -> Message:
     message = _spelled(value)
     message_id = fields.required_identifier(message, "messageId", "message.")
@@ -296,14 +301,14 @@ def _parse_message(value: JsonObject) -> Message:
     if not parts:
         raise fields.wrong("message.parts", 'must hold at least one part, such as {"text": "hello"}')
     return Message(
-        role=Role.USER,
-        parts=tuple([parse_part(part, f"message.parts[{position}]") for position, part in enumerate(parts)]),
-        id=message_id,
-        context_id=fields.identifier(message, "contextId", "message."),
-        task_id=fields.identifier(message, "taskId", "message."),
-        reference_task_ids=fields.identifiers(message, "referenceTaskIds", "message."),
-        extensions=fields.strings(message, "extensions", "message."),
-        metadata=fields.optional_object(message, "metadata", "message."),
+        Role.USER,
+        tuple([parse_part(part, f"message.parts[{position}]") for position, part in enumerate(parts)]),
+        message_id,
+        fields.identifier(message, "contextId", "message."),
+        fields.identifier(message, "taskId", "message."),
+        fields.identifiers(message, "referenceTaskIds", "message."),
+        fields.strings(message, "extensions", "message."),
+        fields.optional_object(message, "metadata", "message."),
     )
 
 

@@ -101,6 +101,8 @@ def route(method: str, version: str | None) -> Route:
         VersionNotSupported: the version is not served, or does not have the method.
         MethodNotFound: no version has the method.
     """
+    if (found := _ROUTES.get((method, version))) is not None:  # as nearly every request says it
+        return found
     said = _major_minor(version)
     found = _ROUTES.get((method, _ALIASES.get(said, said)))
     if found is not None:
@@ -114,8 +116,8 @@ def route(method: str, version: str | None) -> Route:
     raise VersionNotSupported(f"A2A {said} has no method {shown(method)}; send A2A-Version {has} or none with it")
 
 
-def _table() -> Mapping[tuple[str, str], Route]:
-    table: dict[tuple[str, str], Route] = {}
+def _table() -> Mapping[tuple[str, str | None], Route]:
+    table: dict[tuple[str, str | None], Route] = {}
     for version, wire in zip(VERSIONS, (v10, v03, v01), strict=True):
         for method, operation in wire.METHODS.items():
             table[method, version] = table[method, ""] = Route(wire, operation)
@@ -124,7 +126,7 @@ def _table() -> Mapping[tuple[str, str], Route]:
     return MappingProxyType(table)
 
 
-_ROUTES = _table()
+_ROUTES: Mapping[tuple[str, str | None], Route] = _table()
 
 
 def _major_minor(version: str | None) -> str:

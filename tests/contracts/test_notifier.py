@@ -63,6 +63,17 @@ async def test_a_waiting_listener_is_woken(notifier: Notifier) -> None:
     assert await waiting == [bell(1).key]
 
 
+@pytest.mark.parametrize("others", [0, 2])
+async def test_a_listener_that_was_told_already_is_left_out(notifier: Notifier, others: int) -> None:
+    told, *rest = [notifier.listen() for _ in range(1 + others)]
+    await notifier.ring([bell(1)], told)
+    await notifier.ring([bell(2)])
+    assert await heard(told) == [bell(2).key]
+    for listener in rest:
+        assert await heard(listener) == [bell(1).key]
+        assert await heard(listener) == [bell(2).key]
+
+
 async def test_nothing_rung_is_nothing_heard(notifier: Notifier) -> None:
     listener = notifier.listen()
     await notifier.ring([])

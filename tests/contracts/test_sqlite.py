@@ -13,6 +13,7 @@ from a2a_server.errors import StoreUnavailable
 from a2a_server.model.objects import Scope, State
 from a2a_server.model.queries import DueKind, RowQuery, Table, TallyQuery, TaskCursor, TaskQuery
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
+from a2a_server.stores import sqlite_schema
 from a2a_server.stores.sqlite import SqliteStore
 from tests.contracts import rows
 from tests.contracts.rows import get, get_task, key, put
@@ -45,6 +46,37 @@ async def test_a_commit_waits_for_the_disk(store: SqliteStore) -> None:
     names = ("synchronous", "journal_mode")
     found = await store._writer.call(lambda db: [db.execute(f"PRAGMA {name}").fetchone() for name in names])
     assert found == [(2,), ("wal",)]
+
+
+async def test_large_bodies_do_not_stand_between_rows_that_are_looked_for(store: SqliteStore) -> None:
+    """A table without rowid compares whole entries: ten megabytes there make each step beside them dear."""
+    large = [rows.chunk(1, n, body=b"x" * 100_000) for n in (1, 2)]
+    spoken = rows.message(1, 1)._replace(body=b"y" * 100_000)
+    await put(store, new_tasks=[rows.final(1, last_n=2)], events=large, messages=[spoken])
+    assert await _sizes(store) == [(2, 0), (1, 0), (3, 300_000)]
+    assert await store.erase([key(1)]) == 1
+    assert await _sizes(store) == [(0, 0), (0, 0), (0, 0)]
+
+
+async def test_a_database_of_an_older_version_keeps_its_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = sqlite_schema._migrations()
+    with monkeypatch.context() as older, closing(sqlite_schema.connect(path, ())) as db:
+        older.setattr(sqlite_schema, "_migrations", lambda: known[:2])
+        sqlite_schema.migrate(db, path)
+        body = b"x" * 100_000
+        db.execute("INSERT INTO event VALUES (?, 1, 2, 1000, 1, 0, ?)", (key(1), body))
+    store = SqliteStore(path)
+    await store.open()
+    assert list(await store.events(key(1), 0, 10, 1 << 20)) == [rows.chunk(1, 1, body=body)]
+    await store.close()
+
+
+async def _sizes(store: SqliteStore) -> list[tuple[int, int]]:
+    assert store._writer is not None
+    sql = "SELECT count(*), coalesce(sum(length(body)), 0) FROM {}"
+    return await store._writer.call(
+        lambda db: [db.execute(sql.format(table)).fetchone() for table in ("event", "message", "content")]
+    )
 
 
 @contextmanager
@@ -134,6 +166,7 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
         await put(store, tasks=[rows.next_rev(rows.task(1))], fair={FAIR: 1}, gates=[rows.gate("a", rev=2)])
         await store.find(Scope(), "Echo", "task-1")
         await store.snapshot(key(1), 3)
+        await store.find_snapshot(Scope(), "Echo", "task-1", 3)
         await store.events(key(1), 0, 9, 9)
         await store.heads([key(1)])
         await store.page(query)

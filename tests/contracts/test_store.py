@@ -579,6 +579,14 @@ async def test_gates_of_all_loaded_tasks_are_loaded(store: TaskStore) -> None:
     assert loaded.gates.keys() == {"named", "claimed", "sent", "by name", "asked", "hinted"}
 
 
+@pytest.mark.parametrize("number", [1, 8, 9, 40])
+async def test_gates_are_found_among_any_number_of_others(store: TaskStore, number: int) -> None:
+    await put(store, gates=[rows.gate(f"g{n}", used=n) for n in range(number)])
+    last = f"g{number - 1}"
+    loaded = await get(store, gates={"g0", last, "unknown"})
+    assert loaded.gates == {"g0": rows.gate("g0", used=0), last: rows.gate(last, used=number - 1)}
+
+
 async def test_held_tasks_of_gates_come_best_first_with_their_own_gates(store: TaskStore) -> None:
     await put(
         store,

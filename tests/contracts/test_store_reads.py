@@ -7,7 +7,7 @@ import pytest
 
 from a2a_server.model.objects import Lane, Phase, Scope, State
 from a2a_server.model.queries import DueKind, RowQuery, Snapshot, Table, TallyQuery, TaskQuery
-from a2a_server.model.rows import Head, JournalKind, JournalRow, Key, StateRow
+from a2a_server.model.rows import Head, JournalKind, JournalRow, Key, MessageRow, StateRow
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import TaskStore
 from tests.contracts import rows
@@ -96,7 +96,33 @@ async def test_a_snapshot_has_the_newest_takes_and_the_chunks_that_are_nowhere_e
     )
 
 
-async def test_a_snapshot_is_of_one_moment_while_a_writer_appends(store: TaskStore, other: TaskStore) -> None:
+async def test_a_snapshot_is_found_by_the_name_of_its_task(store: TaskStore) -> None:
+    await put(
+        store,
+        new_tasks=[rows.task(1, last_n=3), rows.task(2, visible=False), rows.task(3, tenant="t", owner="o")],
+        events=[rows.status(1, 1), rows.chunk(1, 2, 0), rows.chunk(1, 3, 1)],
+        messages=[rows.message(1, 1), rows.message(1, 2)],
+        artifacts=[rows.artifact(1, id=0, first_n=2), rows.artifact(1, id=1, first_n=3, closed=True, body=b"small")],
+    )
+    for history in (None, 0, 1):
+        found = await store.find_snapshot(Scope(), "Echo", "task-1", history)
+        assert found is not None
+        assert found == await store.snapshot(key(1), history)
+    assert await store.find_snapshot(Scope("t", "o"), "Echo", "task-3", 0) == Snapshot(
+        rows.task(3, tenant="t", owner="o")
+    )
+    for scope, agent, task_id in (
+        (Scope(), "Echo", "task-2"),
+        (Scope(), "Echo", "task-3"),
+        (Scope(), "Other", "task-1"),
+    ):
+        assert await store.find_snapshot(scope, agent, task_id, None) is None
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+async def test_a_snapshot_is_of_one_moment_while_a_writer_appends(
+    store: TaskStore, other: TaskStore, by_name: bool
+) -> None:
     await put(
         store,
         new_tasks=[rows.task(1, last_n=1)],
@@ -121,7 +147,8 @@ async def test_a_snapshot_is_of_one_moment_while_a_writer_appends(store: TaskSto
     writer = asyncio.create_task(write())
     seen: list[int] = []
     while not writer.done() or not seen:
-        snapshot = await other.snapshot(key(1), None)
+        found = other.find_snapshot(Scope(), "Echo", "task-1", None) if by_name else other.snapshot(key(1), None)
+        snapshot = await found
         assert snapshot is not None
         n = snapshot.task.last_n
         assert [event.n for event in snapshot.chunks] == list(range(1, n + 1))
@@ -387,6 +414,26 @@ async def test_erase_takes_final_tasks_with_all_their_rows(database: Database, s
     assert await store.erase([key(2)]) == 1
     assert await store.totals(TallyQuery()) == {rows.tally_key(tasks[2]): 1}
     assert database.faults() == []
+
+
+async def test_bodies_of_every_size_come_back_whichever_way_they_are_read(store: TaskStore) -> None:
+    bodies = [bytes([65 + n]) * size for n, size in enumerate((1, 16_384, 16_385, 300_000, 2))]
+    await put(
+        store,
+        new_tasks=[rows.final(1, last_n=5), rows.final(2, last_n=5)],
+        events=[rows.chunk(task, n, body=body) for task in (1, 2) for n, body in enumerate(bodies, 1)],
+        messages=[rows.message(task, n)._replace(body=body) for task in (1, 2) for n, body in enumerate(bodies, 1)],
+        artifacts=[rows.artifact(task, first_n=1, last_n=5, closed=False, body=b"") for task in (1, 2)],
+    )
+    assert await store.erase([key(1)]) == 1
+    assert [event.body for event in await store.events(key(2), 0, 10, 1 << 20)] == bodies
+    shown = await store.snapshot(key(2), None)
+    assert shown is not None
+    assert [message.body for message in shown.messages] == bodies
+    assert [chunk.body for chunk in shown.chunks] == bodies
+    listed = await store.rows(RowQuery(Table.MESSAGE, (key(2),)))
+    assert [MessageRow._make(row).body for row in listed.rows] == bodies
+    assert list(await store.events(key(1), 0, 10, 1 << 20)) == []
 
 
 async def test_an_erased_name_can_be_given_again(store: TaskStore) -> None:

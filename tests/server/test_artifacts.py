@@ -53,6 +53,22 @@ async def test_large_text_is_inline() -> None:
         assert old["artifacts"][0]["parts"] == [{"type": "text", "text": whole}]
 
 
+async def test_a_large_text_of_one_piece_is_kept_once() -> None:
+    agent = Agent("Whole")
+    whole = "é" * (2 * INLINE)
+
+    @agent.skill
+    async def large(text: str) -> str:
+        return whole
+
+    async with connect(agent) as server:
+        sent = await server.send("go")
+        assert phrase(sent) == phrase(await server.get(sent["id"])) == whole
+        assert assembled([pair async for pair in server.stream("go")]) == whole
+        assert (await server.send("go", generation="0.1"))["artifacts"][0]["parts"] == [{"type": "text", "text": whole}]
+        assert await server._system.engine.backends.artifacts.list("", 10) == []
+
+
 async def test_large_text_through_a_crash() -> None:
     async with connect(large_text()) as server:
         server.crash_worker(at_event=250)

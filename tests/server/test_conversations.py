@@ -16,6 +16,7 @@ from a2a_server.ports import Attempt
 from a2a_server.service.operations import Stream
 from tests.server.engines import Running
 from tests.server.scripted import Scripted, ask, serving
+from tests.server.waiting import until
 
 
 async def greet(attempt: Attempt) -> str:
@@ -72,7 +73,7 @@ async def test_a_question_holds_no_slot(tmp_path: Path) -> None:
     async with serving(Scripted(greet), tmp_path, slots=1) as served:
         tasks = [await served.send("hello") for _ in range(3)]
         assert {task.status.state for task in tasks} == {State.INPUT_REQUIRED}
-        assert served.engine.worker.running == 0
+        await until(lambda: served.engine.worker.running == 0)
 
 
 async def test_an_answer_outlives_a_restart(tmp_path: Path) -> None:

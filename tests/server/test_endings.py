@@ -313,10 +313,10 @@ async def test_doorbells_are_followed_after_an_error(tmp_path: Path) -> None:
         await begun.wait()
         row = await server.row(task_id)
         for failure in (StoreUnavailable("silent"), ZeroDivisionError("a bug")):
-            server.store.silent, server.store.failure = 1, failure
+            server.store.deaf, server.store.failure = 1, failure
             with server.engine.hub.watch(row.key) if isinstance(failure, ZeroDivisionError) else nullcontext():
                 await overrun(server)
-                await until(lambda: server.store.silent == 0)
+                await until(lambda: server.store.deaf == 0)
         assert (await server.cancel(task_id)).status.state is State.CANCELED
 
 

@@ -62,7 +62,7 @@ async def test_an_internal_error_has_one_number_in_its_answer_and_in_the_log(
             response = await server._http.post("/", json=request, headers={"A2A-Version": "1.0"})
             text = response.text.rpartition("data: ")[2]
         else:
-            server._system.engine.backends.store.find = broken  # type: ignore[method-assign,assignment]  # misbehaves on purpose
+            server._system.engine.backends.store.find_snapshot = broken  # type: ignore[method-assign,assignment]  # misbehaves on purpose
             text = json.dumps(await server.rpc("GetTask", {"id": "x"}, headers={"A2A-Version": "1.0"}))
     (record,) = [record for record in caplog.records if "Internal error" in record.getMessage()]
     logged = fields(record)

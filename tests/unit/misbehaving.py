@@ -16,16 +16,19 @@ from a2a_server.ports import ArtifactStore, TaskStore
 class MisbehavingStore:
     """Implements ports.TaskStore.
 
-    silent: turns and reads to answer with StoreUnavailable, or what `failure` is instead. down: everything is answered
-    so, signs of life too. doubtful: turns to commit and then answer so. poison and contested: tasks whose writes are
+    silent: turns that `silences` names to answer with StoreUnavailable, or what `failure` is instead; deaf: reads of
+    logs and heads. down: everything is answered so, signs of life too. doubtful: turns to commit and then answer so. poison and contested: tasks whose writes are
     refused (DataRejected, Conflict); poisonous: events with these bytes are. `gate` holds the turns that `holds` names
-    while it is clear, `held` is set when it does; held_snapshots: reads of whole tasks to hold likewise. `turns` has
-    the size of every turn that was begun: how many tasks it wrote.
+    while it is clear, `held` is set when it does; held_snapshots: reads of whole tasks to hold likewise. `reads` and
+    `snapshots` count what was asked of logs, and of whole tasks by their keys. `turns` has the size of every turn that
+    was begun: how many tasks it wrote.
     """
 
     def __init__(self, inner: TaskStore) -> None:
         self.inner = inner
         self.silent = 0
+        self.silences: Callable[[Needs], bool] = lambda _: True
+        self.deaf = 0
         self.doubtful = 0
         self.down = False
         self.failure: Exception = StoreUnavailable("silent")
@@ -34,6 +37,7 @@ class MisbehavingStore:
         self.contested: set[Key] = set()
         self.turns: list[int] = []
         self.reads = 0
+        self.snapshots = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.holds: Callable[[Needs], bool] = lambda _: True
@@ -53,7 +57,10 @@ class MisbehavingStore:
     async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
         if self.holds(needs):
             await self._pass()
-        self._speak()
+        self._speak_if_down()
+        if self.silent and self.silences(needs):
+            self.silent -= 1
+            raise self.failure
 
         def watched(loaded: Loaded) -> Changes:
             changes = decide(loaded)
@@ -78,19 +85,24 @@ class MisbehavingStore:
         return await self.inner.find(scope, agent, task_id)
 
     async def snapshot(self, key: Key, history: int | None, *, artifacts: bool = True) -> Snapshot | None:
+        self.snapshots += 1
         if self.held_snapshots:
             self.held_snapshots -= 1
             await self._pass()
         self._speak_if_down()
         return await self.inner.snapshot(key, history, artifacts=artifacts)
 
+    async def find_snapshot(self, scope: Scope, agent: str, task_id: str, history: int | None) -> Snapshot | None:
+        self._speak_if_down()
+        return await self.inner.find_snapshot(scope, agent, task_id, history)
+
     async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
         self.reads += 1
-        self._speak()
+        self._hear()
         return await self.inner.events(key, after, limit, limit_bytes)
 
     async def heads(self, keys: Collection[Key]) -> Mapping[Key, Head]:
-        self._speak()
+        self._hear()
         return await self.inner.heads(keys)
 
     async def page(self, query: TaskQuery) -> Page[Snapshot]:
@@ -133,10 +145,10 @@ class MisbehavingStore:
             self.held.set()
         await self.gate.wait()
 
-    def _speak(self) -> None:
+    def _hear(self) -> None:
         self._speak_if_down()
-        if self.silent:
-            self.silent -= 1
+        if self.deaf:
+            self.deaf -= 1
             raise self.failure
 
     def _speak_if_down(self) -> None:

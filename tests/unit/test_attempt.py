@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from a2a_server.artifacts.filesystem import FilesystemArtifacts
-from a2a_server.engine.attempt import RunningAttempt, view_of
+from a2a_server.engine.attempt import RunningAttempt
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.model.objects import File, Message, Role, State, Text
@@ -77,6 +78,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         artifacts=artifacts,
         limits=LIMITS,
         on_lost=lambda _: None,
+        awaited=lambda _: True,
     )
     yield Bench(store, artifacts, attempt)
     store.gate.set()

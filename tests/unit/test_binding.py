@@ -75,6 +75,26 @@ def test_the_message_wins_over_the_options_and_the_later_part_over_the_earlier()
     assert bind(skill, late) == {"a": 1, "b": 2, "c": 0}
 
 
+def test_a_text_that_breaks_the_rule_of_the_only_parameter_is_worded_as_any_other() -> None:
+    async def skill(task: TaskContext, word: Annotated[str, Field(max_length=3)]) -> None: ...
+
+    assert bind(skill, task_of("abc")) == {"task": CONTEXT, "word": "abc"}
+    assert 'Parameter "word": String should have at most 3 characters.' in rejection(skill, task_of("abcd"))
+    assert bind(skill, task_of("abcd", parameters={"word": "xyz"})) == {"task": CONTEXT, "word": "xyz"}
+    assert bind(skill, task_of("abcd", data={"word": "xyz"})) == {"task": CONTEXT, "word": "xyz"}
+    assert bind(skill, task_of("abc", files=(A,))) == {"task": CONTEXT, "word": "abc"}
+
+
+def test_a_skill_that_takes_its_run_alone_needs_nothing_of_the_message() -> None:
+    async def skill(task: TaskContext) -> None: ...
+
+    agent = Agent("A")
+    agent.skill(skill)
+    agent.skill(echo)
+    assert [one.binding.takes_context for one in agent.skills] == [True, False]
+    assert bind(skill, task_of("abc", data={"word": 1}, files=(A,))) == {"task": CONTEXT}
+
+
 def test_text_fills_the_one_required_str_that_is_empty() -> None:
     async def skill(language: str, question: str, tone: str = "kind") -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -176,10 +177,22 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_client_starts_without_the_servers_imports() -> None:
     code = (
         "import sys; from a2a_server.cli import main; main(['send', 'hi', '--url', 'http://127.0.0.1:1']);"
-        "print(sorted({'uvicorn', 'starlette', 'pydantic_settings', 'aiosqlite'} & set(sys.modules)))"
+        "print(sorted({'uvicorn', 'starlette', 'a2a_server.settings', 'aiosqlite'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert json.loads(done.stdout.replace("'", '"')) == []
+
+
+def test_a_server_starts_without_what_it_may_never_need() -> None:
+    code = (
+        "import sys; from a2a_server import wiring, settings; settings.load();"
+        "print(sorted({'pydantic_settings', 'prometheus_client', 'yaml', 'boto3'} & set(sys.modules)))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("A2A_SERVER_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30, env=environment
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_options_travel_in_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +217,8 @@ def test_help_imports_no_server(words: list[str]) -> None:
         f"import sys; from a2a_server.cli import main; main({words!r}); print();"
         "print(sorted(name for name in sys.modules if name.partition('.')[0] in {'uvicorn', 'starlette', 'aiosqlite',"
         " 'pydantic_settings', 'yaml', 'jsonrpcserver', 'boto3'} or name.startswith(('a2a_server.web',"
-        " 'a2a_server.engine', 'a2a_server.wiring', 'a2a_server.stores', 'a2a_server.service'))))"
+        " 'a2a_server.engine', 'a2a_server.settings',"
+        " 'a2a_server.wiring', 'a2a_server.stores', 'a2a_server.service'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -69,6 +69,22 @@ def test_usage_errors_say_the_way_out(
     assert capsys.readouterr().err == f"a2a-server: {said}\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "described"),
+    [
+        ("", ["Serve an agent until", "Check settings, queues"]),
+        ("--help", ["Serve an agent until", "Send a message and show"]),
+        ("task", ["Cancel a task.", "List tasks,", "Follow several tasks"]),
+        ("task --help", ["Cancel a task.", "List tasks,", "Follow several tasks"]),
+        ("card -h", ["Show the agent card", "Check an agent card"]),
+    ],
+)
+def test_help_describes_every_command(words: str, described: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 0
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in described)
+
+
 def served(monkeypatch: pytest.MonkeyPatch, answer: Callable[[httpx2.Request], httpx2.Response]) -> None:
     real = Connection.__init__
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import a2a_server
 from a2a_server import Fail, File, SyncTask, TaskContext, Text
 from a2a_server.context import wait_for_room
 from a2a_server.errors import LeaseLost
@@ -242,3 +243,20 @@ def test_importing_the_package_pulls_in_no_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_name_of_the_package_is_imported_when_it_is_used() -> None:
+    program = (
+        "import sys, a2a_server\n"
+        "before = {'pydantic', 'a2a_server.agent'} & set(sys.modules)\n"
+        "from a2a_server import Agent\n"
+        "print(sorted(before), Agent.__module__, a2a_server.Agent is Agent, 'Role' in dir(a2a_server))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "[] a2a_server.agent True True"
+
+
+def test_a_name_that_the_package_does_not_have_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Agnet'"):
+        _ = a2a_server.Agnet  # type: ignore[attr-defined]
+    assert a2a_server.__version__

@@ -11,11 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from a2a_server.codec import decode_event, encode_chunk, encode_status
 from a2a_server.errors import ClientError, LeaseLost
 from a2a_server.lifecycle.endings import RESUMED, End, EndKind
+from a2a_server.lifecycle.operation import Operation
 from a2a_server.lifecycle.runs import Draft, Report, TakeDraft
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, SetGate, Wake
-from a2a_server.lifecycle.turn import Operation
 from a2a_server.model.objects import Artifact, Generation, Lane, Phase, State, StatusEvent, Text
 from a2a_server.model.rows import ArtifactRow, EventKind, Key, TallyKey, TaskRow
 from a2a_server.model.turns import ClaimNeed

@@ -194,7 +194,7 @@ async def test_a_look_that_the_store_does_not_answer_changes_nothing(
     await hub.check()
     with hub.watch(log.row.key) as watch:
         await log.write(1)
-        store.silent = 1
+        store.deaf = 1
         await hub.check()
         assert watch.last_n == 0
         await hub.check()

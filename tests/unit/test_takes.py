@@ -13,7 +13,7 @@ from a2a_server.lifecycle.endings import EndKind
 from a2a_server.lifecycle.runs import Draft
 from a2a_server.model.objects import ArtifactEvent, Data, File, Part, Text
 from a2a_server.model.queries import Stored
-from a2a_server.model.rows import ArtifactRow, EventKind
+from a2a_server.model.rows import ArtifactRow, EventKind, EventRow, FreshRow
 from a2a_server.model.runs import Chunk, TakeView
 from tests.unit.turns import MemoryTurns, claim, crash, report, started
 
@@ -34,20 +34,19 @@ class Run:
     def say(self, name: str, *parts: Part | str, last: bool = False, resume: bool = False) -> ArtifactEvent:
         given = tuple(Text(part) if isinstance(part, str) else part for part in parts)
         chunk = Chunk(name, given, last=last, resume=resume, media_type="text/plain")
-        told = self.takes.chunk(chunk, len(self.drafts), self.store.now)
-        assert told is not None
-        ordinal, body = told
-        self.drafts.append(Draft(EventKind.CHUNK, body, ordinal))
+        draft = self.takes.chunk(chunk, len(self.drafts), self.store.now)
+        assert draft is not None
+        self.drafts.append(draft)
         row = self.store.events[self.row.key][-1]
-        event = decode_event(row._replace(kind=EventKind.CHUNK, body=body))
+        event = decode_event(row._replace(kind=EventKind.CHUNK, body=draft.body))
         assert isinstance(event, ArtifactEvent)
         return event
 
     def shut(self, name: str) -> bool:
         """Close without another part; whether clients are told."""
-        if told := self.takes.chunk(Chunk(name, (), last=True), len(self.drafts), self.store.now):
-            self.drafts.append(Draft(EventKind.CHUNK, told[1], told[0]))
-        return told is not None
+        if draft := self.takes.chunk(Chunk(name, (), last=True), len(self.drafts), self.store.now):
+            self.drafts.append(draft)
+        return draft is not None
 
     def commit(self, kind: EndKind | None = None) -> None:
         drafts, self.drafts = tuple(self.drafts), []
@@ -114,7 +113,7 @@ def test_a_take_that_opens_and_closes_in_one_report(store: MemoryTurns) -> None:
     row = run.artifacts()[1]
     assert (row.name, row.first_n, row.last_n, row.closed, row.size) == ("a", 4, 6, True, 3)
     assert decode_parts(row.body) == (Text("xyz"),)
-    assert row.sha256 == sha(b"xyz")
+    assert (row.location, row.sha256) == ("", "")  # the digest is that of an object
 
 
 def test_a_take_that_closes_in_a_later_report(store: MemoryTurns) -> None:
@@ -217,7 +216,6 @@ def test_a_run_resumes_where_an_earlier_one_stopped(store: MemoryTurns, kind: En
     (row,) = second.artifacts()
     assert (row.take, row.first_n) == (1, 3)
     assert decode_parts(row.body) == (Text("half ü whole"),)
-    assert row.sha256 == sha("half ü whole".encode())
     assert second.assembled() == {"a": "half ü whole"}
 
 
@@ -261,7 +259,8 @@ def test_the_end_closes_what_an_earlier_run_left_and_nobody_continued(store: Mem
 def test_a_body_holds_what_is_small_and_nothing_more(store: MemoryTurns) -> None:
     run = Run(store)
     run.say("fits", "x" * INLINE, last=True)
-    run.say("spills", "x" * (INLINE + 1))
+    run.say("spills", "x" * INLINE)
+    run.say("spills", "x")
     run.commit()
     fits, spills = run.artifacts()
     assert decode_parts(fits.body) == (Text("x" * INLINE),)
@@ -285,10 +284,74 @@ def test_a_spilled_text_is_kept_as_one_object(store: MemoryTurns) -> None:
 
 def test_a_spilled_text_is_left_open_by_its_last_chunk_until_it_is_assembled(store: MemoryTurns) -> None:
     run = Run(store)
-    assert run.say("a", "x" * (INLINE + 1), last=True).last
+    run.say("a", "x" * INLINE)
+    assert run.say("a", "x", last=True).last
     run.commit()
     assert not run.artifacts()[0].closed
     assert run.takes.left_open()
+
+
+def test_a_large_text_of_one_chunk_stays_in_its_event(store: MemoryTurns) -> None:
+    run = Run(store)
+    content = "é" * INLINE
+    run.say("whole", content, last=True)
+    run.say("left", content)
+    run.say("shut", content)
+    assert run.shut("shut")
+    assert not any(run.takes.unfinished(take) for take in run.takes.left_open())
+    run.end()
+    rows = run.artifacts()
+    assert [(row.closed, row.body, row.location) for row in rows] == [(True, b"", "")] * 3
+    assert {row.size for row in rows} == {2 * INLINE}
+    assert run.assembled() == {"whole": content, "left": content, "shut": content}
+
+
+def test_what_a_chunk_says_is_at_hand_and_is_what_its_body_says(store: MemoryTurns) -> None:
+    run = Run(store)
+    labelled = Text("é", media_type="text/csv", filename="a.csv")
+    for text in ("x", "é" * INLINE, "", labelled):
+        run.say("a", text)
+    run.say("b", "x", last=True)
+    run.say("c", "x")
+    assert run.shut("c")
+    run.commit()
+    rows = [row for row in store.events[run.row.key] if row.kind is EventKind.CHUNK]
+    assert [isinstance(row, FreshRow) and row.said is not None for row in rows] == [True] * 7
+    for row in rows:
+        stored = EventRow(*row)
+        assert (stored, decode_event(stored)) == (row, decode_event(row))
+        later = row._replace(at=row.at + 1)  # a copy reads its body
+        assert decode_event(later) == decode_event(EventRow(*later))
+
+
+def test_what_is_more_than_plain_text_is_read_from_its_body(store: MemoryTurns) -> None:
+    run = Run(store)
+    run.say("a", Text("x", metadata={"k": 1}))
+    run.say("b", "x", "y")
+    run.say("c", Data({"k": 1}))
+    run.say("d", File("f", raw=b"x"))
+    draft = run.takes.chunk(Chunk("e", (Text("x"),), metadata={"k": 1}), len(run.drafts), store.now)
+    assert [one and one.said for one in (*run.drafts, draft)] == [None] * 5
+
+
+def test_a_large_text_of_one_chunk_that_goes_on_is_assembled(store: MemoryTurns) -> None:
+    run = Run(store)
+    run.say("a", "x" * (INLINE + 1), last=True)
+    run.commit()
+    assert run.artifacts()[0].closed
+    run.say("a", "y", last=True)
+    run.commit()
+    (take,) = run.takes.left_open()
+    assert run.takes.unfinished(take)
+    assert not run.artifacts()[0].closed
+
+
+def test_a_text_that_is_larger_than_an_artifact_may_be_does_not_stay_in_its_event(store: MemoryTurns) -> None:
+    takes = Takes(Run(store).row.key, 1, INLINE, 2 * INLINE)
+    for name, size in (("fits", 2 * INLINE), ("not", 2 * INLINE + 1)):
+        takes.chunk(Chunk(name, (Text("x" * size),), last=True), 0, 0)
+    (take,) = takes.left_open()
+    assert (take.row.name, takes.unfinished(take)) == ("not", True)
 
 
 def test_a_lone_stored_file_is_its_own_content(store: MemoryTurns) -> None:

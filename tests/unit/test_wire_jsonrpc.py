@@ -105,6 +105,25 @@ def test_digits_in_strings_are_no_integers(text: str) -> None:
     assert jsonrpc.read(orjson.dumps([text, 1e300])) == [text, 1e300]
 
 
+def outcome(body: bytes) -> object:
+    try:
+        return jsonrpc.read(body)
+    except ParseError as error:
+        return error.message
+
+
+@given(
+    strategies.integers(62, 66),
+    strategies.sampled_from([0, 2**63, -(2**63) - 1, -(2**63), 2**64 - 1, 2**64, 10**17, 10**18 - 1, 10**18]),
+    strategies.text(alphabet='[{"\\1', max_size=24),
+)
+def test_a_short_body_is_read_as_a_long_one(depth: int, number: int, text: str) -> None:
+    """Short bodies are looked through, not walked: where the limits of depth and of integers stand, it is the same."""
+    inner = b"[" + orjson.dumps(text) + b"," + str(number).encode() + b"]"
+    body = b"[" * (depth - 1) + inner + b"]" * (depth - 1)
+    assert outcome(body) == outcome(body + b" " * 5000)
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -177,8 +196,8 @@ def test_entries_keep_their_order_and_bad_ones_stay_for_their_own_answer() -> No
 
 
 @pytest.mark.parametrize("id", [1, 'a"b', None, 1.5, "ü"], ids=repr)
-def test_answers_are_spliced_around_encoded_results(id: jsonrpc.Id) -> None:
-    assert orjson.loads(jsonrpc.success(id, b'{"x":[1]}')) == {"jsonrpc": "2.0", "id": id, "result": {"x": [1]}}
+def test_answers_carry_a_result_or_an_error_under_the_id(id: jsonrpc.Id) -> None:
+    assert orjson.loads(jsonrpc.success(id, {"x": [1]})) == {"jsonrpc": "2.0", "id": id, "result": {"x": [1]}}
     error: dict[str, Json] = {"code": -32601, "message": "Method not found"}
     assert orjson.loads(jsonrpc.failure(id, error)) == {"jsonrpc": "2.0", "id": id, "error": error}
 

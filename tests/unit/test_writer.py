@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from a2a_server.engine import writer
 from a2a_server.engine.writer import TURN_OPERATIONS, Writer, _GroupTurn
 from a2a_server.errors import Conflict, DataRejected, LeaseLost, Overloaded, StoreUnavailable, TaskNotFound
 from a2a_server.lifecycle.endings import EndKind
@@ -105,6 +106,27 @@ async def test_what_comes_during_a_commit_is_the_next_turn(bench: Bench) -> None
     bench.store.gate.set()
     await asyncio.wait_for(asyncio.gather(first, *rest), BOUND)
     assert bench.store.turns == [1, 2]
+
+
+async def test_what_nobody_waits_for_is_committed_with_what_comes_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 3600)
+    await asyncio.sleep(0)  # the writer is idle
+    patient = [bench.writer.post(submit(number), patient=True) for number in (1, 2)]
+    await asyncio.sleep(0)
+    assert not any(future.done() for future in patient)
+    await asyncio.wait_for(asyncio.gather(*patient, bench.writer.post(submit(3))), BOUND)
+    assert bench.store.turns == [3]
+    waiting = bench.writer.post(submit(4), patient=True)
+    await bench.close()
+    assert waiting.done(), "a writer that closes waits for nobody"
+
+
+async def test_what_nobody_waits_for_is_committed_all_the_same(bench: Bench) -> None:
+    await asyncio.sleep(0)  # the writer is idle
+    await asyncio.wait_for(bench.writer.post(submit(1), patient=True), BOUND)
+    assert bench.store.turns == [1]
 
 
 async def test_turns_are_bounded_in_operations_and_bytes(store: MisbehavingStore) -> None:

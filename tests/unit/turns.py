@@ -16,10 +16,11 @@ from a2a_server.codec import decode_status, encode, encode_spec
 from a2a_server.errors import ClientError, Conflict, EngineError
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.operation import Operation
 from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.lifecycle.sweeping import Rescue
-from a2a_server.lifecycle.turn import Operation, Turn
+from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Generation, Lane, Phase, Scope, TaskSpec
 from a2a_server.model.rows import (
     ArtifactRow,
