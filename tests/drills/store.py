@@ -10,6 +10,7 @@ from pathlib import Path
 from a2a_server import codec
 from a2a_server.model.objects import Phase, State, StatusEvent
 from a2a_server.model.rows import EventKind, EventRow, Key
+from a2a_server.stores.sqlite_rows import EVENT_COLUMNS
 from tests.drills.stored import Position, Rows, StoredEvent, StoredTask
 
 _TASK = "SELECT id, state, phase, last_n, fence, hex(worker), due_at, crashes FROM task"
@@ -21,6 +22,7 @@ SELECT id, phase, body,
 FROM (SELECT task.id, task.phase, task.key, message.body
       FROM task JOIN message ON message.task = task.key AND message.seq = 1 WHERE task.phase <> ?)
 """
+_EVENTS = f"SELECT {EVENT_COLUMNS} FROM event ORDER BY task, n"  # noqa: S608 - our own columns
 _KINDS = {EventKind.STATUS: "status", EventKind.CHUNK: "artifact"}
 
 
@@ -63,7 +65,7 @@ class StoreReader:
             for row in db.execute(_TASK):
                 found.tasks[str(row[0])] = _task(row)
             names = {key: str(name) for key, name in db.execute("SELECT key, id FROM task")}
-            for event in map(EventRow._make, db.execute("SELECT * FROM event ORDER BY task, n")):
+            for event in map(EventRow._make, db.execute(_EVENTS)):
                 found.events.setdefault(names.get(event.task, event.task.hex()), []).append(_event(event))
             for key, message in db.execute("SELECT task, id FROM message WHERE role = 1 AND seq = 1"):
                 found.messages.setdefault(str(message), []).append(names.get(key, Key(key).hex()))
