@@ -45,7 +45,19 @@ class TaskStore(Protocol):
         ...
 
     async def open(self) -> None:
-        """Connect and bring the schema up to date. Raises SchemaMismatch when it is newer than this code."""
+        """Connect, and check schema and deployment. An empty database gets the newest schema.
+
+        A store that one process serves alone brings an older schema up to date; one with `many_writers` serves the
+        schemas that this code still knows as they are, until `migrate`. Raises SchemaMismatch for any other schema,
+        and as `WorkQueue.open`.
+        """
+        ...
+
+    async def migrate(self) -> tuple[int, int]:
+        """Bring the schema up to date, once over all processes. Returns its number before (0 = empty) and now.
+
+        Not for a store that is open. Raises as `open`.
+        """
         ...
 
     async def close(self) -> None:
@@ -97,7 +109,7 @@ class TaskStore(Protocol):
         ...
 
     async def next_alarm(self) -> int | None:
-        """The earliest `due_at` of any task, microseconds; None when nothing waits."""
+        """Microseconds until the earliest `due_at` of any task, by the store's clock; None when nothing waits."""
         ...
 
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
@@ -120,13 +132,55 @@ class TaskStore(Protocol):
         """Delete FINAL tasks with all their rows and lower the tally. Returns how many. Idempotent."""
         ...
 
-    def blobs(self) -> ArtifactStore | None:
-        """An artifact store inside this store, where it has one."""
+    def blobs(self) -> Blobs | None:
+        """Room for large content inside this store, where it has some (capability `blobs`)."""
+        ...
+
+    def dump(self) -> AsyncIterator[tuple[str, Sequence[tuple[object, ...]]]]:
+        """Every row of every table but `meta`: its name and some rows, table by table, in primary-key order.
+
+        Rows are those of model.rows (`DUMPED`), the same from every store, all as of one moment where the store can.
+        """
+        ...
+
+    async def fill(self, table: str, records: Sequence[tuple[object, ...]]) -> int:
+        """Insert rows as `dump` gave them; those whose key exists are left alone. Returns how many were inserted.
+
+        For copying into a store that nobody serves. Raises DataRejected.
+        """
+        ...
+
+
+class Blobs(Protocol):
+    """Parts of large objects, as rows of a store; `artifacts.store` makes objects of them. Part 0 describes the rest."""
+
+    async def write(self, name: str, part: int, body: bytes) -> None:
+        """Keep a part, replacing the one before; durable on return. A body has at most 256 KiB."""
+        ...
+
+    async def read(self, name: str, part: int) -> bytes | None:
+        """A part; None = there is none."""
+        ...
+
+    async def delete(self, names: Collection[str]) -> None:
+        """Forget all parts of these objects; unknown names are fine."""
+        ...
+
+    async def list(self, after: str, limit: int) -> Sequence[tuple[str, bytes]]:
+        """Names in order of their bytes after `after` ('' = from the first), each with its part 0."""
         ...
 
 
 class WorkQueue(Protocol):
     """Hints where work is. May lose, repeat and reorder them; the store is asked anyway."""
+
+    async def open(self) -> None:
+        """Reach the broker and check that it can be used; before anything else.
+
+        Raises StoreUnavailable when it cannot be reached now (try again), ConfigurationError when it never can like
+        this (credentials, a queue that is missing): both name the address without its password, and the way out.
+        """
+        ...
 
     async def offer(self, hints: Sequence[Hint]) -> None:
         """Pass hints on. Never raises for a dead broker."""
@@ -151,6 +205,10 @@ class WorkQueue(Protocol):
 class Notifier(Protocol):
     """Doorbells between whoever changes tasks and whoever watches them. May lose, repeat and reorder them."""
 
+    async def open(self) -> None:
+        """Reach the broker; before anything else. Raises as `WorkQueue.open`."""
+        ...
+
     async def ring(self, bells: Sequence[Bell], but: AsyncIterator[Sequence[Bell]] | None = None) -> None:
         """Tell every listener in every process. Never raises for a dead broker.
 
@@ -172,6 +230,10 @@ class Notifier(Protocol):
 
 class ArtifactStore(Protocol):
     """Large content. Names are `{key}/{artifact}/{fence}` or one level more: made by us, never reused or user text."""
+
+    async def open(self) -> None:
+        """Reach the service; before anything else. Raises as `WorkQueue.open`."""
+        ...
 
     async def put(self, name: str, chunks: AsyncIterable[bytes], *, limit_bytes: int, media_type: str) -> Stored:
         """Store an object; durable on return, invisible before. Raises TooLarge beyond `limit_bytes` (nothing is kept).

@@ -85,6 +85,9 @@ class FilesystemArtifacts:
         self._uploads: set[_Upload] = set()
         self._closed = False
 
+    async def open(self) -> None:
+        """The directory was opened when this was made."""
+
     async def put(self, name: str, chunks: AsyncIterable[bytes], *, limit_bytes: int, media_type: str) -> Stored:
         if not _is_name(name):
             raise ValueError("an object's name is {key}/{artifact}/{fence}, or one level more")

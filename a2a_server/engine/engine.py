@@ -106,7 +106,6 @@ class Engine:
             backends.store,
             self.writer,
             poll_seconds=limits.poll_seconds,
-            clock=clock,
             random=self._random,
             checks=(self.hub.check, self._check_worker),
             observer=observer,
@@ -224,10 +223,10 @@ class Engine:
             if capacity is not None or gate in known:
                 await self.writer.submit(SetGate(gate, capacity))
 
-    async def _tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+    async def _tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
         self._figures.saw(bells)
         self._hear(bells)
-        if alarm:
+        if alarm is not None:
             self.sweeper.expect(alarm)
         if hints:
             await self.backends.queue.offer(hints)

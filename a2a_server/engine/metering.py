@@ -16,6 +16,10 @@ class MeteredArtifacts:
         self._inner = inner
         self._observer = observer
 
+    async def open(self) -> None:
+        """See `ArtifactStore.open`."""
+        await self._inner.open()
+
     async def put(self, name: str, chunks: AsyncIterable[bytes], *, limit_bytes: int, media_type: str) -> Stored:
         """See `ArtifactStore.put`."""
         stored = await self._inner.put(name, chunks, limit_bytes=limit_bytes, media_type=media_type)

@@ -38,7 +38,6 @@ class Sweeper:
         writer: Writer,
         *,
         poll_seconds: float,
-        clock: Callable[[], int],
         random: Random,
         checks: tuple[Callable[[], Awaitable[None]], ...],
         observer: Observer = SILENT,
@@ -46,16 +45,16 @@ class Sweeper:
         self._store = store
         self._writer = writer
         self._poll = poll_seconds
-        self._clock = clock
         self._random = random
         self._checks = checks
         self._observer = observer
-        self._alarm_at = 0
+        self._alarm_at: float | None = None
         self._sooner = asyncio.Event()
 
-    def expect(self, at: int) -> None:
-        """An alarm was set for `at` (microseconds): do not sleep longer."""
-        if at and (not self._alarm_at or at < self._alarm_at):
+    def expect(self, wait: int) -> None:
+        """An alarm rings in `wait` microseconds, by whatever clock: do not sleep longer."""
+        at = asyncio.get_running_loop().time() + wait / SECOND
+        if self._alarm_at is None or at < self._alarm_at:
             self._alarm_at = at
             self._sooner.set()
 
@@ -71,8 +70,8 @@ class Sweeper:
                     await self._duty(duty)
             self._sooner.clear()
             wait = next_poll - loop.time()
-            if self._alarm_at:
-                wait = min(wait, (self._alarm_at - self._clock()) / SECOND)
+            if self._alarm_at is not None:
+                wait = min(wait, self._alarm_at - loop.time())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sooner.wait(), max(0.001, wait))
 
@@ -90,8 +89,9 @@ class Sweeper:
         """Act on every alarm that is past."""
         keys = await self._store.due(DueKind.ALARM, SWEEP_LIMIT)
         rung = await self._writer.submit(Alarms(tuple(keys))) if keys else 0
-        self._alarm_at = 0
-        self.expect(await self._store.next_alarm() or 0)
+        self._alarm_at = None
+        if (wait := await self._store.next_alarm()) is not None:
+            self.expect(wait)
         return rung
 
     async def rescue_orphans(self) -> int:

@@ -51,8 +51,8 @@ _log = logging.getLogger("a2a_server.engine.writer")
 class Telling(Protocol):
     """Whoever spreads the news of a committed turn. Never raises; hints only, nothing here has to arrive."""
 
-    async def __call__(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
-        """bells: tasks that changed. hints: tasks that became claimable. alarm: the earliest new alarm (0 = none)."""
+    async def __call__(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
+        """bells: tasks that changed. hints: those that became claimable. alarm: µs until the earliest that was set."""
         ...
 
 

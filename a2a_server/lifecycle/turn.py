@@ -322,9 +322,10 @@ class Turn:
         ]
 
     @property
-    def alarm(self) -> int:
-        """The earliest alarm that was set (0 = none)."""
-        return min((due for key in self._touched if (due := self.rows[key].due_at)), default=0)
+    def alarm(self) -> int | None:
+        """Microseconds until the earliest alarm that was set, None = none was."""
+        due = min((due for key in self._touched if (due := self.rows[key].due_at)), default=0)
+        return due - self.now if due else None
 
     def _keep(self, row: TaskRow) -> TaskRow:
         self.rows[row.key] = row

@@ -7,7 +7,7 @@ are integer microseconds. Schema and reasons: docs/decisions and the first migra
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple, NewType
+from typing import Final, NamedTuple, NewType
 
 from a2a_server.model.objects import ArtifactEvent, Generation, Lane, Phase, State
 
@@ -281,3 +281,27 @@ class Head(NamedTuple):
     phase: Phase
     cancel_at: int
     fence: int
+    visible: bool = True
+
+
+DUMPED: Final = (
+    "task",
+    "event",
+    "journal",
+    "message",
+    "artifact",
+    "state",
+    "sent",
+    "edge",
+    "tag",
+    "gate",
+    "fair",
+    "tally",
+    "worker",
+    "push",
+    "record",
+    "blob",
+    "audit",
+)
+"""The tables of a dump, in its order. Their rows are those above; `fair` is a `FairKey` and its virtual time, `tally`
+a shard, a `TallyKey` and its count; `edge`, `tag`, `record`, `blob` and `audit` are plain columns (core.md 11)."""

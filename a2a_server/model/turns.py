@@ -10,6 +10,7 @@ from a2a_server.model.rows import (
     EventRow,
     FairKey,
     GateRow,
+    Head,
     JournalRow,
     Key,
     MessageRow,
@@ -115,7 +116,8 @@ class Changes:
 class Bell(NamedTuple):
     """A doorbell: the task `key` now stands as the row says.
 
-    What its turn wrote of it travels only inside one process: `events`, `takes` of its artifacts, `messages`.
+    What its turn wrote of it travels only inside one process: the row, `events`, `takes` of its artifacts, `messages`.
+    Between processes go `head` and, for a task that can be claimed now, `hint`; `row` is None there.
     """
 
     key: Key
@@ -123,6 +125,8 @@ class Bell(NamedTuple):
     events: tuple[EventRow, ...] = ()
     takes: tuple[ArtifactRow, ...] = ()
     messages: tuple[MessageRow, ...] = ()
+    head: Head | None = None
+    hint: Hint | None = None
 
 
 class Hint(NamedTuple):

@@ -34,6 +34,9 @@ class LocalNotifier:
         self._listeners: weakref.WeakSet[_Listener] = weakref.WeakSet()
         self._closed = False
 
+    async def open(self) -> None:
+        """Nothing is elsewhere."""
+
     async def ring(self, bells: Sequence[Bell], but: AsyncIterator[Sequence[Bell]] | None = None) -> None:
         listeners = self._listeners
         if not bells or not listeners or (len(listeners) == 1 and but in listeners):

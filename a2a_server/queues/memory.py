@@ -36,6 +36,9 @@ class MemoryQueue:
         self._waiting: dict[asyncio.Future[None], frozenset[str]] = {}
         self._closed = False
 
+    async def open(self) -> None:
+        """Nothing is elsewhere."""
+
     async def offer(self, hints: Sequence[Hint]) -> None:
         if self._closed:
             return

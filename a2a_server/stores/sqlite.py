@@ -145,7 +145,7 @@ class SqliteStore:
         return await self._read(partial(reads.due, kind=kind, limit=limit, now=self._now()))
 
     async def next_alarm(self) -> int | None:
-        return await self._read(reads.next_alarm)
+        return await self._read(partial(reads.next_alarm, now=self._now()))
 
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
         return await self._read(partial(reads.rows, query=query))

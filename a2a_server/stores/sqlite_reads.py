@@ -64,7 +64,7 @@ _CHUNKS: Final = sized(
     f"SELECT {EVENT_COLUMNS} FROM event WHERE task = ? AND n >= ? AND n <= ? AND kind = 2 AND artifact IN ({{list}})"
 )
 _EVENTS: Final = f"SELECT {EVENT_COLUMNS} FROM event WHERE task = ? AND n > ? ORDER BY n LIMIT ?"
-_HEADS: Final = sized("SELECT key, last_n, state, phase, cancel_at, fence FROM task WHERE key IN ({list})")
+_HEADS: Final = sized("SELECT key, last_n, state, phase, cancel_at, fence, visible FROM task WHERE key IN ({list})")
 
 _LIST: Final = "SELECT {columns} FROM task INDEXED BY {index} WHERE {filters} AND state = {state}"
 _LIST_ORDER: Final = " ORDER BY status_at DESC, key DESC LIMIT :most"
@@ -209,8 +209,8 @@ def events(db: sqlite3.Connection, key: Key, after: int, limit: int, limit_bytes
 def heads(db: sqlite3.Connection, keys: Collection[Key]) -> Mapping[Key, Head]:
     """See `TaskStore.heads`."""
     return {
-        key: Head(last_n, STATES[state], PHASES[phase], cancel_at, fence)
-        for key, last_n, state, phase, cancel_at, fence in select_in(db, _HEADS, list(keys))
+        key: Head(last_n, STATES[state], PHASES[phase], cancel_at, fence, visible == 1)
+        for key, last_n, state, phase, cancel_at, fence, visible in select_in(db, _HEADS, list(keys))
     }
 
 
@@ -300,10 +300,10 @@ def _due_held(db: sqlite3.Connection, limit: int, now: int) -> Sequence[Key]:
     return keys
 
 
-def next_alarm(db: sqlite3.Connection) -> int | None:
+def next_alarm(db: sqlite3.Connection, now: int) -> int | None:
     """See `TaskStore.next_alarm`."""
     alarm: int | None = db.execute(_NEXT_ALARM).fetchone()[0]
-    return alarm
+    return None if alarm is None else alarm - now
 
 
 def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:

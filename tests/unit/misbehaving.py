@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 from a2a_server.errors import Conflict, DataRejected, StoreUnavailable
 from a2a_server.model.objects import Scope
 from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, StoreCapabilities, TallyQuery, TaskQuery
 from a2a_server.model.rows import EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
 from a2a_server.model.turns import Changes, Loaded, Needs
-from a2a_server.ports import ArtifactStore, TaskStore
+from a2a_server.ports import Blobs, TaskStore
 
 
 class MisbehavingStore:
     """Implements ports.TaskStore.
 
     silent: turns that `silences` names to answer with StoreUnavailable, or what `failure` is instead; deaf: reads of
-    logs and heads. down: everything is answered so, signs of life too. doubtful: turns to commit and then answer so. poison and contested: tasks whose writes are
-    refused (DataRejected, Conflict); poisonous: events with these bytes are. `gate` holds the turns that `holds` names
-    while it is clear, `held` is set when it does; held_snapshots: reads of whole tasks to hold likewise. `reads` and
-    `snapshots` count what was asked of logs, and of whole tasks by their keys. `turns` has the size of every turn that
-    was begun: how many tasks it wrote.
+    logs and heads. down: everything is answered so, signs of life too. doubtful: turns to commit and then answer so.
+    poison and contested: tasks whose writes are refused (DataRejected, Conflict); poisonous: events with these bytes
+    are. `gate` holds the turns that `holds` names while it is clear, `held` is set when it does; held_snapshots: reads
+    of whole tasks to hold likewise. `reads` and `snapshots` count what was asked of logs, and of whole tasks by their
+    keys. `turns` has the size of every turn that was begun: how many tasks it wrote.
     """
 
     def __init__(self, inner: TaskStore) -> None:
@@ -50,6 +50,9 @@ class MisbehavingStore:
 
     async def open(self) -> None:
         await self.inner.open()
+
+    async def migrate(self) -> tuple[int, int]:
+        return await self.inner.migrate()
 
     async def close(self) -> None:
         await self.inner.close()
@@ -137,8 +140,14 @@ class MisbehavingStore:
     async def erase(self, keys: Collection[Key]) -> int:
         return await self.inner.erase(keys)
 
-    def blobs(self) -> ArtifactStore | None:
+    def blobs(self) -> Blobs | None:
         return self.inner.blobs()
+
+    def dump(self) -> AsyncIterator[tuple[str, Sequence[tuple[object, ...]]]]:
+        return self.inner.dump()
+
+    async def fill(self, table: str, records: Sequence[tuple[object, ...]]) -> int:
+        return await self.inner.fill(table, records)
 
     async def _pass(self) -> None:
         if not self.gate.is_set():

@@ -62,7 +62,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     store = MisbehavingStore(SqliteStore(tmp_path / "tasks.db"))
     await store.open()
 
-    async def tell(bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+    async def tell(bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
         """Nobody is told."""
 
     writer = Writer(store, tell, shard="0", max_operations=100, max_bytes=1 << 20, patience_seconds=5.0)

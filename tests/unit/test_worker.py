@@ -18,7 +18,7 @@ from a2a_server.stores.sqlite import SqliteStore
 from tests.unit.turns import WORKER, MemoryTurns, claim, key, submit
 
 
-async def silence(bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+async def silence(bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
     """Nobody is told."""
 
 
@@ -58,7 +58,7 @@ async def test_one_sweep_rescues_thousands(tmp_path: Path) -> None:
     await store.register(WorkerRow(WORKER, 0, 3_600_000_000, dead=False, format=1, body=b""))
     writer = Writer(store, silence, shard="0", max_operations=10_000, max_bytes=64 << 20, patience_seconds=8.0)
     committing = asyncio.create_task(writer.run())
-    sweeper = Sweeper(store, writer, poll_seconds=60.0, clock=lambda: 0, random=Random(1), checks=())  # noqa: S311 - not for secrets
+    sweeper = Sweeper(store, writer, poll_seconds=60.0, random=Random(1), checks=())  # noqa: S311 - not for secrets
     sends = [writer.post(submit(number, worker=WORKER)) for number in range(1, count + 1)]
     assert all([(await sent).leased for sent in sends])
     await writer.submit(Bury((WORKER,), certain=True))

@@ -30,13 +30,13 @@ class Bench:
 
     def __init__(self, store: MisbehavingStore, *, operations: int = 100, patience: float = 5.0) -> None:
         self.store = store
-        self.told: list[tuple[list[Key], list[Key], int]] = []
+        self.told: list[tuple[list[Key], list[Key], int | None]] = []
         self.writer = Writer(
             store, self.tell, shard="0", max_operations=operations, max_bytes=1 << 20, patience_seconds=patience
         )
         self.running = asyncio.create_task(self.writer.run())
 
-    async def tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+    async def tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
         self.told.append(([bell.key for bell in bells], [hint.key for hint in hints], alarm))
 
     async def do(self, operation: Any) -> Any:  # noqa: ANN401 - the operation's result
@@ -95,7 +95,7 @@ async def test_what_is_posted_together_is_one_turn(bench: Bench) -> None:
     assert bench.store.turns == [5]
     ready = [key(number) for number in range(1, 6)]
     await bench.close()
-    assert bench.told == [(ready, ready, 0)]
+    assert bench.told == [(ready, ready, None)]
 
 
 async def test_what_comes_during_a_commit_is_the_next_turn(bench: Bench) -> None:
@@ -280,7 +280,7 @@ async def test_a_send_in_doubt_that_is_not_remembered_is_one_task(bench: Bench) 
     bench.store.doubtful = 2
     assert (await bench.do(submit(1, window=0))).row.key == key(1)
     await bench.close()
-    assert bench.told == [([key(1)], [key(1)], 0)]
+    assert bench.told == [([key(1)], [key(1)], None)]
 
 
 async def test_a_claim_in_doubt_knows_what_it_took(bench: Bench) -> None:
@@ -346,7 +346,7 @@ async def test_a_bug_in_whoever_posted_does_not_end_the_writer(bench: Bench, cap
 
 async def test_a_bug_in_telling_does_not_end_the_writer(store: MisbehavingStore) -> None:
     class Deaf(Bench):
-        async def tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+        async def tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
             raise ZeroDivisionError
 
     bench = Deaf(store)
