@@ -60,6 +60,13 @@ class TaskStore(Protocol):
         """
         ...
 
+    async def examine(self) -> str:
+        """What a server that starts with this store would find, in words. Nothing is made or changed.
+
+        Not for a store that is open. Raises ConfigurationError, saying what to do, where it could not use it.
+        """
+        ...
+
     async def close(self) -> None:
         """Give everything back; may be called twice."""
         ...
@@ -152,7 +159,7 @@ class TaskStore(Protocol):
 
 
 class Blobs(Protocol):
-    """Parts of large objects, as rows of a store; `artifacts.store` makes objects of them. Part 0 describes the rest."""
+    """Parts of large objects as rows of a store; `artifacts.store` makes objects of them. Part 0 describes it."""
 
     async def write(self, name: str, part: int, body: bytes) -> None:
         """Keep a part, replacing the one before; durable on return. A body has at most 256 KiB."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Subject: TypeAlias = Literal["config", "queues", "card", "store"]
 SUBJECTS: tuple[Subject, ...] = ("config", "queues", "card", "store")
 CARD_FILE = Path("agent_card.json")
-_HINT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -103,21 +102,9 @@ def _config(sourced: Sourced, flags: Flags) -> str:
 
 
 def _queues(settings: Settings) -> str:
-    from a2a_server.model.rows import Key
-    from a2a_server.model.turns import Hint
-    from a2a_server.queues.memory import MemoryQueue
+    from a2a_server.wiring.operating import round_trip
 
-    async def round_trip() -> bool:
-        queue, key = MemoryQueue(), Key(b"check")
-        try:
-            await queue.offer([Hint("check", 0, 0, key)])
-            return await queue.take(["check"], 1, _HINT_SECONDS) == [key]
-        finally:
-            await queue.close()
-
-    if not asyncio.run(round_trip()):
-        raise ConfigurationError(f"{settings.queue}: a hint that was sent did not come back; name another --queue")
-    return f"{settings.queue}: a hint that was sent came back"
+    return asyncio.run(round_trip(settings))
 
 
 def _card(agent: str) -> str:
@@ -135,10 +122,11 @@ def _card(agent: str) -> str:
 
 
 def _store(settings: Settings) -> str:
-    from a2a_server.settings import local_path
-    from a2a_server.stores.sqlite_check import examine as examine_database
+    from a2a_server.settings import kind_of, local_path
+    from a2a_server.wiring.operating import examined
 
-    return f"{examine_database(local_path(settings.store))}; {_directory(local_path(settings.artifacts))}"
+    where = _directory(local_path(settings.artifacts)) if kind_of(settings.artifacts) == "file" else ""
+    return "; ".join(filter(None, (asyncio.run(examined(settings)), where)))
 
 
 def _directory(path: Path) -> str:

@@ -27,11 +27,17 @@ class Flags:
     port: int | None = None
     """TCP port to listen on (8000); 0 takes any free one."""
     store: str | None = None
-    """Where tasks live: sqlite:///relative.db or sqlite:////absolute.db."""
+    """Where tasks live: sqlite:///relative.db, postgresql://…, mongodb://…."""
     queue: str | None = None
-    """How workers hear of work: memory://."""
+    """How workers hear of work: memory://, store://, redis://…, amqp://…, sqs://…."""
+    notifier: str | None = None
+    """How processes hear of each other: poll://, postgresql://…, redis://…, amqp://…, mongodb://…."""
     artifacts: str | None = None
-    """Where large content lives: file:relative or file:///absolute."""
+    """Where large content lives: file:relative, file:///absolute, s3://bucket/prefix, store://."""
+    workers: int | None = None
+    """0 = this process runs no tasks itself; others do, started by `a2a-server worker`."""
+    insecure: bool | None = None
+    """Serve, without authentication, whoever reaches an address that is not loopback."""
     public_url: str | None = None
     """The address that the agent card gives, where it differs from the one listened on."""
     config: Path | None = None
@@ -51,4 +57,8 @@ class Flags:
     def words(self) -> list[str]:
         """The same flags as words of a command line."""
         given = {name.replace("_", "-"): value for name, value in asdict(self).items() if value is not None}
-        return [word for name, value in given.items() for word in (f"--{name}", str(value))]
+        return [word for name, value in given.items() for word in _words(f"--{name}", value)]
+
+
+def _words(flag: str, value: object) -> tuple[str, ...]:
+    return ((flag,) if value else ()) if isinstance(value, bool) else (flag, str(value))

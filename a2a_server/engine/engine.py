@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import uuid_utils
 
+from a2a_server.codec import encode
+from a2a_server.engine.clock import StoreClock
 from a2a_server.engine.collector import Collector
 from a2a_server.engine.figures import Figures
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.reaching import reached
 from a2a_server.engine.run import Workshop
 from a2a_server.engine.stream import Hub
 from a2a_server.engine.sweeper import Sweeper
@@ -28,13 +31,17 @@ from a2a_server.engine.worker import Worker
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import StoreUnavailable
 from a2a_server.lifecycle.operation import Operation
-from a2a_server.lifecycle.sweeping import SetGate
+from a2a_server.lifecycle.sweeping import Bury, SetGate
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import GateRow, Key, TaskRow
 from a2a_server.model.turns import Bell, Hint
 from a2a_server.policy import SUSPECT_CRASHES, skill_gate
 from a2a_server.ports import AgentRunner, ArtifactStore, Notifier, TaskStore, WorkQueue
 from a2a_server.telemetry.observer import SILENT, Observer
+
+SHARDS: Final = 256
+"""Processes on one store count under one of so many names, drawn at start: what they leave behind stays bounded, and
+two that draw the same wait for each other now and then, but count right."""
 
 _log = logging.getLogger("a2a_server.engine")
 
@@ -56,16 +63,20 @@ def wall_clock() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """What the engine runs on."""
+    """What the engine runs on. fed: the queue hears of other processes' work by doorbells, not by a broker."""
 
     store: TaskStore
     queue: WorkQueue
     notifier: Notifier
     artifacts: ArtifactStore
+    fed: bool = False
 
 
 class Engine:
-    """One process's engine for one agent. alone: it is the only process on its store."""
+    """One process's engine for one agent.
+
+    working: whether it runs tasks, or only takes and shows them. about: what its worker says of itself to operators.
+    """
 
     def __init__(
         self,
@@ -74,8 +85,8 @@ class Engine:
         limits: Limits,
         *,
         agent: str = "",
-        alone: bool = True,
-        shard: str = "0",
+        working: bool = True,
+        about: Mapping[str, object] | None = None,
         clock: Callable[[], int] = wall_clock,
         random: Random | None = None,
         observer: Observer = SILENT,
@@ -84,24 +95,28 @@ class Engine:
         self.limits = limits
         self.backends = backends
         self.runner = runner
-        self._alone = alone
-        self._clock = clock
+        self.working = working
+        self._alone = alone = not backends.store.capabilities.many_writers
+        self._about = dict(about or {})
+        self.told_to_drain = asyncio.Event()
+        self.clock = StoreClock(clock)
         self._observer = observer
         self._figures = Figures(observer, time.monotonic, most=2 * (limits.slots + limits.threads))
         self._random = random or Random()  # noqa: S311 - spreads retries, guards nothing
         self.writer = Writer(
             backends.store,
             self._tell,
-            shard=shard,
+            shard="0" if alone else str(self._random.randrange(SHARDS)),
             max_operations=limits.writer_operations,
             max_bytes=limits.writer_bytes,
             patience_seconds=limits.lease_seconds,
             observer=observer,
+            learn=self.clock.learn,
         )
         self.hub = Hub(backends.store, limits, observer)
         self._limited = frozenset(skill.id for skill in runner.skills if skill.max_concurrency is not None)
         self.worker = self._new_worker()
-        self._teller = Teller(backends.store, self.writer, runner, limits, self._random)
+        self._teller = Teller(backends.store, self.writer, runner, limits, self._random, alone=alone)
         self.sweeper = Sweeper(
             backends.store,
             self.writer,
@@ -117,7 +132,7 @@ class Engine:
             id=new_key().hex(),
             collect_seconds=limits.collect_seconds,
             unused_object_seconds=limits.unused_object_seconds,
-            clock=clock,
+            clock=self.clock,
             random=self._random,
         )
         self._tasks: list[asyncio.Task[Any]] = []
@@ -130,20 +145,28 @@ class Engine:
         observer.reads("a2a_writer_queue_bytes", lambda: self.writer.waiting_bytes)
 
     async def start(self) -> None:
-        """Open the store and the agent, recover, and begin to work. Raises what their `open` raises."""
-        await self.backends.store.open()
+        """Open the backends and the agent, recover, and begin to work.
+
+        Raises ConfigurationError for a service that is not there within `start_seconds`, SchemaMismatch, and what the
+        agent raises.
+        """
+        backends = self.backends
+        for part in (backends.store, backends.queue, backends.notifier, backends.artifacts):
+            await reached(part.open, seconds=self.limits.start_seconds, random=self._random)
         loop = asyncio.get_running_loop()
         self._writing = loop.create_task(self.writer.run())
         self._bells = bells = self.backends.notifier.listen()
         self._tasks = [loop.create_task(self._listen(bells))]
-        await self.sweeper.recover(alone=self._alone, but=self.worker.id)
+        await self.sweeper.recover(alone=self._alone)
         await self._set_gates()
         self._watchdog = Watchdog(self._observer, self._doing, block_seconds=self.limits.block_seconds)
         self._watchdog.start()
+        self._tasks += [loop.create_task(self.sweeper.run()), loop.create_task(self.collector.run())]
+        if not self.working:
+            return
         await self.runner.open()
         self._opened = True
         await self.worker.start()
-        self._tasks += [loop.create_task(self.sweeper.run()), loop.create_task(self.collector.run())]
         if self.runner.listens_for:
             self._tasks.append(loop.create_task(self._teller.run()))
 
@@ -186,7 +209,8 @@ class Engine:
         dead.crash()
         self.worker = self._new_worker()
         await self.worker.start()
-        await self.sweeper.recover(alone=True, but=self.worker.id)
+        await self.writer.submit(Bury((worker,), certain=True))
+        await self.sweeper.rescue_orphans()
         _log.info("Worker %s was replaced.", worker.hex())
 
     def _new_worker(self) -> Worker:
@@ -198,12 +222,13 @@ class Engine:
             backends.artifacts,
             self.limits,
             new_key,
-            self._clock,
+            self.clock,
             self._random,
             self._awaited,
             self._observer,
         )
-        return Worker(self.agent, shop, backends.queue)
+        about = encode(self._about) if self._about else b""
+        return Worker(self.agent, shop, backends.queue, about=about, drain=self.told_to_drain.set)
 
     def _awaited(self, row: TaskRow) -> bool:
         alone = row.skill in self._limited or row.crashes >= SUSPECT_CRASHES  # others may be held until it ends
@@ -245,6 +270,8 @@ class Engine:
         async for batch in bells:
             if batch:
                 self._hear(batch)
+                if self.backends.fed and (hints := [bell.hint for bell in batch if bell.hint is not None]):
+                    await self.backends.queue.offer(hints)
                 continue
             try:
                 await self.hub.on_silence()

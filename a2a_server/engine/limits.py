@@ -21,6 +21,7 @@ class Limits:
     poll_seconds: float = 1.0
     cancel_grace_seconds: float = 5.0
     drain_seconds: float = 30.0
+    start_seconds: float = 30.0
     pause_seconds: float = 7 * 86400.0
     direct_seconds: float = 1.0
     v03_default_blocking: bool = True

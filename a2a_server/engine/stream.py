@@ -32,7 +32,7 @@ from a2a_server.errors import Draining, StoreUnavailable
 from a2a_server.lifecycle.states import settled
 from a2a_server.model.objects import Event, Phase, State
 from a2a_server.model.queries import Snapshot
-from a2a_server.model.rows import EventRow, Key, TaskRow
+from a2a_server.model.rows import EventRow, Head, Key, TaskRow
 from a2a_server.model.turns import Bell
 from a2a_server.ports import TaskStore
 from a2a_server.telemetry.observer import SILENT, Observer
@@ -246,7 +246,10 @@ class Hub:
         watches = self._watches
         for bell in bells:
             watch, row = watches.get(bell.key), bell.row
-            if watch is None or row is None:
+            if watch is None:
+                continue
+            if row is None:
+                self._look(watch, bell.head)
                 continue
             if watch.told is not None:
                 self._tell(watch, watch.told, row, bell)
@@ -272,12 +275,8 @@ class Hub:
         except StoreUnavailable:
             return
         for key, head in heads.items():
-            watch = self._watches.get(key)
-            if watch is not None and (
-                head.last_n > watch.last_n or (head.last_n == watch.last_n and watch.state is None)
-            ):
-                watch.last_n, watch.state, watch.phase = head.last_n, head.state, head.phase
-                watch.wake()
+            if (watch := self._watches.get(key)) is not None:
+                self._look(watch, head)
 
     def close(self) -> None:
         """End every wait and every stream; clients resume elsewhere."""
@@ -322,6 +321,16 @@ class Hub:
                 await watch.moved()
         finally:
             self._observer.stream_closed()
+
+    def _look(self, watch: Watch, head: Head | None) -> None:
+        """Take in how far a task is that another process may have moved."""
+        if head is not None and (
+            head.last_n > watch.last_n
+            or (head.last_n == watch.last_n and (watch.state is None or head.visible > watch.visible))
+        ):
+            watch.last_n, watch.state, watch.phase = head.last_n, head.state, head.phase
+            watch.visible = head.visible
+            watch.wake()
 
     def _extend(self, watch: Watch, events: Sequence[EventRow], last_n: int) -> None:
         ring, limits = watch.ring, self._limits

@@ -18,7 +18,7 @@ from a2a_server.engine.writer import Writer
 from a2a_server.errors import ClientError, EngineError
 from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, Wake
 from a2a_server.model.queries import DueKind, RowQuery, Table
-from a2a_server.model.rows import Key, WorkerRow
+from a2a_server.model.rows import WorkerRow
 from a2a_server.policy import SECOND
 from a2a_server.ports import TaskStore
 from a2a_server.telemetry.observer import SILENT, Observer
@@ -75,14 +75,14 @@ class Sweeper:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sooner.wait(), max(0.001, wait))
 
-    async def recover(self, *, alone: bool, but: Key) -> int:
-        """At start: rescue what earlier processes left. Returns how many tasks that were.
+    async def recover(self, *, alone: bool) -> int:
+        """At start, before this process has a worker: rescue what earlier ones left. Returns how many tasks that were.
 
-        alone: no other process serves this store, so every worker but `but` is dead.
+        alone: no other process serves this store, so every worker is dead.
         """
         if alone:
             workers = await self._workers()
-            await self._writer.submit(Bury(tuple(row.id for row in workers if row.id != but), certain=True))
+            await self._writer.submit(Bury(tuple(row.id for row in workers), certain=True))
         return await self.rescue_orphans()
 
     async def ring_alarms(self) -> int:

@@ -24,12 +24,13 @@ from a2a_server.engine.paging import log_of
 from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import EngineError, StoreUnavailable
-from a2a_server.lifecycle.telling import AGENT, Told
+from a2a_server.lifecycle.telling import AGENT, Take, Told
 from a2a_server.model.objects import State, StatusEvent
 from a2a_server.model.queries import DueKind, RowQuery, Table
 from a2a_server.model.rows import EventKind, Key, PushRow
 from a2a_server.model.runs import Happening, TaskView
 from a2a_server.model.turns import Bell
+from a2a_server.policy import SECOND
 from a2a_server.ports import AgentRunner, TaskStore
 
 TRIES: Final = 10
@@ -43,10 +44,23 @@ _log = logging.getLogger("a2a_server.engine.telling")
 
 
 class Teller:
-    """Tells one agent. Concurrency: belongs to the event loop; `run` is called once."""
+    """Tells one agent. Concurrency: belongs to the event loop; `run` is called once.
 
-    def __init__(self, store: TaskStore, writer: Writer, runner: AgentRunner, limits: Limits, random: Random) -> None:
+    alone: no other process tells it.
+    """
+
+    def __init__(
+        self,
+        store: TaskStore,
+        writer: Writer,
+        runner: AgentRunner,
+        limits: Limits,
+        random: Random,
+        *,
+        alone: bool = True,
+    ) -> None:
         self._store = store
+        self._alone = alone
         self._writer = writer
         self._runner = runner
         self._limits = limits
@@ -96,6 +110,8 @@ class Teller:
         push = next((row for row in page.rows if isinstance(row, PushRow)), None)
         if push is None or push.dead or not push.due_at:
             return False
+        if not self._alone and (push := await self._taken(push)) is None:
+            return False
         wanted = frozenset(State(state) for state in decode(push.body)) & self._runner.listens_for
         cursor_n, view = push.cursor_n, None
         async for event in _reached(self._store, key, cursor_n):
@@ -114,6 +130,13 @@ class Teller:
                     raise
             cursor_n = event.n
         return await self._note(Told(push, cursor_n))
+
+    async def _taken(self, push: PushRow) -> PushRow | None:
+        """The push, while it is this process's to tell of: one event at a time takes `TELL_SECONDS` at most."""
+        try:
+            return await self._writer.submit(Take(push, round(2 * TELL_SECONDS * SECOND)))
+        except EngineError:
+            return None
 
     def _closing(self) -> bool:
         """Whether this telling was canceled, and not something inside of it."""

@@ -25,14 +25,17 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final
 
+from a2a_server.codec import FORMAT
 from a2a_server.engine.pulse import Pulse
 from a2a_server.engine.run import Run, Workshop
 from a2a_server.engine.watchdog import Doing
 from a2a_server.errors import ClientError, EngineError, StoreUnavailable
+from a2a_server.lifecycle.draining import DRAIN, SPACE, Drain
 from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.lifecycle.sweeping import Bury
 from a2a_server.model.objects import Message
+from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import NO_KEY, Key, TaskRow, WorkerRow
 from a2a_server.model.runs import SkillSpec, Stopping
 from a2a_server.model.turns import Bell
@@ -46,13 +49,26 @@ _log = logging.getLogger("a2a_server.engine.worker")
 
 
 class Worker:
-    """Runs tasks of one agent. Concurrency: belongs to the event loop, but for its pulse's thread."""
+    """Runs tasks of one agent. Concurrency: belongs to the event loop, but for its pulse's thread.
 
-    def __init__(self, agent: str, shop: Workshop, queue: WorkQueue) -> None:
+    about: what its row tells operators. drain: called when one of them told it to drain.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        shop: Workshop,
+        queue: WorkQueue,
+        *,
+        about: bytes = b"",
+        drain: Callable[[], None] = lambda: None,
+    ) -> None:
         self.id = NO_KEY
         self._shop = shop
         self._limits = shop.limits
         self._queue = queue
+        self._about = about
+        self._asked_to_drain = drain
         self._skills: dict[str, SkillSpec] = {skill.id: skill for skill in shop.runner.skills}
         self._queues = {
             threaded: tuple(queue_of(agent, skill.id) for skill in shop.runner.skills if skill.threaded is threaded)
@@ -147,8 +163,8 @@ class Worker:
     def on_bells(self, bells: Sequence[Bell]) -> None:
         """Stop runs whose cancellation was asked for, and those that hold their task no longer."""
         for bell in bells:
-            if (run := self._runs.get(bell.key)) and (row := bell.row):
-                run.judge(row.fence, row.phase, row.cancel_at)
+            if (run := self._runs.get(bell.key)) and (head := bell.row or bell.head):
+                run.judge(head.fence, head.phase, head.cancel_at)
 
     async def check(self) -> None:
         """Ask the store about every run: doorbells may have been lost."""
@@ -156,6 +172,15 @@ class Worker:
         for key, head in heads.items():
             if run := self._runs.get(key):
                 run.judge(head.fence, head.phase, head.cancel_at)
+        if self._shop.store.capabilities.many_writers and self.ready:
+            await self._look_for_word()
+
+    async def _look_for_word(self) -> None:
+        worker = self.id
+        page = await self._shop.store.rows(RowQuery(Table.STATE, (worker, SPACE, DRAIN), limit=1))
+        if page.rows:
+            await self._shop.writer.submit(Drain(worker, asked=False))
+            self._asked_to_drain()
 
     def _begin(self, row: TaskRow, message: Message | None) -> None:
         if row.worker != self.id or self._stopping:
@@ -188,7 +213,7 @@ class Worker:
     async def _register(self) -> None:
         worker = self._shop.new_key()
         ttl = round(self._limits.lease_seconds * SECOND)
-        await self._shop.store.register(WorkerRow(worker, 0, ttl, dead=False, format=1, body=b""))
+        await self._shop.store.register(WorkerRow(worker, 0, ttl, dead=False, format=FORMAT, body=self._about))
         if self._stopping:
             return
         self._pulse = Pulse(

@@ -65,7 +65,10 @@ class _Entry:
 
 
 class Writer:
-    """Commits operations in groups. Concurrency: every method belongs to the event loop that runs `run`."""
+    """Commits operations in groups. Concurrency: every method belongs to the event loop that runs `run`.
+
+    shard: under which this process counts. learn: is told the store's time after every turn.
+    """
 
     def __init__(
         self,
@@ -77,9 +80,11 @@ class Writer:
         max_bytes: int,
         patience_seconds: float,
         observer: Observer = SILENT,
+        learn: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._tell = tell
+        self._learn = learn
         self._observer = observer
         self._shard = shard
         self._max_operations = max_operations
@@ -215,7 +220,7 @@ class Writer:
         try:
             while not committed:
                 try:
-                    await self._store.turn(turn.needs, turn.decide)
+                    self._learn((await self._store.turn(turn.needs, turn.decide)).now)
                     committed = True
                 except StoreUnavailable:
                     turn.doubt()

@@ -18,6 +18,28 @@ AGENT: Final = "agent"
 
 
 @dataclass(frozen=True, slots=True)
+class Take:
+    """Keep others from telling `push` for `hold` microseconds: whoever takes it tells, or dies and leaves it due."""
+
+    push: PushRow
+    hold: int
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The task; its pushes come with it."""
+        needs.tasks.add(self.push.task)
+
+    def decide(self, turn: Turn) -> PushRow | None:
+        """The push as it is now; None when somebody else was first, or it is gone."""
+        if self.push not in turn.pushes(self.push.task):
+            return None
+        taken = self.push._replace(due_at=turn.now + self.hold)
+        turn.push(taken)
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """Note what came of telling `push`, as it was read before.
 

@@ -100,9 +100,9 @@ class _Listener:
 
 
 def _size(bell: Bell) -> int:
-    _, row, events, takes, messages = bell
+    row = bell.row
     size = 0 if row is None else len(row.spec) + len(row.status)
-    for kept in (events, takes, messages):
+    for kept in (bell.events, bell.takes, bell.messages):
         for each in kept:
             size += len(each.body)
     return size

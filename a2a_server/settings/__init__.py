@@ -8,7 +8,7 @@ file, the default. What nobody knows is an error, so a misspelt knob is never si
 `catalogue` lists them for people.
 """
 
-from a2a_server.settings.addresses import local_path
+from a2a_server.settings.addresses import kind_of, local_path
 from a2a_server.settings.catalogue import Knob, knobs, value_of
 from a2a_server.settings.knobs import PREFIX, Settings
 from a2a_server.settings.sources import Sourced, load, load_sourced
@@ -20,6 +20,7 @@ __all__ = [
     "Settings",
     "Sourced",
     "TaskManager",
+    "kind_of",
     "knobs",
     "load",
     "load_sourced",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,36 +16,71 @@ from pydantic import AfterValidator
 
 _BARE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
+STORES = ("sqlite:///relative.db", "sqlite:////absolute.db", "postgresql://user@host/name", "mongodb://host/name")
+QUEUES = ("memory://", "store://", "redis://host/0", "amqp://user@host/", "sqs://region")
+NOTIFIERS = ("poll://", "postgresql://…", "redis://…", "amqp://…", "mongodb://…")
+ARTIFACTS = ("file:relative", "file:///absolute", "s3://bucket/prefix", "store://")
+
 
 def address(*forms: str) -> AfterValidator:
-    """A validator that takes addresses of these forms, for example `sqlite:///relative.db`."""
-    ways = " or ".join(forms)
-    schemes = {form.partition("://")[0] for form in forms}
-    paths = any(form.partition("://")[2] for form in forms)
+    """A validator that takes '' and addresses of these forms, for example `sqlite:///relative.db` or `redis://host/0`.
+
+    What a service makes of the rest of its address is its backend's matter.
+    """
+    ways = ", ".join(forms[:-1]) + f" or {forms[-1]}"
+    rests: dict[str, set[str]] = {}
+    for form in forms:
+        scheme, _, rest = form.partition(":")
+        rests.setdefault(scheme, set()).add(rest)
+    for scheme, other in SAME.items():
+        if other in rests:
+            rests[scheme] = rests[other]
 
     def check(value: str) -> str:
-        scheme, separator, rest = value.partition("://")
-        if not separator:
-            raise ValueError(f"this is no address; use {ways}")
-        if scheme not in schemes:
-            raise ValueError(f"the scheme {scheme!r} is not supported; use {ways}")
-        path = rest.removeprefix("/")
-        if paths and (path in ("", "/", ":memory:") or path == rest or not path.isprintable() or set(path) & set("?#")):
-            raise ValueError(f"a path must follow {scheme}:///, without ? and #; use {ways}")
-        if rest and not paths:
-            raise ValueError(f"nothing may follow {scheme}://; use {ways}")
+        wrong = _wrong(value, rests) if value else ""
+        if wrong:
+            raise ValueError(f"{wrong}; use {ways}")
         return value
 
     return AfterValidator(check)
 
 
-def directory(value: str) -> str:
-    """Passes `file:` addresses; ValueError for others."""
-    path = value.removeprefix("file:")
-    host = path.startswith("//") and not path.startswith("///")
-    if path == value or host or not path.strip("/") or not path.isprintable() or set(path) & set("?#"):
-        raise ValueError("use file:relative/directory or file:///absolute/directory, without ? and #")
-    return value
+PATHS = frozenset({"sqlite", "file"})
+SAME = {"postgres": "postgresql", "mongodb+srv": "mongodb", "rediss": "redis", "amqps": "amqp"}
+
+
+def _wrong(value: str, rests: Mapping[str, set[str]]) -> str:
+    """What is wrong with an address, '' = nothing. rests: by scheme, what may follow it."""
+    scheme, separator, rest = value.partition(":")
+    if not separator or not (rest.startswith("//") or scheme == "file"):
+        return "this is no address"
+    if scheme not in rests:
+        return f"the scheme {scheme!r} is not supported"
+    if scheme in PATHS:
+        return _wrong_path(scheme, rest)
+    if rests[scheme] == {"//"}:
+        return f"nothing may follow {scheme}://" if rest != "//" else ""
+    if not value.isprintable() or " " in value:
+        return "an address has no spaces and no control characters"
+    return "" if urlsplit(value).netloc else f"a host, or a name, must follow {scheme}://"
+
+
+def _wrong_path(scheme: str, rest: str) -> str:
+    if scheme == "sqlite":
+        path = rest.removeprefix("///")
+        wrong = path == rest or path in ("", "/", ":memory:")
+    else:
+        path = rest
+        wrong = (path.startswith("//") and not path.startswith("///")) or not path.strip("/")
+    if wrong or not path.isprintable() or set(path) & set("?#"):
+        return f"a path must follow {scheme}:{'' if scheme == 'file' else '///'}, without ? and #"
+    return ""
+
+
+def kind_of(value: str) -> str:
+    """What an address is an address of: its scheme, the shorter or secure spellings of one service being the same."""
+    scheme = value.partition(":")[0]
+    return SAME.get(scheme, scheme)
 
 
 def database(value: str) -> str:
@@ -56,17 +92,19 @@ def database(value: str) -> str:
     return value
 
 
-def loopback(value: str) -> str:
-    """Passes hosts of this machine alone; ValueError for others."""
-    try:
-        here = value == "localhost" or ipaddress.ip_address(value).is_loopback
-    except ValueError:
-        here = False
-    if not here:
-        raise ValueError(
-            "until authentication comes this server binds loopback addresses only: 127.0.0.1, ::1 or localhost"
-        )
+def bindable(value: str) -> str:
+    """Passes addresses that can be bound; ValueError for others."""
+    if value != "localhost":
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            raise ValueError("use an IP address of this machine, or localhost") from None
     return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
 
 
 def public(value: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from a2a_server.settings.addresses import address, directory, loopback, public
+from a2a_server.settings.addresses import ARTIFACTS, NOTIFIERS, QUEUES, STORES, address, bindable, is_loopback, public
 from a2a_server.settings.block import Block, listed
 from a2a_server.settings.task_manager import DAY, TaskManager
 
@@ -24,8 +24,8 @@ def _lower(value: object) -> object:
 class Settings(Block):
     """How this server runs. Frozen. Made by `load`, which alone reads the environment and files."""
 
-    host: Annotated[str, AfterValidator(loopback)] = Field(
-        "127.0.0.1", description="Address to bind; loopback only until there is authentication."
+    host: Annotated[str, AfterValidator(bindable)] = Field(
+        "127.0.0.1", description="Address to bind; other than loopback only with `insecure`."
     )
     port: int = Field(8000, ge=0, le=65_535, description="TCP port to bind; 0 = any free one.")
     public_url: Annotated[str, AfterValidator(public)] = Field(
@@ -34,12 +34,33 @@ class Settings(Block):
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         (), description="More names that clients may call this server by (the Host header); * = any."
     )
-    store: Annotated[str, address("sqlite:///relative.db", "sqlite:////absolute.db")] = Field(
-        "sqlite:///a2a.db", description="Where tasks live."
+    insecure: bool = Field(
+        False,  # noqa: FBT003 - a default
+        description="Serve, without authentication, whoever reaches an address that is not loopback.",
     )
-    queue: Annotated[str, address("memory://")] = Field("memory://", description="How workers hear of work.")
-    artifacts: Annotated[str, AfterValidator(directory)] = Field(
-        "file:a2a-artifacts", description="Where large content lives; a directory is made if it is missing."
+    store: Annotated[str, address(*STORES)] = Field(
+        "sqlite:///a2a.db", min_length=1, description="Where tasks live; several processes share PostgreSQL or MongoDB."
+    )
+    queue: Annotated[str, address(*QUEUES)] = Field(
+        "", description="How workers hear of work; empty = memory:// with SQLite, else store://."
+    )
+    notifier: Annotated[str, address(*NOTIFIERS)] = Field(
+        "", description="How processes hear of each other's changes; empty = by the queue's broker, else by the store."
+    )
+    artifacts: Annotated[str, address(*ARTIFACTS)] = Field(
+        "file:a2a-artifacts",
+        min_length=1,
+        description="Where large content lives; a directory is made if it is missing.",
+    )
+    create_missing: bool = Field(
+        False,  # noqa: FBT003 - a default
+        description="Make a bucket or a queue that is missing where they live (S3, SQS).",
+    )
+    workers: int = Field(
+        1, ge=0, le=1, description="Workers in this process; 0 = none, worker processes run all tasks."
+    )
+    start_seconds: float = Field(
+        30, ge=0, le=3600, description="How long a start waits for services that are not reachable yet."
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower)] = Field(
         "info", description="The least severe records that are logged."
@@ -139,4 +160,9 @@ class Settings(Block):
             raise ValueError("body_limit_bytes must not be above bodies_bytes: one body's share of the whole")
         if self.inline_bytes > self.artifact_limit_bytes:
             raise ValueError("inline_bytes must not be above artifact_limit_bytes")
+        if not is_loopback(self.host) and not self.insecure:
+            raise ValueError(
+                f"host {self.host} is reached from elsewhere, and there is no authentication yet: bind 127.0.0.1, or "
+                "say insecure=true (--insecure) where everybody who can reach it may use it"
+            )
         return self

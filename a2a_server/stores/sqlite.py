@@ -29,6 +29,7 @@ from a2a_server.model.rows import EventRow, Head, Key, TallyKey, TaskRow, Worker
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import ArtifactStore
 from a2a_server.stores import sqlite_reads as reads
+from a2a_server.stores.sqlite_check import examine
 from a2a_server.stores.sqlite_erase import erase
 from a2a_server.stores.sqlite_link import Link, committed, translated
 from a2a_server.stores.sqlite_load import load
@@ -101,6 +102,9 @@ class SqliteStore:
         for link in links:
             await link.close()
         await asyncio.to_thread(self._close_beats)
+
+    async def examine(self) -> str:
+        return await asyncio.to_thread(examine, self._path)
 
     async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
         if self._writer is None:

@@ -70,9 +70,11 @@ class HealthPages:
     async def _check(self) -> Mapping[str, str]:
         engine = self._engine
         asked = await asyncio.gather(_outcome(self._store_answers), _outcome(self._artifacts_answer))
-        known = (engine.worker.ready, engine.writer.takes, not engine.hub.closed)
-        names = ("store", "artifacts", "worker", "writer", "streams")
-        return dict(zip(names, (*asked, *("ok" if fine else "failed" for fine in known)), strict=True))
+        known = {"writer": engine.writer.takes, "streams": not engine.hub.closed}
+        if engine.working:
+            known = {"worker": engine.worker.ready, **known}
+        outcomes = {name: "ok" if fine else "failed" for name, fine in known.items()}
+        return dict(zip(("store", "artifacts"), asked, strict=True)) | outcomes
 
     async def _store_answers(self) -> None:
         await self._engine.backends.store.next_alarm()

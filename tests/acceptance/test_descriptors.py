@@ -8,8 +8,8 @@ import sys
 
 PROGRAM = """
 import resource
-from a2a_server import wiring
-wiring._allow_descriptors({wanted})
+from a2a_server.wiring import serving
+serving._allow_descriptors({wanted})
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 

@@ -58,7 +58,7 @@ async def storing(bench: Bench) -> Series:
     return series
 
 
-async def _told(bells: Sequence[Bell], hints: Sequence[Hint], alarm: int) -> None:
+async def _told(bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
     """Nobody listens."""
 
 

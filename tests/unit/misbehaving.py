@@ -51,6 +51,9 @@ class MisbehavingStore:
     async def open(self) -> None:
         await self.inner.open()
 
+    async def examine(self) -> str:
+        return await self.inner.examine()
+
     async def migrate(self) -> tuple[int, int]:
         return await self.inner.migrate()
 

@@ -24,7 +24,7 @@ def refused(config: Path | None = None, **overrides: object) -> str:
 def test_defaults() -> None:
     settings = load()
     assert (settings.host, settings.port, settings.public_url) == ("127.0.0.1", 8000, "")
-    assert (settings.store, settings.queue) == ("sqlite:///a2a.db", "memory://")
+    assert (settings.store, settings.queue) == ("sqlite:///a2a.db", "")
     assert (settings.lease_seconds, settings.beat_seconds, settings.timeout_seconds) == (8, 2, 1800)
     assert (settings.writer_bytes, settings.artifact_limit_bytes) == (67_108_864, 1_073_741_824)
 
@@ -110,15 +110,29 @@ def test_loopback_hosts_are_bound(host: str) -> None:
     assert load(host=host).host == host
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.1", "example.com", "localhost.example.com", "127.1"])  # noqa: S104 - refused, not bound
-def test_other_hosts_are_refused(host: str) -> None:
-    assert "until authentication comes this server binds loopback addresses only" in refused(host=host)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1"])  # noqa: S104 - refused, not bound
+def test_hosts_that_are_reached_from_elsewhere_are_for_the_insecure(host: str) -> None:
+    assert f"host {host} is reached from elsewhere, and there is no authentication yet" in refused(host=host)
+    assert "--insecure" in refused(host=host)
+    assert load(host=host, insecure=True).host == host
+
+
+@pytest.mark.parametrize("host", ["", "example.com", "localhost.example.com", "127.1"])
+def test_names_cannot_be_bound(host: str) -> None:
+    assert "use an IP address of this machine, or localhost" in refused(host=host, insecure=True)
 
 
 @pytest.mark.parametrize(
     ("knob", "value", "way_out"),
     [
-        ("store", "postgresql://host/db", "sqlite:///relative.db or sqlite:////absolute.db"),
+        (
+            "store",
+            "mysql://host/db",
+            "'mysql' is not supported; use sqlite:///relative.db, sqlite:////absolute.db, postg",
+        ),
+        ("store", "postgresql:///db", "a host, or a name, must follow postgresql://"),
+        ("store", "postgresql://host/a b", "no spaces"),
+        ("store", "", "at least 1 character"),
         ("store", "a2a.db", "sqlite:///relative.db"),
         ("store", "sqlite://", "sqlite:///relative.db"),
         ("store", "sqlite:///", "sqlite:///relative.db"),
@@ -127,10 +141,13 @@ def test_other_hosts_are_refused(host: str) -> None:
         ("store", "sqlite:///:memory:", "sqlite:///relative.db"),
         ("store", "sqlite:///a.db?mode=memory", "without ? and #"),
         ("store", "sqlite:///a\n.db", "sqlite:///relative.db"),
-        ("queue", "redis://host", "'redis' is not supported; use memory://"),
+        ("queue", "kafka://host", "'kafka' is not supported; use memory://, store://, redis://"),
         ("queue", "memory://x", "use memory://"),
-        ("artifacts", "s3://bucket", "file:relative/directory or file:///absolute/directory"),
-        ("artifacts", "file://host/x", "file:relative/directory"),
+        ("queue", "redis://", "a host, or a name, must follow redis://"),
+        ("artifacts", "s3://", "a host, or a name, must follow s3://"),
+        ("artifacts", "store://x", "nothing may follow store://"),
+        ("artifacts", "file://host/x", "a path must follow file:"),
+        ("notifier", "kafka://host", "'kafka' is not supported; use poll://"),
     ],
 )
 def test_addresses_that_are_not_supported_name_those_that_are(knob: str, value: str, way_out: str) -> None:

@@ -17,7 +17,7 @@ from a2a_server.settings.catalogue import without_secrets
 
 ROOT = Path(__file__).parents[2]
 UNITS = ("_seconds", "_bytes", "_per_second", "_operations", "_events")
-COUNTS = frozenset({"port", "slots", "threads"})  # what they count is their name
+COUNTS = frozenset({"port", "slots", "threads", "workers"})  # what they count is their name
 SHARES = frozenset({"resource_usage", "failure_rate"})  # of 1
 
 

@@ -12,7 +12,7 @@ from a2a_server.engine.writer import Writer
 from a2a_server.lifecycle.sweeping import Bury
 from a2a_server.model.objects import Phase
 from a2a_server.model.queries import DueKind
-from a2a_server.model.rows import NO_KEY, WorkerRow
+from a2a_server.model.rows import WorkerRow
 from a2a_server.model.turns import Bell, Hint
 from a2a_server.stores.sqlite import SqliteStore
 from tests.unit.turns import WORKER, MemoryTurns, claim, key, submit
@@ -64,7 +64,7 @@ async def test_one_sweep_rescues_thousands(tmp_path: Path) -> None:
     await writer.submit(Bury((WORKER,), certain=True))
     assert await sweeper.rescue_orphans() == count
     assert not await store.due(DueKind.ORPHAN, 1)
-    assert await sweeper.recover(alone=True, but=NO_KEY) == 0
+    assert await sweeper.recover(alone=True) == 0
     writer.close()
     await committing
     await store.close()
