@@ -58,6 +58,7 @@ def load_sourced(config: Path | None = None, **overrides: object) -> Sourced:
         flat.add(read(config), _Origin(f"in {config}"))
     flat.wrong += _unknown_variables()
     flat.add(_environment(), _Variables("in the environment"))
+    flat.add(_secrets(flat), _Files("in a file that the environment names"))
     flat.add({name: value for name, value in overrides.items() if value is not None}, _Flags("among the flags"))
     if flat.wrong:
         raise ConfigurationError("; ".join(flat.wrong))
@@ -92,6 +93,11 @@ class _Variables(_Origin):
 
     def source(self, path: Names) -> str:
         return f"environment variable {self.spell(path)}"
+
+
+class _Files(_Variables):
+    def spell(self, path: Names) -> str:
+        return super().spell(path) + FILE
 
 
 class _Flat:
@@ -147,6 +153,10 @@ class _Flat:
             raise ConfigurationError("; ".join(_faults(error, self.sources))) from None
 
 
+FILE = "_FILE"
+FILED = ("store", "queue", "notifier", "artifacts")
+"""Settings that may hold a password, so that the environment may name a file instead which has them."""
+
 STORE: Names = ("store",)
 TASKS: Names = ("task_manager", "databases", "tasks")
 
@@ -167,10 +177,26 @@ def _environment() -> dict[str, Any]:
     return read()
 
 
+def _secrets(flat: _Flat) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in FILED:
+        variable = PREFIX + name.upper()
+        if path := os.environ.get(variable + FILE, ""):
+            if os.environ.get(variable):
+                flat.wrong.append(f"{variable} and {variable}{FILE} (in the environment) are one setting; give one")
+            try:
+                found[name] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is no text"
+                flat.wrong.append(f"{variable}{FILE}: {path} cannot be read ({reason})")
+    return found
+
+
 def _unknown_variables() -> Iterator[str]:
     """The library says nothing of variables that it does not take."""
     blocks = {name.upper() for name, field in Settings.model_fields.items() if block_of(field) is not None}
     known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known += [PREFIX + name.upper() + FILE for name in FILED]
     for name in os.environ:
         given = name.upper()
         head, nested, _ = given.removeprefix(PREFIX).partition(NESTED)

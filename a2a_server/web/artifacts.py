@@ -63,8 +63,10 @@ class ArtifactPages:
         if has_it(request, etag):
             return Response(status_code=304, headers=headers)
         media_type = file.media_type if is_media_type(file.media_type) else PLAIN
-        if link := await self._artifacts.link(file.stored, file.filename, media_type, LINK_SECONDS):
-            return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
+        if request.method == "GET":  # a link is good for one method
+            link = await self._artifacts.link(file.stored, file.filename, media_type, LINK_SECONDS)
+            if link is not None:
+                return RedirectResponse(link, 307, {"Cache-Control": "no-store"})
         headers |= {
             "Accept-Ranges": "bytes",
             "Content-Disposition": attachment(file.filename),

@@ -6,7 +6,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import ValidationError
 
 from a2a_server.errors import ConfigurationError
-from a2a_server.settings import Settings, load, local_path
+from a2a_server.settings import Settings, load, load_sourced, local_path
 
 
 def written(directory: Path, name: str, text: str) -> Path:
@@ -219,3 +219,19 @@ def test_every_knob_is_described_defaulted_and_bounded(name: str) -> None:
         assert any(isinstance(bound, Le) for bound in knob.metadata)
     if knob.annotation is float:
         assert name.endswith("_seconds")
+
+
+def test_an_address_with_its_password_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = written(tmp_path, "store", "postgresql://ann:secret@host/tasks\n")
+    monkeypatch.setenv("A2A_SERVER_STORE_FILE", str(secret))
+    sourced = load_sourced(None)
+    assert sourced.settings.store == "postgresql://ann:secret@host/tasks"
+    assert sourced.source("store") == "environment variable A2A_SERVER_STORE_FILE"
+    assert load(store="sqlite:///a.db").store == "sqlite:///a.db"
+    monkeypatch.setenv("A2A_SERVER_STORE", "sqlite:///b.db")
+    assert "A2A_SERVER_STORE and A2A_SERVER_STORE_FILE (in the environment) are one setting; give one" in refused(None)
+    monkeypatch.delenv("A2A_SERVER_STORE")
+    monkeypatch.setenv("A2A_SERVER_STORE_FILE", str(tmp_path / "missing"))
+    assert "cannot be read (No such file or directory)" in refused(None)
+    monkeypatch.setenv("A2A_SERVER_PORT_FILE", str(secret))
+    assert "unknown setting 'A2A_SERVER_PORT_FILE'" in refused(None)
