@@ -20,8 +20,9 @@ from a2a_server.model.turns import Needs
 from a2a_server.ports import AgentRunner
 from a2a_server.service.operations import Operations
 from a2a_server.settings import load
-from a2a_server.stores.sqlite import SqliteStore
 from a2a_server.wiring import System
+from a2a_server.wiring.backends import store_of
+from tests.server.elsewhere import moved
 from tests.server.waiting import until
 from tests.unit.misbehaving import MisbehavingStore
 
@@ -127,8 +128,9 @@ async def running(
         "drain_seconds": 0.0,
         **settings,
     }
-    store = MisbehavingStore(SqliteStore(directory / "tasks.db"))
-    system = System(agent, load(None, **chosen), store=store, around=around)
+    settings = moved(load(None, **chosen))
+    store = MisbehavingStore(store_of(settings))
+    system = System(agent, settings, store=store, around=around)
     await system.start()
     found = Running(system, store)
     try:
