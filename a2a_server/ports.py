@@ -13,6 +13,7 @@ from a2a_server.model.objects import File, Scope, State
 from a2a_server.model.queries import (
     DueKind,
     Page,
+    QueueCapabilities,
     RowQuery,
     Snapshot,
     StoreCapabilities,
@@ -181,6 +182,11 @@ class Blobs(Protocol):
 class WorkQueue(Protocol):
     """Hints where work is. May lose, repeat and reorder them; the store is asked anyway."""
 
+    @property
+    def capabilities(self) -> QueueCapabilities:
+        """What this queue can do; nobody asks for its name."""
+        ...
+
     async def open(self) -> None:
         """Reach the broker and check that it can be used; before anything else.
 
@@ -201,7 +207,10 @@ class WorkQueue(Protocol):
         ...
 
     async def depth(self) -> Mapping[tuple[str, int], int] | None:
-        """Hints waiting by (queue, lane); None where the broker cannot tell."""
+        """Hints waiting by (queue, lane); None where the broker cannot tell.
+
+        ('', 0) = in any queue and lane, where the broker counts no finer. What travels in batches counts as one.
+        """
         ...
 
     async def close(self) -> None:

@@ -24,6 +24,13 @@ class StoreCapabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueCapabilities:
+    """What a queue can do: give the best (lane, rank) of all that waits first, instead of about the oldest."""
+
+    priorities: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A task as of its row's `last_n`.
 

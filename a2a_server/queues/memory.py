@@ -11,6 +11,7 @@ import asyncio
 import heapq
 from collections.abc import Collection, Mapping, Sequence
 
+from a2a_server.model.queries import QueueCapabilities
 from a2a_server.model.rows import Key
 from a2a_server.model.turns import Hint
 
@@ -26,6 +27,8 @@ class MemoryQueue:
     Concurrency: any number of coroutines of one event loop; not thread-safe.
     """
 
+    capabilities = QueueCapabilities(priorities=True)
+
     def __init__(self, limit: int = LIMIT_HINTS) -> None:
         self._limit = limit
         self._heaps: dict[str, list[Hint]] = {}  # a queue's hints compare by (lane, rank, key)
@@ -40,6 +43,10 @@ class MemoryQueue:
         """Nothing is elsewhere."""
 
     async def offer(self, hints: Sequence[Hint]) -> None:
+        self.put(hints)
+
+    def put(self, hints: Sequence[Hint]) -> None:
+        """What `offer` does, at once."""
         if self._closed:
             return
         arrived = set()
@@ -72,13 +79,17 @@ class MemoryQueue:
     async def depth(self) -> Mapping[tuple[str, int], int] | None:
         return dict(self._depth)
 
-    async def close(self) -> None:
-        self._closed = True
+    def clear(self) -> None:
+        """Forget every hint; takers go on waiting."""
         self._heaps.clear()
         self._hints.clear()
         self._depth.clear()
         self._lost.clear()
         self._entries = 0
+
+    async def close(self) -> None:
+        self._closed = True
+        self.clear()
         for arrived in self._waiting:
             _resolve(arrived)
 

@@ -1,4 +1,7 @@
-"""What every work queue does when its broker is well, and what the memory queue does when it is full."""
+"""What every work queue does when its broker is well, and what the memory queue does when it is full.
+
+Queues that declare no `priorities` give the same hints, in about the order they were offered.
+"""
 
 import asyncio
 import random
@@ -26,6 +29,17 @@ def key(number: int) -> Key:
     return Key(number.to_bytes(16, "big"))
 
 
+async def take_all(queue: WorkQueue, queues: str, count: int, limit: int = 10) -> list[Key]:
+    """So many keys as soon as they are there, in the order they are given."""
+    taken: list[Key] = []
+    async with asyncio.timeout(SOON):
+        while len(taken) < count:
+            some = await queue.take(list(queues), limit, SOON) or []
+            assert len(some) <= limit
+            taken += some
+    return taken
+
+
 def hint(number: int, *, queue: str = "a", lane: int = 2, rank: int = 0) -> Hint:
     return Hint(queue, lane, rank, key(number))
 
@@ -44,7 +58,9 @@ async def test_only_the_named_queues_are_taken_from(queue: WorkQueue) -> None:
 
 async def test_the_best_lane_comes_first_then_the_rank_then_the_key(queue: WorkQueue) -> None:
     await queue.offer([hint(4, lane=3), hint(3, lane=1, rank=7), hint(2, lane=1, rank=7), hint(9, lane=1, rank=6)])
-    assert await queue.take(["a"], 10, SOON) == [key(9), key(2), key(3), key(4)]
+    taken = await take_all(queue, "a", 4)
+    best = [key(9), key(2), key(3), key(4)]
+    assert taken == best if queue.capabilities.priorities else sorted(taken) == sorted(best)
 
 
 async def test_the_order_holds_over_several_queues_and_takes(queue: WorkQueue) -> None:
@@ -54,10 +70,9 @@ async def test_the_order_holds_over_several_queues_and_takes(queue: WorkQueue) -
         for number in range(300)
     ]
     await queue.offer(hints)
-    taken: list[Key] = []
-    while len(taken) < 300:
-        taken += await queue.take(["a", "b", "c"], 7, SOON) or []
-    assert taken == [h.key for h in sorted(hints, key=lambda h: h[1:])]
+    taken = await take_all(queue, "abc", 300, 7)
+    best = [h.key for h in sorted(hints, key=lambda h: h[1:])]
+    assert taken == best if queue.capabilities.priorities else sorted(taken) == sorted(best)
 
 
 async def test_no_more_than_the_limit_is_taken(queue: WorkQueue) -> None:
@@ -81,23 +96,48 @@ async def test_a_waiting_taker_gets_what_is_offered_later(queue: WorkQueue) -> N
 
 
 async def test_no_two_takers_get_the_same_key(queue: WorkQueue) -> None:
-    async def taker() -> list[Key]:
-        mine: list[Key] = []
-        while found := await queue.take(["a"], 3, 0.2):
-            mine += found
-        return mine
+    taken: list[Key] = []
+
+    async def taker() -> None:
+        while len(taken) < 200:
+            taken.extend(await queue.take(["a"], 3, 0.2) or [])
 
     takers = [asyncio.create_task(taker()) for _ in range(8)]
     for number in range(200):
         await queue.offer([hint(number)])
-    taken = [k for mine in await asyncio.gather(*takers) for k in mine]
+        await asyncio.sleep(0)
+    async with asyncio.timeout(SOON):
+        await asyncio.gather(*takers)
     assert sorted(taken) == [key(number) for number in range(200)]
+
+
+async def test_a_canceled_taker_swallows_nothing(queue: WorkQueue) -> None:
+    taken: list[Key] = []
+    for number in range(30):
+        takers = [asyncio.create_task(queue.take(["a"], 1, 60)) for _ in range(2)]
+        await queue.offer([hint(number)])
+        for _ in range(number):  # canceled at another step each time
+            await asyncio.sleep(0)
+        takers[0].cancel()
+        for keys in await asyncio.gather(takers[0], return_exceptions=True):
+            taken += [] if isinstance(keys, BaseException) else keys or []
+        takers[1].cancel()
+        for keys in await asyncio.gather(takers[1], return_exceptions=True):
+            taken += [] if isinstance(keys, BaseException) else keys or []
+    taken += await take_all(queue, "a", 30 - len(taken))
+    assert sorted(taken) == [key(number) for number in range(30)]
 
 
 async def test_depth_counts_what_waits_by_queue_and_lane(queue: WorkQueue) -> None:
     await queue.offer([hint(1), hint(2), hint(3, lane=0), hint(4, queue="b")])
-    await queue.take(["a"], 2, SOON)
-    assert await queue.depth() in (None, {("a", 2): 1, ("b", 2): 1})
+    await take_all(queue, "a", 2, 1)
+    depth = await queue.depth() or {}
+    async with asyncio.timeout(SOON):
+        while sum(depth.values()) != 2:  # what a broker hears of last may come last into its count
+            depth = await queue.depth() or {}
+    if queue.capabilities.priorities:
+        assert depth == {("a", 2): 1, ("b", 2): 1}
+    assert set(depth) <= {("a", 0), ("a", 2), ("b", 2), ("", 0)}
 
 
 async def test_close_ends_waiting_takers_and_may_be_repeated(queue: WorkQueue) -> None:
