@@ -1,5 +1,5 @@
-# Sourced by scripts/clients and scripts/peers: what makes .cache/NAME from scripts/locks/NAME, where NAME is the
-# script's. Does nothing for a part whose stamp says that it is up to date.
+# Sourced by scripts/clients, scripts/peers and scripts/services: what makes .cache/NAME from scripts/locks/NAME, where
+# NAME is the script's. Does nothing for a part whose stamp says that it is up to date.
 unset PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
 scripts/setup dev
 

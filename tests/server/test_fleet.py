@@ -64,7 +64,7 @@ class Stage:
         @agent.skill(direct=True)
         async def answer(text: str) -> Message:
             stage.ran.append((number, "answer"))
-            return Message(f"You said {text}.")
+            return Message(Role.AGENT, (Text(f"You said {text}."),))
 
         @agent.on("completed")
         async def hear(event: object) -> None:
