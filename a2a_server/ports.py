@@ -64,7 +64,7 @@ class TaskStore(Protocol):
     async def examine(self) -> str:
         """What a server that starts with this store would find, in words. Nothing is made or changed.
 
-        Not for a store that is open. Raises ConfigurationError, saying what to do, where it could not use it.
+        Not for a store that is open. Raises as `open`, where it could not use it.
         """
         ...
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from a2a_server.errors import ConfigurationError, SchemaMismatch
 from a2a_server.stores.sqlite_schema import versions
+from a2a_server.stores.standing import standing
 
 
 def examine(path: Path) -> str:
@@ -33,10 +34,9 @@ def examine(path: Path) -> str:
         raise ConfigurationError(
             f"{path} cannot be read as a SQLite database; restore a backup, or name another --store"
         ) from error
-    state = f"schema version {version} of {newest}" if version else "an empty database, which the first start sets up"
-    behind = "; the next start brings it up to date" if 0 < version < newest else ""
+    state = standing(version, newest, mended_by="the next start")
     served = "; a server process serves it now, and a second one would be refused" if _is_served(path) else ""
-    return f"{path}: {state}{behind}{served}"
+    return f"{path}: {state}{served}"
 
 
 def _missing(path: Path) -> str:

@@ -1,17 +1,21 @@
 """The stores that several files of this folder test, over every backend."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from a2a_server.ports import TaskStore
+from a2a_server.stores.postgresql import PostgresqlStore
+from tests.contracts.postgresql_database import PostgresqlDatabase
 from tests.contracts.stores import DATABASES, Database
 
 
 @pytest.fixture(params=sorted(DATABASES))
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    return DATABASES[request.param](tmp_path)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    database = DATABASES[request.param](tmp_path)
+    yield database
+    database.drop()
 
 
 @pytest.fixture
@@ -29,3 +33,21 @@ async def other(database: Database) -> AsyncIterator[TaskStore]:
     await store.open()
     yield store
     await store.close()
+
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[PostgresqlDatabase]:
+    database = PostgresqlDatabase(tmp_path)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+async def stores(postgresql: PostgresqlDatabase) -> AsyncIterator[list[PostgresqlStore]]:
+    """Two on one PostgreSQL database, as two processes have them."""
+    stores = [PostgresqlStore(postgresql.url) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    yield stores
+    for store in stores:
+        await store.close()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from a2a_server.ports import TaskStore
 from a2a_server.stores.sqlite import SqliteStore
+from tests.contracts.postgresql_database import PostgresqlDatabase
 
 
 class Database(Protocol):
@@ -33,6 +34,10 @@ class Database(Protocol):
         """Take it away, so that the next store that is opened cannot reach it."""
         ...
 
+    def drop(self) -> None:
+        """Leave nothing of it behind, after the test."""
+        ...
+
 
 class SqliteDatabase:
     def __init__(self, directory: Path) -> None:
@@ -56,11 +61,15 @@ class SqliteDatabase:
             file.unlink()
         self._path.parent.rmdir()
 
+    def drop(self) -> None:
+        pass  # it is in the test's own directory
+
     def _run(self, sql: str) -> list[tuple[str]]:
         with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
             return db.execute(sql).fetchall()
 
 
 DATABASES: dict[str, Callable[[Path], Database]] = {
+    "postgresql": PostgresqlDatabase,
     "sqlite": SqliteDatabase,
 }

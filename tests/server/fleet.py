@@ -45,7 +45,7 @@ async def fleet(
     workers: int = 1,
     **settings: object,
 ) -> AsyncIterator[Fleet]:
-    """So many systems that run no tasks, and so many that do. agents: the agent of each, numbered from the fronts on."""
+    """So many systems that run no tasks, and so many that do. agents: the agent of each by number, fronts first."""
     async with AsyncExitStack() as stack:
         made = Fleet([], [])
         for number in range(fronts + workers):

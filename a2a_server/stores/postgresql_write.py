@@ -1,0 +1,197 @@
+"""Writing of a turn, in its transaction: one statement, in which each kind of change is a part.
+
+Rows with keys that other turns may make too are inserted in the order (table, key) and only where nobody was first; if
+one was, the turn is a Conflict and is decided again. Rows that the turn has looked at are locked already, so the parts
+wait for nothing else. All of that holds because parts are carried out in the order in which the last SELECT counts
+their rows, and rows in the order of the arrays.
+"""
+
+# ruff: noqa: S608 - nothing but our own columns is put into SQL
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Final
+
+from a2a_server.errors import Conflict
+from a2a_server.model.rows import PushRow, SentKey, StateRow, TaskRow
+from a2a_server.model.turns import Changes, Loaded, Needs
+from a2a_server.stores.postgresql_link import Database
+from a2a_server.stores.postgresql_tables import (
+    ARTIFACT,
+    EVENT,
+    FAIR,
+    GATE,
+    JOURNAL,
+    MESSAGE,
+    PUSH,
+    SENT,
+    STATE,
+    TALLY,
+    TASK,
+    WORKER,
+    Record,
+    Table,
+    numbered,
+    task_record,
+)
+
+_POSITION = {name: index for index, name in enumerate(TaskRow._fields)}
+# What changes with every event; then what changes when a task moves, too. A value that is not written again, if it is
+# large, is not copied; and a row of which no indexed value changes adds nothing to an index.
+_NOTED = ("last_n", "journal_n", "cancel_at", "unmet", "pushes")
+_MOVED = (
+    *_NOTED,
+    *("visible", "lane", "rank", "held_by", "state", "phase", "status_at", "due_at", "deadline_at", "worker"),
+    *("fence", "attempt", "max_attempts", "crashes", "status"),
+)
+_ALL = tuple(name for name in TaskRow._fields if name not in {"key", "rev"})
+
+
+def _update(table: Table, names: Sequence[str]) -> str:
+    """Rows of key, rev and the columns, guarded by rev."""
+    listed = ("key", "rev", *names)
+    sets = ", ".join(f"{name} = want.{name}" for name in listed[1:])
+    return (
+        f"UPDATE {table.name} SET {sets} FROM {table.unnested(listed)} AS want ({', '.join(listed)}) "
+        f"WHERE {table.name}.key = want.key AND {table.name}.rev = want.rev - 1"
+    )
+
+
+def _picked(names: Iterable[str]) -> itemgetter[Any]:
+    return itemgetter(*(_POSITION[name] for name in ("key", "rev", *names)))
+
+
+def _others(names: Iterable[str]) -> itemgetter[Any]:
+    return itemgetter(*sorted(_POSITION[name] for name in set(_POSITION) - set(names) - {"rev"}))
+
+
+_BEYOND_NOTE: Final = _others(_NOTED)
+_BEYOND_MOVE: Final = _others(_MOVED)
+_FIRST: Final = itemgetter(0)
+_NOTE: Final = _picked(_NOTED)
+_MOVE: Final = _picked(_MOVED)
+_REPLACE: Final = _picked(_ALL)
+
+ADD_TALLY: Final = TALLY.insert(
+    f"ON CONFLICT ({', '.join(TALLY.key)}) DO UPDATE SET count = tally.count + excluded.count"
+)
+_PARTS: Final = {
+    "new_task": TASK.insert("ON CONFLICT DO NOTHING"),
+    "note": _update(TASK, _NOTED),
+    "move": _update(TASK, _MOVED),
+    "replace": _update(TASK, _ALL),
+    "new_sent": SENT.insert("ON CONFLICT DO NOTHING"),
+    "sent": SENT.upsert(),
+    "event": EVENT.insert(),
+    "journal": JOURNAL.insert(),
+    "message": MESSAGE.insert(),
+    "artifact": ARTIFACT.upsert(),
+    "state": STATE.upsert(),
+    "push": PUSH.upsert(),
+    "new_gate": GATE.insert("ON CONFLICT DO NOTHING"),
+    "gate": _update(GATE, tuple(name for name in GATE.names if name not in {"key", "rev"})),
+    "new_fair": FAIR.insert("ON CONFLICT DO NOTHING"),
+    "fair": FAIR.upsert(),
+    # Dead is for ever, and the last beat stays the worker's own word.
+    "worker": WORKER.insert("ON CONFLICT (id) DO UPDATE SET dead = worker.dead OR excluded.dead"),
+    "tally": ADD_TALLY,
+}
+_GUARDED: Final = {
+    "new_task": "a new task has the name of another one",
+    **dict.fromkeys(("note", "move", "replace"), "another writer changed a task"),
+    "new_sent": "another writer accepted the same send",
+    **dict.fromkeys(("new_gate", "gate"), "another writer changed a gate"),
+    "new_fair": "another writer counted first",
+}
+_FORGET_STATES: Final = (
+    "DELETE FROM state USING unnest($1::bytea[], $2::text[], $3::text[]) AS want (scope, space, name) "
+    "WHERE state.scope = want.scope AND state.space = want.space AND state.name = want.name"
+)
+
+
+async def write(database: Database, needs: Needs, loaded: Loaded, changes: Changes) -> None:
+    """Write into the open transaction.
+
+    Raises:
+        Conflict: A row is not as the changes expect it; the transaction has to be rolled back.
+        DataRejected: The names of a task's gates cannot be kept.
+        asyncpg.PostgresError: A value cannot be kept, and whatever else may happen.
+    """
+    parts = {name: records for name, records in _parts(needs, loaded, changes) if records}
+    if not parts:
+        return
+    arguments = [column for records in parts.values() for column in zip(*records, strict=True)]
+    counts = await database.fetchrow(_statement(tuple(parts)), *arguments)
+    for (name, records), count in zip(parts.items(), counts, strict=True):
+        if count != len(records) and name in _GUARDED:
+            raise Conflict(_GUARDED[name])
+    if forgotten := [key for key, row in _last_states(changes.states).items() if not row.body]:
+        # They were written empty first, so that turns that keep and forget the same values wait in one order.
+        await database.execute(_FORGET_STATES, *zip(*forgotten, strict=True))
+
+
+@lru_cache(maxsize=512)
+def _statement(names: tuple[str, ...]) -> str:
+    parts = ", ".join(f"did_{name} AS ({_PARTS[name]} RETURNING 1)" for name in names)
+    counts = ", ".join(f"(SELECT count(*) FROM did_{name})" for name in names)
+    return numbered(f"WITH {parts} SELECT {counts}")
+
+
+def _parts(needs: Needs, loaded: Loaded, changes: Changes) -> Iterable[tuple[str, Sequence[Record]]]:
+    yield "new_task", [task_record(row) for row in sorted(changes.new_tasks, key=_name)]
+    if changes.tasks:
+        yield from _task_updates(loaded, changes.tasks)
+    if changes.sent:
+        sent = sorted({row[:5]: row for row in changes.sent}.items())
+        fresh = needs.sent.difference(loaded.sent)
+        yield "new_sent", [row for key, row in sent if SentKey(*key) in fresh]
+        yield "sent", [row for key, row in sent if SentKey(*key) not in fresh]
+    yield "event", changes.events
+    yield "journal", changes.journal
+    yield "message", changes.messages
+    yield "artifact", [row for _, row in sorted({row[:3]: row for row in changes.artifacts}.items())]
+    yield "state", [row for _, row in sorted(_last_states(changes.states).items())]
+    yield "push", [row for _, row in sorted(_last_pushes(changes.pushes).items())]
+    gates = sorted(changes.gates, key=_FIRST)
+    yield "new_gate", [row for row in gates if row.rev == 1]
+    yield "gate", [(row.key, row.rev, *row[1:-1]) for row in gates if row.rev != 1]
+    if changes.fair:
+        fair = sorted(changes.fair.items())
+        fresh_keys = needs.fair.difference(loaded.fair)
+        yield "new_fair", [(*key, vt) for key, vt in fair if key in fresh_keys]
+        yield "fair", [(*key, vt) for key, vt in fair if key not in fresh_keys]
+    yield "worker", sorted({row.id: row for row in changes.workers}.values(), key=_FIRST)
+    tally = sorted((key, shard, count) for (shard, key), count in changes.tally.items() if count)
+    yield "tally", [(shard, *key, count) for key, shard, count in tally]
+
+
+def _task_updates(loaded: Loaded, rows: Sequence[TaskRow]) -> Iterable[tuple[str, Sequence[Record]]]:
+    notes: list[Record] = []
+    moves: list[Record] = []
+    whole: list[Record] = []
+    for row in sorted(rows, key=_FIRST):
+        old = loaded.tasks.get(row.key)
+        if old is None or old.rev != row.rev - 1 or _BEYOND_MOVE(old) != _BEYOND_MOVE(row):
+            whole.append(_REPLACE(task_record(row)))
+        elif _BEYOND_NOTE(old) != _BEYOND_NOTE(row):
+            moves.append(_MOVE(row))
+        else:
+            notes.append(_NOTE(row))
+    yield "note", notes
+    yield "move", moves
+    yield "replace", whole
+
+
+def _name(row: TaskRow) -> tuple[str, ...]:
+    return row[2:6]
+
+
+def _last_states(rows: Sequence[StateRow]) -> dict[tuple[Any, ...], StateRow]:
+    return {row[:3]: row for row in rows}
+
+
+def _last_pushes(rows: Sequence[PushRow]) -> dict[tuple[Any, ...], PushRow]:
+    return {row[:2]: row for row in rows}

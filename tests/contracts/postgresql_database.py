@@ -1,0 +1,116 @@
+"""PostgreSQL databases for tests, on the server that all tests share.
+
+A run of tests makes one database and empties it for each test: to make one and drop it again costs the server two
+checkpoints, which every other test waits for, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from a2a_server.ports import TaskStore
+from a2a_server.stores.postgresql import PostgresqlStore
+from tests.services import service
+
+T = TypeVar("T")
+
+
+class PostgresqlDatabase:
+    """An empty database. Everything but `store` is blocking, also in a test's event loop."""
+
+    def __init__(self, directory: Path) -> None:
+        self._server = service("postgresql")
+        self.name = _made(self._server, f"a2a_test_{os.getpid()}")
+        # A power cut is not what is tested here; thousands of commits need not wait for the disk.
+        own = urlsplit(self._server)._replace(path=f"/{self.name}", query="synchronous_commit=off")
+        self.url = urlunsplit(own)
+        self._unlinked = False
+        self.cut()
+        self.run("DROP EXTENSION IF EXISTS amcheck; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    def store(self, clock_offset_us: int = 0) -> TaskStore:
+        return PostgresqlStore(self.url, clock_offset_us=clock_offset_us)
+
+    def make_newer(self) -> None:
+        self.run("UPDATE meta SET value = '9999' WHERE name = 'schema'")
+
+    def make_foreign(self) -> None:
+        self.run("CREATE TABLE meta (name text, value text)")
+
+    def faults(self) -> list[str]:
+        """Rows that an index does not find, by the server's own checker."""
+        self.run("CREATE EXTENSION IF NOT EXISTS amcheck")
+        try:
+            self.run(
+                "SELECT bt_index_check(indexrelid, true) FROM pg_index JOIN pg_class ON pg_class.oid = indrelid "
+                "WHERE relnamespace = 'public'::regnamespace"
+            )
+        except asyncpg.PostgresError as error:
+            return [str(error)]
+        return []
+
+    def unlink(self) -> None:
+        # As an operator does it for a while; a database that is gone for ever is a mistake in the address.
+        run(self._server, f"ALTER DATABASE {self.name} WITH ALLOW_CONNECTIONS false")
+        self._unlinked = True
+
+    def drop(self) -> None:
+        if self._unlinked:
+            run(self._server, f"ALTER DATABASE {self.name} WITH ALLOW_CONNECTIONS true")
+
+    def run(self, sql: str, *arguments: object) -> list[Any]:
+        return run(self.url, sql, *arguments)
+
+    def cut(self) -> int:
+        """End every connection to it, and say how many there were."""
+        ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+        return len(run(self._server, ends, self.name))
+
+
+def run(url: str, sql: str, *arguments: object) -> list[Any]:
+    """What a statement answers, on a connection of its own; without arguments also several ones, and then nothing."""
+
+    async def fetched() -> list[Any]:
+        connection = await asyncpg.connect(url)
+        try:
+            if ";" not in sql:
+                return list(await connection.fetch(sql, *arguments))
+            await connection.execute(sql)
+            return []
+        finally:
+            await connection.close()
+
+    return blocking(fetched())
+
+
+def blocking(work: Coroutine[Any, Any, T]) -> T:
+    """What the work returns, in a loop of its own; from any thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+@cache
+def _made(server: str, name: str) -> str:
+    # Copied through the log: the other way makes a checkpoint.
+    run(server, f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY wal_log")
+    atexit.register(_dropped, server, name)
+    return name
+
+
+def _dropped(server: str, name: str) -> None:
+    async def dropped() -> None:
+        connection = await asyncpg.connect(server)
+        await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await connection.close()
+
+    asyncio.run(dropped())

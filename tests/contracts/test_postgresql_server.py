@@ -1,0 +1,284 @@
+"""How the PostgreSQL store meets its server: schemas, errors, lost connections, PgBouncer."""
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from a2a_server.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
+from a2a_server.model.objects import Scope
+from a2a_server.model.queries import DueKind, Snapshot, TallyQuery, TaskQuery
+from a2a_server.model.rows import DUMPED
+from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
+from a2a_server.stores import postgresql_link
+from a2a_server.stores.postgresql import PostgresqlStore
+from a2a_server.stores.postgresql_schema import Schema, known_migrations
+from tests.contracts import rows
+from tests.contracts.postgresql_database import PostgresqlDatabase
+from tests.contracts.rows import get, get_task, key, put
+from tests.services import service
+
+SOON = 20.0
+
+
+# Schemas
+
+
+def older() -> Schema:
+    return Schema(known_migrations())
+
+
+def newer() -> Schema:
+    return Schema((*known_migrations(), "CREATE TABLE later (name text); ALTER TABLE gate ADD COLUMN later text"))
+
+
+async def test_new_code_serves_the_schema_before_until_it_is_migrated_and_old_code_refuses_the_next(
+    postgresql: PostgresqlDatabase,
+) -> None:
+    old, new = PostgresqlStore(postgresql.url, schema=older()), PostgresqlStore(postgresql.url, schema=newer())
+    await old.open()
+    await put(old, new_tasks=[rows.task(1)], gates=[rows.gate("a")])
+    await new.open()
+    assert await get_task(new, 1) == rows.task(1)
+    assert await PostgresqlStore(postgresql.url, schema=newer()).migrate() == (1, 2)
+    assert await PostgresqlStore(postgresql.url, schema=newer()).migrate() == (2, 2)
+    for store in (old, new):  # a rolling upgrade: both go on meanwhile
+        assert (await get(store, gates={"a"})).gates == {"a": rows.gate("a")}
+        await store.close()
+    with pytest.raises(SchemaMismatch, match=r"has schema 2, this version knows up to 1: start the newer server"):
+        await PostgresqlStore(postgresql.url, schema=older()).open()
+    with pytest.raises(SchemaMismatch, match=r"has schema 2, this version knows up to 1"):
+        await PostgresqlStore(postgresql.url, schema=older()).migrate()
+
+
+async def test_a_schema_that_is_too_old_is_refused_until_it_is_migrated(postgresql: PostgresqlDatabase) -> None:
+    assert await PostgresqlStore(postgresql.url, schema=older()).migrate() == (0, 1)
+    latest = replace(newer(), oldest=2)
+    with pytest.raises(SchemaMismatch, match=r"has schema 1, this version serves 2 to 2: run `a2a-server migrate`"):
+        await PostgresqlStore(postgresql.url, schema=latest).open()
+    assert await PostgresqlStore(postgresql.url, schema=latest).migrate() == (1, 2)
+    store = PostgresqlStore(postgresql.url, schema=latest)
+    await store.open()
+    await store.close()
+
+
+async def test_each_migration_is_applied_once_by_many_at_once(postgresql: PostgresqlDatabase) -> None:
+    stores = [PostgresqlStore(postgresql.url, schema=newer()) for _ in range(5)]
+    found = await asyncio.gather(*(store.migrate() for store in stores[:3]), *(store.open() for store in stores[3:]))
+    assert [after for _, after in filter(None, found)] == [2, 2, 2]
+    assert postgresql.run("SELECT value FROM meta")[0][0] == "2"
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_a_migration_that_fails_leaves_nothing(postgresql: PostgresqlDatabase) -> None:
+    broken = Schema((*known_migrations(), "CREATE TABLE later (name text); CREATE TABLE task (name text)"))
+    with pytest.raises(StoreUnavailable, match="42P07"):
+        await PostgresqlStore(postgresql.url, schema=broken).open()
+    assert postgresql.run("SELECT value FROM meta")[0][0] == "1"
+    assert postgresql.run("SELECT FROM pg_class WHERE relname = 'later'") == []
+
+
+async def test_schemas_of_one_database_are_stores_of_their_own(postgresql: PostgresqlDatabase) -> None:
+    blue, green = (PostgresqlStore(f"{postgresql.url}&schema={name}") for name in ("blue", "green"))
+    postgresql.run("CREATE TABLE public.foreign_one (name text)")
+    for number, store in enumerate((blue, green)):
+        await store.open()
+        await put(store, new_tasks=[rows.task(number)])
+        assert await asyncio.to_thread(store.beat, key(8)) is False
+    assert await blue.heads([key(0), key(1)]) != await green.heads([key(0), key(1)])
+    await blue.close()
+    await green.close()
+    postgresql.run("DROP SCHEMA blue CASCADE; DROP SCHEMA green CASCADE")
+
+
+# Errors
+
+
+def elsewhere(url: str, **parts: str) -> str:
+    user, host, path = (parts.get(name, "") for name in ("user", "host", "path"))
+    old = urlsplit(url)
+    netloc = f"{user or 'postgres'}@{host or old.netloc.rpartition('@')[2]}"
+    return urlunsplit(old._replace(netloc=netloc, path=path or old.path))
+
+
+async def refusal(url: str, kind: type[Exception]) -> str:
+    with pytest.raises(kind) as caught:
+        await PostgresqlStore(url).open()
+    text = str(caught.value)
+    assert "secret" not in text
+    assert urlsplit(url).path in text
+    return text
+
+
+async def test_who_cannot_be_reached_is_named_without_the_password(postgresql: PostgresqlDatabase) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = elsewhere(postgresql.url, user="someone:secret", host=f"127.0.0.1:{closed.getsockname()[1]}")
+        assert "is PostgreSQL running there?" in await refusal(url, StoreUnavailable)
+
+
+async def test_what_no_waiting_mends_says_what_to_do(postgresql: PostgresqlDatabase) -> None:
+    gone = elsewhere(postgresql.url, path="/a2a_test_nothing_here")
+    assert "no such database. Create it" in await refusal(gone, ConfigurationError)
+    nobody = elsewhere(postgresql.url, user="a2a_test_nobody:secret")
+    assert "mend the user" in await refusal(nobody, ConfigurationError)
+    role = f"{postgresql.name}_role"
+    postgresql.run(f"CREATE ROLE {role} LOGIN")
+    try:
+        guest = elsewhere(postgresql.url, user=f"{role}:secret")
+        assert "GRANT CREATE" in await refusal(guest, ConfigurationError)
+    finally:
+        postgresql.run(f"DROP ROLE {role}")
+    assert "does not understand the address" in await refusal(f"{postgresql.url}&nonsense=1", ConfigurationError)
+    for option in ("pool=1", "pool=x", "pgbouncer=maybe", "schema=No-Good", "pool=3&pool=4"):
+        with pytest.raises(ConfigurationError, match=option.partition("=")[0]):
+            PostgresqlStore(f"{postgresql.url}&{option}")
+
+
+# Connections
+
+
+async def test_lost_connections_are_told_and_made_again(
+    postgresql: PostgresqlDatabase, stores: list[PostgresqlStore]
+) -> None:
+    store = stores[0]
+    await put(store, new_tasks=[rows.task(1)])
+    await store.register(rows.worker(8))
+    assert await asyncio.to_thread(store.beat, key(8))
+
+    def cut(loaded: Loaded) -> Changes:
+        assert postgresql.cut()
+        return Changes(tasks=[rows.next_rev(rows.task(1), last_n=9)])
+
+    with pytest.raises(StoreUnavailable):
+        await store.turn(Needs(tasks={key(1)}), cut)
+    async with asyncio.timeout(SOON):
+        while True:
+            try:
+                assert await get_task(store, 1) == rows.task(1)
+                break
+            except StoreUnavailable:
+                continue
+    with pytest.raises(StoreUnavailable):
+        await asyncio.to_thread(store.beat, key(8))
+    assert await asyncio.to_thread(store.beat, key(8))
+    assert await stores[1].find(Scope(), "Echo", "task-1") == rows.task(1)
+
+
+async def test_a_canceled_caller_does_not_stop_its_turn(stores: list[PostgresqlStore]) -> None:
+    decided = asyncio.Event()
+
+    def decide(loaded: Loaded) -> Changes:
+        decided.set()
+        return Changes(new_tasks=[rows.task(1)])
+
+    turn = asyncio.create_task(stores[0].turn(Needs(), decide))
+    await asyncio.wait_for(decided.wait(), SOON)
+    turn.cancel()
+    await asyncio.gather(turn, return_exceptions=True)
+    assert turn.cancelled()
+    await stores[0].close()  # waits for what runs
+    assert await get_task(stores[1], 1) == rows.task(1)
+
+
+async def test_nothing_waits_for_ever(postgresql: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(postgresql_link._LIMITS, "lock_timeout", "50ms")
+    store = PostgresqlStore(postgresql.url)
+    await store.open()
+    await put(store, new_tasks=[rows.task(1)])
+    connection = await asyncpg.connect(postgresql.url)
+    async with connection.transaction():
+        await connection.execute("SELECT FROM task FOR UPDATE")
+        with pytest.raises(StoreUnavailable, match="kept a row locked"):
+            await get_task(store, 1)
+    await connection.close()
+    assert await get_task(store, 1) == rows.task(1)
+    await store.close()
+
+
+# Behind PgBouncer
+
+
+@pytest.fixture
+def bouncer(postgresql: PostgresqlDatabase, tmp_path: Path) -> Iterator[str]:
+    """Its address, in transaction mode with two server connections; the server's own where it is not installed."""
+    direct = elsewhere(postgresql.url).partition("?")[0]
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        yield f"{direct}?pgbouncer=true"
+        return
+    server = urlsplit(service("postgresql"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = tmp_path / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\n{postgresql.name} = user={server.username} host={server.hostname} port={server.port or 5432}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        "pool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 100\n"
+    )
+    lowered = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    process = subprocess.Popen([program, "-q", settings], stderr=subprocess.DEVNULL, **lowered)  # type: ignore[call-overload]  # who runs it
+    try:
+        yield f"{elsewhere(direct, host=f'127.0.0.1:{port}')}?pgbouncer=true"
+    finally:
+        process.terminate()
+        process.wait(SOON)
+
+
+async def test_behind_pgbouncer_nothing_is_a_matter_of_the_session(bouncer: str) -> None:
+    stores = [PostgresqlStore(f"{bouncer}&schema=pooled") for _ in range(3)]
+    async with asyncio.timeout(SOON):
+        while True:
+            try:
+                await stores[0].open()
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+    await asyncio.gather(*(store.open() for store in stores[1:]))
+    every = [rows.task(n, rank=n) for n in range(60)]
+    await put(stores[0], new_tasks=every, gates=[rows.gate("client:local")], sent=[rows.sent(1)])
+    await stores[1].register(rows.worker(8))
+
+    def touch(loaded: Loaded) -> Changes:
+        gate = loaded.gates["client:local"]
+        return Changes(
+            tasks=[rows.next_rev(row, last_n=row.last_n + 1) for row in loaded.tasks.values()],
+            gates=[gate._replace(used=gate.used + 1, rev=gate.rev + 1)],
+        )
+
+    needs = [Needs(tasks={key(n % 5), key(30 - n)}, sent={rows.sent_key()}) for n in range(30)]
+    await asyncio.gather(*(store.turn(each, touch) for each, store in zip(needs, stores * 10, strict=True)))
+    found = await asyncio.gather(
+        *(store.page(TaskQuery("", "local", "Echo", history=1, artifacts=True)) for store in stores * 3),
+        *(store.snapshot(key(1), None) for store in stores),
+        *(asyncio.to_thread(store.beat, key(8)) for store in stores),
+        *(store.due(kind, 5) for kind in DueKind for store in stores),
+        *(get(store, claims=[ClaimNeed(("echo", "other"), 5)], queues={"echo"}, held=1) for store in stores),
+    )
+    assert all(found[12:15])
+    assert isinstance(found[9], Snapshot)
+    assert (await get(stores[2], gates={"client:local"})).gates["client:local"].used == 30
+    assert await stores[2].totals(TallyQuery()) == {}
+    async for table, page in stores[0].dump():
+        assert table in DUMPED
+        assert page
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+def test_no_statement_names_a_setting_of_the_session() -> None:
+    """Behind PgBouncer such a setting would go to whoever comes next."""
+    here = Path(postgresql_link.__file__).parent
+    for file in here.glob("postgresql*.py"):
+        assert not re.search(r"\bSET (?!LOCAL|STORAGE|\{|[a-z_]+ =)|pg_advisory_lock\(", file.read_text()), file
