@@ -27,7 +27,7 @@ def _init_elsewhere(self: Process, agent: Any, settings: Any, **more: Any) -> No
 
 
 if CHOSEN:
-    Process.__init__ = _init_elsewhere  # type: ignore[method-assign,assignment]  # one place where all tests go through
+    Process.__init__ = _init_elsewhere  # type: ignore[method-assign]  # one place where all tests go through
     for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
         os.environ.setdefault(f"AWS_{name}", "test")
 

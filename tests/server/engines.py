@@ -128,9 +128,9 @@ async def running(
         "drain_seconds": 0.0,
         **settings,
     }
-    settings = moved(load(None, **chosen))
-    store = MisbehavingStore(store_of(settings))
-    system = System(agent, settings, store=store, around=around)
+    places = moved(load(None, **chosen))
+    store = MisbehavingStore(store_of(places))
+    system = System(agent, places, store=store, around=around)
     await system.start()
     found = Running(system, store)
     try:
