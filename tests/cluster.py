@@ -69,10 +69,15 @@ class Member:
         """It answers that it is ready, or says so. Raises ClusterError."""
         give_up = time.monotonic() + READY_SECONDS
         while time.monotonic() < give_up:
-            if self.process and self._is_ready():
+            self.check()
+            if self._is_ready():
                 return
             time.sleep(0.05)
         raise ClusterError(f"{self.name} was not ready in time; its last words:\n{self.words()}")
+
+    def check(self) -> None:
+        """Raises ClusterError when it does not run."""
+        _ = self.process
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to this process alone."""
@@ -207,7 +212,7 @@ def main() -> int:
             print(f"Logs: {directory}\nCtrl-C ends everything.", flush=True)
             while not ended.wait(1):
                 for member in made.members:
-                    assert member.process
+                    member.check()
     return 0
 
 

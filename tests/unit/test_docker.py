@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from a2a_server.cli import main
-from a2a_server.settings import PREFIX, load
-from a2a_server.wiring.backends import ARTIFACTS, QUEUES, STORES, kind_of, queue_address, shares
+from a2a_server.settings import PREFIX, kind_of, load
+from a2a_server.wiring.backends import ARTIFACTS, QUEUES, STORES, queue_address, shares
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"]
