@@ -20,7 +20,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import secrets
 import stat
 import time
@@ -31,17 +30,16 @@ from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from a2a_server.artifacts.names import NAME_CHARACTERS, is_name, require_name
 from a2a_server.errors import ConfigurationError, ObjectMissing, StoreUnavailable, TooLarge
 from a2a_server.model.queries import Stored, StoredName
 
 INCOMING = ".incoming"
 LEFTOVER_SECONDS = 60
 """Younger files are left alone: theirs may be the moment between being made and being locked."""
-NAME_CHARACTERS = 200
 PIECE_BYTES = 256 * 1024
 THREADS = 4
 
-_NAME = re.compile(r"[A-Za-z0-9-]{1,64}(?:/[A-Za-z0-9-]{1,64}){2,3}", re.ASCII)
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CUTS = (6, 8)
 _PUBLISH_TRIES = 10
@@ -89,8 +87,7 @@ class FilesystemArtifacts:
         """The directory was opened when this was made."""
 
     async def put(self, name: str, chunks: AsyncIterable[bytes], *, limit_bytes: int, media_type: str) -> Stored:
-        if not _is_name(name):
-            raise ValueError("an object's name is {key}/{artifact}/{fence}, or one level more")
+        require_name(name)
         upload = _Upload(self._root, self._incoming, name.replace("/", "."))
         self._uploads.add(upload)
         try:
@@ -121,7 +118,7 @@ class FilesystemArtifacts:
         return None
 
     async def delete(self, names: Collection[str]) -> None:
-        flats = [name.replace("/", ".") for name in names if _is_name(name)]
+        flats = [name.replace("/", ".") for name in names if is_name(name)]
         await self._run(_delete, self._root, flats)
 
     async def list(self, after: str, limit: int) -> Sequence[StoredName]:
@@ -264,7 +261,7 @@ class _Download:
             self._file = -1
 
     def _open(self) -> int:
-        if not _is_name(self._name):
+        if not is_name(self._name):
             raise ObjectMissing("no object has such a name")
         flat = self._name.replace("/", ".")
         try:
@@ -275,10 +272,6 @@ class _Download:
             if _is_absent(error):
                 raise ObjectMissing(f"no object {self._name}") from error
             raise
-
-
-def _is_name(name: str) -> bool:
-    return len(name) <= NAME_CHARACTERS and _NAME.fullmatch(name) is not None
 
 
 def _is_absent(error: OSError) -> bool:
@@ -379,6 +372,6 @@ def _stored(folder: int, flat: str) -> StoredName | None:
         status = os.stat(flat, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(status.st_mode) or not _is_name(name):
+    if not stat.S_ISREG(status.st_mode) or not is_name(name):
         return None
     return StoredName(name, status.st_size, status.st_mtime_ns // 1000)

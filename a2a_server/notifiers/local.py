@@ -16,6 +16,7 @@ from a2a_server.model.turns import Bell
 
 LIMIT_BATCHES = 1024
 LIMIT_BYTES = 64 * 1024 * 1024
+_FAR_BYTES = 512  # about what a bell from another process takes
 
 
 class LocalNotifier:
@@ -38,6 +39,10 @@ class LocalNotifier:
         """Nothing is elsewhere."""
 
     async def ring(self, bells: Sequence[Bell], but: AsyncIterator[Sequence[Bell]] | None = None) -> None:
+        self.tell(bells, but)
+
+    def tell(self, bells: Sequence[Bell], but: AsyncIterator[Sequence[Bell]] | None = None) -> None:
+        """What `ring` does, at once."""
         listeners = self._listeners
         if not bells or not listeners or (len(listeners) == 1 and but in listeners):
             return
@@ -46,6 +51,11 @@ class LocalNotifier:
         for listener in listeners:
             if listener is not but:
                 listener.add(batch, size)
+
+    def missed(self) -> None:
+        """Tell every listener to poll, behind what it has still to hear."""
+        for listener in self._listeners:
+            listener.poll()
 
     def listen(self) -> AsyncIterator[Sequence[Bell]]:
         listener = _Listener(self._limit_batches, self._limit_bytes)
@@ -93,6 +103,10 @@ class _Listener:
             self._bytes = 0
         self._arrived.set()
 
+    def poll(self) -> None:
+        if not self._batches or self._batches[-1][0]:
+            self.add((), 0)
+
     def end(self) -> None:
         self._ended = True
         self._batches.clear()
@@ -100,9 +114,11 @@ class _Listener:
 
 
 def _size(bell: Bell) -> int:
-    row = bell.row
-    size = 0 if row is None else len(row.spec) + len(row.status)
-    for kept in (bell.events, bell.takes, bell.messages):
+    _, row, events, takes, messages, head, _ = bell
+    size = _FAR_BYTES if head is not None else 0
+    if row is not None:
+        size += len(row.spec) + len(row.status)
+    for kept in (events, takes, messages):
         for each in kept:
             size += len(each.body)
     return size

@@ -16,7 +16,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -25,11 +25,13 @@ from typing import Final, TypeVar
 from a2a_server.errors import Conflict, StoreUnavailable
 from a2a_server.model.objects import Scope
 from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, StoreCapabilities, TallyQuery, TaskQuery
-from a2a_server.model.rows import EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
+from a2a_server.model.rows import DUMPED, EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
 from a2a_server.model.turns import Changes, Loaded, Needs
-from a2a_server.ports import ArtifactStore
+from a2a_server.ports import Blobs
 from a2a_server.stores import sqlite_reads as reads
+from a2a_server.stores.sqlite_blobs import SqliteBlobs
 from a2a_server.stores.sqlite_check import examine
+from a2a_server.stores.sqlite_dump import fill, pages
 from a2a_server.stores.sqlite_erase import erase
 from a2a_server.stores.sqlite_link import Link, committed, translated
 from a2a_server.stores.sqlite_load import load
@@ -83,7 +85,7 @@ class SqliteStore:
 
     @property
     def capabilities(self) -> StoreCapabilities:
-        return StoreCapabilities(many_writers=False)
+        return StoreCapabilities(many_writers=False, blobs=True)
 
     async def open(self) -> None:
         try:
@@ -95,6 +97,14 @@ class SqliteStore:
         except BaseException:
             await self.close()
             raise
+
+    async def migrate(self) -> tuple[int, int]:
+        with translated():
+            link = await Link.connected(self._path, WRITER_PRAGMAS)
+            try:
+                return await link.call(partial(migrate, path=self._path))
+            finally:
+                await link.close()
 
     async def close(self) -> None:
         links = [*self._readers, *([self._writer] if self._writer else [])]
@@ -180,8 +190,28 @@ class SqliteStore:
         starts = range(0, len(every), _ERASED_AT_ONCE)
         return sum([await self._write(partial(erase_some, some=every[at : at + _ERASED_AT_ONCE])) for at in starts])
 
-    def blobs(self) -> ArtifactStore | None:
-        return None
+    def blobs(self) -> Blobs | None:
+        return SqliteBlobs(self._read, self._write)
+
+    async def dump(self) -> AsyncIterator[tuple[str, Sequence[tuple[object, ...]]]]:
+        if self._writer is None:
+            raise StoreUnavailable("the store is closed")
+        with translated():
+            link = await Link.connected(self._path, READER_PRAGMAS)
+        try:
+            every = await link.call(pages)
+            try:
+                while (page := await link.call(lambda _: next(every, None))) is not None:
+                    yield page
+            finally:
+                await link.call(lambda _: every.close())  # on its own thread, before its connection
+        finally:
+            await link.close()
+
+    async def fill(self, table: str, records: Sequence[tuple[object, ...]]) -> int:
+        if table not in DUMPED:
+            raise ValueError(f"no dump has a table {table}")
+        return await self._write(lambda db: committed(db, lambda: fill(db, table, records)))
 
     async def _write(self, function: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:

@@ -31,7 +31,11 @@ class Link(aiosqlite.Connection):
     async def connected(cls, path: Path, pragmas: tuple[str, ...]) -> Link:
         """A connection that is open. Raises sqlite3.Error."""
         link = cls(path, pragmas)
-        await link
+        try:
+            await link
+        except BaseException:
+            await asyncio.to_thread(link._thread.join)  # else its last word may come to a loop that is closed
+            raise
         return link
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:

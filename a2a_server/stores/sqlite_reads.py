@@ -9,26 +9,21 @@ transaction, so that all of them see the same.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from a2a_server.model.objects import Scope, State
-from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, Table, TallyQuery, TaskQuery
+from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, TallyQuery, TaskQuery
 from a2a_server.model.rows import (
     ArtifactRow,
     EventRow,
-    GateRow,
     Head,
-    JournalRow,
     Key,
     MessageRow,
-    PushRow,
-    StateRow,
     TallyKey,
     TaskRow,
-    WorkerRow,
 )
 from a2a_server.stores.sqlite_rows import (
     ARTIFACT_COLUMNS,
@@ -37,18 +32,14 @@ from a2a_server.stores.sqlite_rows import (
     PHASES,
     STATES,
     TASK_COLUMNS,
-    Record,
     artifact_row,
     event_row,
-    gate_row,
-    journal_row,
     lists,
-    push_row,
     select_in,
     sized,
     task_row,
-    worker_row,
 )
+from a2a_server.stores.sqlite_tables import SOURCES
 
 _FIND: Final = (
     f"SELECT {TASK_COLUMNS} FROM task INDEXED BY task_name "
@@ -98,31 +89,6 @@ _DUE_PUSHES: Final = (
 _NEXT_ALARM: Final = "SELECT min(due_at) FROM task INDEXED BY task_due WHERE due_at > 0"
 _TOTALS: Final = "SELECT tenant, owner, agent, queue, state, phase, sum(count) FROM tally "
 _TOTALS_GROUP: Final = "GROUP BY tenant, owner, agent, queue, state, phase HAVING sum(count) <> 0"
-
-
-class _Source(NamedTuple):
-    """How rows of a table are read: its columns, how many of the first ones are the primary key, and its row type.
-
-    shown: what is selected, where that is not just the columns.
-    """
-
-    columns: tuple[str, ...]
-    key: int
-    make: Callable[[Record], tuple[object, ...]]
-    shown: str = ""
-
-
-_SOURCES: Final = {
-    Table.ARTIFACT: _Source(ArtifactRow._fields, 3, artifact_row),
-    Table.EDGE: _Source(("upstream", "downstream", "on_failure", "done"), 2, tuple),
-    Table.GATE: _Source(GateRow._fields, 1, gate_row),
-    Table.JOURNAL: _Source(JournalRow._fields, 2, journal_row),
-    Table.MESSAGE: _Source(MessageRow._fields, 2, MessageRow._make, MESSAGE_COLUMNS),
-    Table.PUSH: _Source(PushRow._fields, 2, push_row),
-    Table.RECORD: _Source(("kind", "tenant", "owner", "id", "rev", "due_at", "body"), 4, tuple),
-    Table.STATE: _Source(StateRow._fields, 3, StateRow._make),
-    Table.WORKER: _Source(WorkerRow._fields, 1, worker_row),
-}
 
 
 def find(db: sqlite3.Connection, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
@@ -308,8 +274,8 @@ def next_alarm(db: sqlite3.Connection, now: int) -> int | None:
 
 def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:
     """See `TaskStore.rows`. Raises ValueError for a prefix longer than the key, or an `after` that is not a key."""
-    source = _SOURCES[query.table]
-    keys = source.columns[: source.key]
+    source = SOURCES[query.table.value]
+    keys = source.key
     if len(query.prefix) > len(keys) or (query.after is not None and len(query.after) != len(keys)):
         raise ValueError(f"the primary key of {query.table.value} is {', '.join(keys)}")
     start = len(query.prefix) if (query.after or ())[: len(query.prefix)] == query.prefix else 0
@@ -319,8 +285,7 @@ def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:
         behind = keys[start:]
         filters.append(f"({', '.join(behind)}) > ({', '.join('?' * len(behind))})")
     where = f"WHERE {' AND '.join(filters)} " if filters else ""
-    shown = source.shown or ", ".join(source.columns)
-    sql = f"SELECT {shown} FROM {query.table.value} {where}ORDER BY {', '.join(keys)} LIMIT ?"
+    sql = f"SELECT {source.selected} FROM {query.table.value} {where}ORDER BY {', '.join(keys)} LIMIT ?"
     records = db.execute(sql, (*query.prefix, *(query.after or ())[start:], query.limit + 1)).fetchall()
     return Page([source.make(record) for record in records[: query.limit]], more=len(records) > query.limit)
 

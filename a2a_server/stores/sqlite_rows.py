@@ -41,7 +41,7 @@ MESSAGE_COLUMNS: Final = ", ".join((*MessageRow._fields[:-1], _IN_PLACE))
 PUSH_COLUMNS: Final = ", ".join(PushRow._fields)
 
 _GENERATIONS: Final = {int(each): each for each in Generation}
-_LANES: Final = {int(each): each for each in Lane}
+LANES: Final = {int(each): each for each in Lane}
 STATES: Final = {int(each): each for each in State}
 PHASES: Final = {int(each): each for each in Phase}
 _EVENT_KINDS: Final = {int(each): each for each in EventKind}
@@ -61,7 +61,7 @@ def task_row(record: Record) -> TaskRow:
             record[8] == 1,
             record[9],
             record[10],
-            _LANES[record[11]],
+            LANES[record[11]],
             record[12],
             _split(record[13]),
             record[14],

@@ -49,18 +49,20 @@ def connect(path: Path, pragmas: tuple[str, ...], busy_seconds: float = BUSY_SEC
     return db
 
 
-def migrate(db: sqlite3.Connection, path: Path) -> None:
-    """The schema is the newest that this code knows.
+def migrate(db: sqlite3.Connection, path: Path) -> tuple[int, int]:
+    """The schema is the newest that this code knows. Returns its version before, 0 = none yet, and now.
 
     Raises:
         SchemaMismatch: The database is newer than this code, or is no database of this server.
         sqlite3.Error: The database cannot be written.
     """
     migrations = _migrations()
+    before = None
     while True:
         db.execute("BEGIN IMMEDIATE")
         try:
             version = _version(db, path, newest=len(migrations))
+            before = version if before is None else before
             if version < len(migrations):
                 for statement in _statements(migrations[version]):
                     db.execute(statement)
@@ -71,7 +73,7 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
                 db.execute("ROLLBACK")
             raise
         if version >= len(migrations) - 1:
-            return
+            return before, len(migrations)
 
 
 def versions(db: sqlite3.Connection, path: Path) -> tuple[int, int]:

@@ -75,7 +75,7 @@ _INSERT_EVENT: Final = (
 )
 _INSERT_JOURNAL: Final = "INSERT INTO journal (task, n, kind, at, body) VALUES (?, ?, ?, ?, ?)"
 _INSERT_MESSAGE: Final = "INSERT INTO message (task, seq, at_n, role, id, body, content) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_INSERT_CONTENT: Final = "INSERT INTO content (body) VALUES (?)"
+INSERT_CONTENT: Final = "INSERT INTO content (body) VALUES (?)"
 _UPSERT_ARTIFACT: Final = (
     f"INSERT INTO artifact ({ARTIFACT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (task, id, take) DO UPDATE SET "
@@ -162,7 +162,7 @@ def _placed(db: Database, record: Record) -> Record:
     """A record that ends with its body, with the number of its content behind it."""
     if len(record[-1]) <= LARGE_BYTES:
         return (*record, None)
-    return (*record[:-1], b"", db.execute(_INSERT_CONTENT, (record[-1],)).lastrowid)
+    return (*record[:-1], b"", db.execute(INSERT_CONTENT, (record[-1],)).lastrowid)
 
 
 def _write_states(db: Database, rows: Sequence[StateRow]) -> None:

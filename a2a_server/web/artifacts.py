@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from a2a_server.errors import ObjectMissing, StoreUnavailable
+from a2a_server.model.attachments import PLAIN, attachment, is_media_type
 from a2a_server.model.objects import File, Scope
 from a2a_server.ports import ArtifactStore
 from a2a_server.service.files import Files
 from a2a_server.web.conditional import has_it
-from a2a_server.web.dispositions import PLAIN, attachment, is_media_type
 from a2a_server.web.protocol import abort_of
 from a2a_server.web.ranges import UnsatisfiableRangeError, asked_range
 from a2a_server.web.refusals import busy, refusal

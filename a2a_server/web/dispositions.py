@@ -1,39 +1,21 @@
-"""Names and types of files as HTTP headers say them: read from uploads, written for downloads.
+"""Names of files as the headers of uploads say them.
 
-What comes in is data, whatever it says, and never becomes a path here. What goes out is fit for any client to save
-under: no directories, no control characters, nothing that a header or a file dialog could take for something else.
-Source: RFC 6266, RFC 8187, RFC 9110 section 8.3.1.
+What comes in is data, whatever it says, and never becomes a path here; how it goes out is `model.attachments`.
+Source: RFC 6266, RFC 8187.
 """
 
 from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
-MAX_NAME: Final = 255
-"""Longest file name or media type, in characters."""
-PLAIN: Final = "application/octet-stream"
-NAMELESS: Final = "download"
+from a2a_server.model.attachments import MAX_NAME
 
-_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_MEDIA_TYPE: Final = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*', re.ASCII)
 _PARAMETER: Final = re.compile(r';[ \t]*(filename\*?)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;"]*)', re.IGNORECASE)
 _EXTENDED: Final = re.compile(
     r"(utf-8|iso-8859-1)'[A-Za-z0-9-]*'((?:[!#$&+.^_`|~0-9A-Za-z-]|%[0-9A-Fa-f]{2})*)", re.IGNORECASE
 )
-# What turns the direction of text, so that `exe.txt` may read as something else.
-_DIRECTIONS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-# Names that mean a device on Windows, whatever follows the dot.
-_DEVICES: Final = re.compile(
-    r"(?:con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(?:\..*)?", re.IGNORECASE
-)
-_FALLBACK: Final = re.compile(r"[^0-9A-Za-z !#$&+.^_`~()\[\]{}=@,-]")
-
-
-def is_media_type(text: str) -> bool:
-    """Whether it is a media type that a header can carry: `type/subtype` with parameters, at most 255 characters."""
-    return len(text) <= MAX_NAME and _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def is_filename(text: str) -> bool:
@@ -62,18 +44,3 @@ def filename_of(header: str) -> str | None:
         return plain.encode("latin-1").decode()  # what most clients mean by bytes that are not ASCII
     except UnicodeError:
         return plain
-
-
-def attachment(filename: str) -> str:
-    """The Content-Disposition header of a file to be saved, under a harmless form of its name."""
-    name = _harmless(filename)
-    fallback = _FALLBACK.sub("_", name)
-    header = f'attachment; filename="{fallback}"'
-    return header if fallback == name else f"{header}; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
-
-
-def _harmless(filename: str) -> str:
-    last = re.split(r"[/\\]", filename)[-1]
-    name = "".join(character if character.isprintable() else "_" for character in _DIRECTIONS.sub("", last))
-    name = re.sub(r'[<>:"|?*]', "_", name)[:MAX_NAME].strip(" .")
-    return (f"_{name}" if _DEVICES.fullmatch(name) else name) or NAMELESS

@@ -19,11 +19,12 @@ from starlette.responses import Response
 from a2a_server.engine.engine import Engine, new_key
 from a2a_server.errors import EngineError, Overloaded, StoreUnavailable, TooLarge
 from a2a_server.lifecycle.keeping import MARK, UPLOADED, Keep, Note, known
+from a2a_server.model.attachments import MAX_NAME, PLAIN, is_media_type
 from a2a_server.model.objects import File, Scope
 from a2a_server.model.queries import Stored
 from a2a_server.model.times import timestamp
 from a2a_server.service.files import ADDRESS, UPLOADS
-from a2a_server.web.dispositions import MAX_NAME, PLAIN, filename_of, is_filename, is_media_type
+from a2a_server.web.dispositions import filename_of, is_filename
 from a2a_server.web.refusals import busy, refusal
 
 _DIGITS: Final = 30

@@ -190,6 +190,24 @@ async def test_closing_ends_a_put_and_keeps_nothing(files: FilesystemArtifacts, 
     assert below(tmp_path) == []
 
 
+async def test_no_file_is_left_of_a_canceled_put(files: FilesystemArtifacts, tmp_path: Path) -> None:
+    reached = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for number in range(1_000_000):
+            if number == 2:
+                reached.set()
+            yield b"x" * 300_000
+
+    putting = asyncio.create_task(files.put(NAME, chunks(), limit_bytes=1 << 40, media_type=""))
+    async with asyncio.timeout(5):
+        await reached.wait()
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert below(tmp_path) == []
+
+
 @pytest.mark.skipif(not DESCRIPTORS.exists(), reason="descriptors are counted in /proc")
 async def test_no_descriptor_is_left_open(files: FilesystemArtifacts) -> None:
     async def use() -> None:

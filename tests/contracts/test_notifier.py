@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from a2a_server.model.rows import EventKind, EventRow, Key
+from a2a_server.model.objects import Phase, State
+from a2a_server.model.rows import EventKind, EventRow, Head, Key
 from a2a_server.model.turns import Bell
 from a2a_server.notifiers.local import LIMIT_BATCHES, LocalNotifier
 from a2a_server.ports import Notifier
@@ -109,6 +110,26 @@ async def test_close_ends_every_listener_and_may_be_repeated(notifier: Notifier)
     async with asyncio.timeout(SOON):
         assert await asyncio.gather(*listeners) == [True, True, True]
         assert await listen(notifier.listen())
+
+
+async def test_a_local_backlog_counts_what_came_from_other_processes() -> None:
+    notifier = LocalNotifier(limit_bytes=1000)
+    listener = notifier.listen()
+    far = Bell(bell(1).key, None, head=Head(1, State.WORKING, Phase.LEASED, 0, 1))
+    notifier.tell([far])
+    assert await heard(listener) == [far.key]
+    notifier.tell([far])
+    notifier.tell([far])
+    assert await heard(listener) == []
+
+
+async def test_local_listeners_that_missed_something_are_told_to_poll() -> None:
+    notifier = LocalNotifier()
+    listener = notifier.listen()
+    notifier.tell([bell(1)])
+    notifier.missed()
+    assert await heard(listener) == [bell(1).key]
+    assert await heard(listener) == []
 
 
 async def test_a_closed_notifier_rings_silently(notifier: Notifier) -> None:
