@@ -176,7 +176,7 @@ def backends(directory: Path) -> Iterator[dict[str, str]]:
 
 def check(made: Cluster) -> None:
     """A message to the first server is answered, and the last one shows the task. Raises ClusterError."""
-    sent = {"message": {"messageId": "check", "role": "ROLE_USER", "parts": [{"text": "hello"}]}}
+    sent = {"message": {"messageId": "check", "role": "ROLE_USER", "parts": [{"text": "echo hello"}]}}
     task = _called(made.servers[0].url, "SendMessage", sent)["task"]
     found = _called(made.servers[-1].url, "GetTask", {"id": task["id"]})
     if found["status"]["state"] != "TASK_STATE_COMPLETED":
