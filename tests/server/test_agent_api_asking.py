@@ -32,7 +32,7 @@ from tests.server.agent_talks import (
     waits,
 )
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.backends]
 
 ENTITLED = "The handler asked another question than before; it must ask the same ones in every run."
 SWALLOWED = "The handler went on after it had asked; it must let the exception Paused pass through it."

@@ -24,7 +24,7 @@ from tests.server.samples import content
 from tests.server.test_crashes import assembled, phrase
 from tests.server.waiting import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.backends]
 
 INLINE = 65_536
 SIZE = 300_001

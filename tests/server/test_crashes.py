@@ -12,6 +12,8 @@ from a2a_server import Agent, TaskContext
 from a2a_server.testing import connect
 from tests.server.waiting import until
 
+pytestmark = pytest.mark.backends
+
 WORDS = [f"word {index} " for index in range(4)]
 WHOLE = "".join(WORDS)
 DONE = "TASK_STATE_COMPLETED"

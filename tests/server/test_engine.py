@@ -15,6 +15,8 @@ from a2a_server.testing import RpcError, connect
 from tests.server.test_crashes import DONE, assembled, gapless, info, phrase
 from tests.server.waiting import until
 
+pytestmark = pytest.mark.backends
+
 FAILED, CANCELED = "TASK_STATE_FAILED", "TASK_STATE_CANCELED"
 
 

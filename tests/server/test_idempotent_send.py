@@ -23,7 +23,7 @@ from a2a_server.stores.sqlite import SqliteStore
 from a2a_server.testing import Connection, Protocol, RpcError, connect
 from tests.server.behaviours import new_id
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.backends]
 
 
 async def numbers(stream: AsyncGenerator[tuple[int | None, dict[str, Any]]]) -> list[int | None]:

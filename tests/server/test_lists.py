@@ -24,6 +24,8 @@ from tests.clients.rpc import new_http
 from tests.contracts.rows import task
 from tests.server.behaviours import new_id
 
+pytestmark = pytest.mark.backends
+
 Json = dict[str, Any]
 MOMENT = 1_779_962_400_000_000  # 2026-05-28T10:00:00Z
 SECOND = 1_000_000

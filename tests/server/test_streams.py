@@ -22,7 +22,7 @@ from tests.clients.sse import SseParser, read_events
 from tests.server.behaviours import new_id
 from tests.server.waiting import until
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.backends]
 
 EVENT_URI = "urn:a2a-task-server:event:v1"
 BOTH = pytest.mark.parametrize("generation", ["1.0", "0.1"])
