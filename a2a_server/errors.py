@@ -134,6 +134,10 @@ class TooLarge(EngineError):
     """A value is larger than its limit."""
 
 
+class Damaged(EngineError):
+    """A copy or a backup is not what it was made from; the text says where they differ, and what to do."""
+
+
 class LeaseLost(EngineError):
     """The attempt no longer holds its task; nothing it writes counts any more."""
 

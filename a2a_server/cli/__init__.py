@@ -124,7 +124,7 @@ def _commands() -> App:
         name="a2a-server",
         help="Runs any agent as durable A2A tasks, and talks to such servers.",
         help_epilogue=_EPILOGUE,
-        version=_version,
+        version=program_version,
         default_parameter=Parameter(negative=(), show_default=False),
         suppress_keyboard_interrupt=False,
         exit_on_error=False,
@@ -137,6 +137,8 @@ def _commands() -> App:
     app.command("a2a_server.cli.operating:workers")
     app.command("a2a_server.cli.operating:drain")
     app.command("a2a_server.cli.operating:migrate")
+    app.command("a2a_server.cli.storing:backup")
+    app.command("a2a_server.cli.storing:restore")
     app.command("a2a_server.cli.client:send")
     app.command("a2a_server.cli.checking:check")
     task = App(name="task", help="Send, list, read, follow, cancel tasks, and download what they made.")
@@ -152,7 +154,9 @@ def _commands() -> App:
     card.command("a2a_server.cli.cards:validate")
     config = App(name="config", help="Look at the settings.")
     config.command("a2a_server.cli.configuration:show")
-    for group in (task, card, config):
+    store = App(name="store", help="Move what a server keeps.")
+    store.command("a2a_server.cli.storing:copy")
+    for group in (task, card, config, store):
         app.command(group)
     app.command("a2a_server.cli.completing:completion")
     return app
@@ -170,7 +174,8 @@ def checking_words(words: list[str]) -> list[str]:
     return ["check", *asked, *(word for word in words if word not in flags)]
 
 
-def _version() -> str:
+def program_version() -> str:
+    """The version that is installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

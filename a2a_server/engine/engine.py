@@ -26,6 +26,7 @@ from a2a_server.engine.run import Workshop
 from a2a_server.engine.stream import Hub
 from a2a_server.engine.sweeper import Sweeper
 from a2a_server.engine.telling import Teller
+from a2a_server.engine.unfinished import refuse_unfinished
 from a2a_server.engine.watchdog import Doing, Watchdog
 from a2a_server.engine.worker import Worker
 from a2a_server.engine.writer import Writer
@@ -153,6 +154,7 @@ class Engine:
         backends = self.backends
         for part in (backends.store, backends.queue, backends.notifier, backends.artifacts):
             await reached(part.open, seconds=self.limits.start_seconds, random=self._random)
+        await refuse_unfinished(backends.store)
         loop = asyncio.get_running_loop()
         self._writing = loop.create_task(self.writer.run())
         self._bells = bells = self.backends.notifier.listen()
