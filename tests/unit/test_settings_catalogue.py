@@ -18,6 +18,7 @@ from a2a_server.settings.catalogue import without_secrets
 ROOT = Path(__file__).parents[2]
 UNITS = ("_seconds", "_bytes", "_per_second", "_operations", "_events")
 COUNTS = frozenset({"port", "slots", "threads", "workers"})  # what they count is their name
+GROUPS = frozenset({"task", "card", "config", "store"})
 SHARES = frozenset({"resource_usage", "failure_rate"})  # of 1
 
 
@@ -85,9 +86,9 @@ def test_every_setting_error_and_command_has_its_place(capsys: pytest.CaptureFix
     for kind in errors.ClientError.__subclasses__():
         assert f"| {kind.code} | `{kind.reason}` |" in codes
     commands = (ROOT / "docs/commands.md").read_text()
-    for group in ((), ("task",), ("card",), ("config",)):
+    for group in ((), *((group,) for group in GROUPS)):
         main([*group, "--help"])
         names = re.findall(r"^│ ([a-z][a-z-]*)  ", capsys.readouterr().out, re.MULTILINE)
         assert names
-        for name in set(names) - {"task", "card", "config"}:
+        for name in set(names) - GROUPS:
             assert f"## `a2a-server {' '.join((*group, name))}`\n" in commands
