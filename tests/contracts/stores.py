@@ -8,6 +8,7 @@ from typing import Protocol
 
 from a2a_server.ports import TaskStore
 from a2a_server.stores.sqlite import SqliteStore
+from tests.contracts.mongodb_database import MongodbDatabase
 from tests.contracts.postgresql_database import PostgresqlDatabase
 
 
@@ -70,6 +71,7 @@ class SqliteDatabase:
 
 
 DATABASES: dict[str, Callable[[Path], Database]] = {
+    "mongodb": MongodbDatabase,
     "postgresql": PostgresqlDatabase,
     "sqlite": SqliteDatabase,
 }

@@ -62,7 +62,7 @@ def _sqs(name: str) -> str:
 
 
 def _s3(name: str) -> str:
-    return f"s3://{BUCKET}/{name}?region=us-east-1&endpoint={service('s3')}&path_style=true"
+    return f"s3://{BUCKET}/{name}?region=us-east-1&endpoint={service('s3')}&path_style=true&links=false"
 
 
 BUCKET: Final = "a2a-tests"
