@@ -34,6 +34,7 @@ from a2a_server.model.rows import DUMPED, EventRow, Head, Key, TallyKey, TaskRow
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import Blobs
 from a2a_server.stores import mongodb_lists as lists, mongodb_reads as reads
+from a2a_server.stores.mongodb_apart import apart
 from a2a_server.stores.mongodb_blobs import MongodbBlobs
 from a2a_server.stores.mongodb_dump import fill, pages
 from a2a_server.stores.mongodb_erase import erase
@@ -101,10 +102,12 @@ class MongodbStore:
             await link.close()
         await asyncio.to_thread(self._close_beats)
 
+    @apart
     async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
         async with self._turns:
             return await run_turn(self._linked(), needs, decide)
 
+    @apart
     async def find(self, scope: Scope, agent: str, task_id: str) -> TaskRow | None:
         link = self._linked()
         with link.translated():
@@ -116,46 +119,55 @@ class MongodbStore:
     async def find_snapshot(self, scope: Scope, agent: str, task_id: str, history: int | None) -> Snapshot | None:
         return await self._one_snapshot(reads.named(scope, agent, task_id), history, artifacts=True)
 
+    @apart
     async def events(self, key: Key, after: int, limit: int, limit_bytes: int) -> Sequence[EventRow]:
         link = self._linked()
         with link.translated():
             return await reads.events(View(link.db), key, after, limit, limit_bytes)
 
+    @apart
     async def heads(self, keys: Collection[Key]) -> Mapping[Key, Head]:
         link = self._linked()
         with link.translated():
             return await reads.heads(View(link.db), keys)
 
+    @apart
     async def page(self, query: TaskQuery) -> Page[Snapshot]:
         link = self._linked()
         return await link.transaction(lambda session: lists.page(View(link.db, session), query))
 
+    @apart
     async def count(self, query: TaskQuery, most: int) -> int:
         link = self._linked()
         with link.translated():
             return await lists.count(View(link.db), query, most)
 
+    @apart
     async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
         link = self._linked()
         with link.translated():
             return await lists.due(View(link.db), kind, limit, await link.now())
 
+    @apart
     async def next_alarm(self) -> int | None:
         link = self._linked()
         with link.translated():
             alarm = await lists.next_alarm(View(link.db))
             return None if alarm is None else alarm - await link.now()
 
+    @apart
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
         link = self._linked()
         with link.translated():
             return await lists.rows(View(link.db), query)
 
+    @apart
     async def totals(self, query: TallyQuery) -> Mapping[TallyKey, int]:
         link = self._linked()
         with link.translated():
             return await lists.totals(View(link.db), query)
 
+    @apart
     async def register(self, worker: WorkerRow) -> None:
         link = self._linked()
         with link.translated():
@@ -177,6 +189,7 @@ class MongodbStore:
                     return True
                 return workers.find_one(alive, {"_id": 1}) is not None
 
+    @apart
     async def erase(self, keys: Collection[Key]) -> int:
         link = self._linked()
 
@@ -200,6 +213,7 @@ class MongodbStore:
                 async for page in every:
                     yield page
 
+    @apart
     async def fill(self, table: str, records: Sequence[tuple[object, ...]]) -> int:
         if table not in DUMPED:
             raise ValueError(f"no dump has a table {table}")
@@ -214,6 +228,7 @@ class MongodbStore:
             raise
         return link
 
+    @apart
     async def _one_snapshot(self, where: Document, history: int | None, *, artifacts: bool) -> Snapshot | None:
         link = self._linked()
         return await link.transaction(

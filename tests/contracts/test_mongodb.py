@@ -353,3 +353,26 @@ async def test_what_is_too_large_for_mongodb_is_rejected_and_nothing_written(sto
     with pytest.raises(DataRejected):
         await put(store, new_tasks=[rows.task(1, state=State.WORKING)], states=[value])
     assert await store.find(Scope(), "Echo", "task-1") is None
+
+
+async def test_a_canceled_caller_is_canceled_whatever_the_driver_makes_of_it(tmp_path: Path) -> None:
+    """The driver swallows a cancellation that meets its answer; who was canceled must not go on."""
+    database = MongodbDatabase(tmp_path)
+    store = database.store()
+    await store.open()
+    blobs = store.blobs()
+    assert blobs is not None
+    canceled = 0
+    for number in range(300):
+        writing = asyncio.create_task(blobs.write("object", 1, b"x" * 1000))
+        for _ in range(number % 60):
+            await asyncio.sleep(0)
+        if writing.done():
+            continue
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        canceled += 1
+    assert canceled > 100
+    await store.close()
+    database.drop()

@@ -231,7 +231,7 @@ class MongoDB(Kind):
 
     def command(self) -> list[str]:
         words = ["--host", "127.0.0.1", "--port", str(self.port), "--storage-path", str(self.data)]
-        words += ["--cache-size", "256M", *(["--sync-on-commit"] if self.durable else [])]
+        words += ["--cache-size", "1G", *(["--sync-on-commit"] if self.durable else [])]
         return [*programs.from_wheel("secantusd-py"), *words]
 
     def answer(self) -> None:
