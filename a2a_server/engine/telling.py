@@ -189,6 +189,7 @@ def _happening(view: TaskView, event: StatusEvent) -> Happening:
 
 async def _waited(news: asyncio.Event, seconds: float) -> None:
     try:
-        await asyncio.wait_for(news.wait(), seconds)
+        async with asyncio.timeout(seconds):  # not wait_for: on 3.11 it swallows cancellations
+            await news.wait()
     except TimeoutError:
         return

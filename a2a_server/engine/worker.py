@@ -266,7 +266,8 @@ class Worker:
             queues = {threaded: names for threaded, names in self._queues.items() if names and self._free[threaded] > 0}
             if not queues or not self.id:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), self._limits.poll_seconds)
+                    async with asyncio.timeout(self._limits.poll_seconds):
+                        await self._news.wait()
                 continue
             hinted: tuple[Key, ...] = ()
             if not any(more[threaded] for threaded in queues):
@@ -334,7 +335,8 @@ class Worker:
                 return
             self._news.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), min(left, self._limits.poll_seconds))
+                async with asyncio.timeout(min(left, self._limits.poll_seconds)):
+                    await self._news.wait()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

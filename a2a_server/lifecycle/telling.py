@@ -31,8 +31,8 @@ class Take:
         needs.tasks.add(self.push.task)
 
     def decide(self, turn: Turn) -> PushRow | None:
-        """The push as it is now; None when somebody else was first, or it is gone."""
-        if self.push not in turn.pushes(self.push.task):
+        """The push as it is now; None when somebody else was first, or it is gone, or not due any more."""
+        if self.push.due_at > turn.now or self.push not in turn.pushes(self.push.task):
             return None
         taken = self.push._replace(due_at=turn.now + self.hold)
         turn.push(taken)

@@ -154,7 +154,8 @@ class Operations:
             if row.state not in TERMINAL:
                 watch.learn(row)
                 with suppress(TimeoutError, Draining):
-                    await asyncio.wait_for(self._engine.hub.settle(watch, row.last_n - 1), patience / SECOND)
+                    async with asyncio.timeout(patience / SECOND):
+                        await self._engine.hub.settle(watch, row.last_n - 1)
         task = await self._view(row.key, None)
         if task.status.state in TERMINAL and task.status.state is not State.CANCELED:
             ended = task.status.state.name.lower()
