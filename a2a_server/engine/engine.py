@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -153,14 +154,13 @@ class Engine:
         """
         backends = self.backends
         for part in (backends.store, backends.queue, backends.notifier, backends.artifacts):
-            await reached(part.open, seconds=self.limits.start_seconds, random=self._random)
-        await refuse_unfinished(backends.store)
+            await self._reach(part.open)
+        await self._reach(partial(refuse_unfinished, backends.store))
         loop = asyncio.get_running_loop()
         self._writing = loop.create_task(self.writer.run())
         self._bells = bells = self.backends.notifier.listen()
         self._tasks = [loop.create_task(self._listen(bells))]
-        await self.sweeper.recover(alone=self._alone)
-        await self._set_gates()
+        await self._reach(self._recover)
         self._watchdog = Watchdog(self._observer, self._doing, block_seconds=self.limits.block_seconds)
         self._watchdog.start()
         self._tasks += [loop.create_task(self.sweeper.run()), loop.create_task(self.collector.run())]
@@ -168,7 +168,7 @@ class Engine:
             return
         await self.runner.open()
         self._opened = True
-        await self.worker.start()
+        await self._reach(self.worker.start)
         if self.runner.listens_for:
             self._tasks.append(loop.create_task(self._teller.run()))
 
@@ -241,6 +241,15 @@ class Engine:
 
     async def _check_worker(self) -> None:
         await self.worker.check()
+
+    async def _reach(self, step: Callable[[], Awaitable[None]]) -> None:
+        """A step of the start; a file of this process alone is there or is not, and is not waited for."""
+        await reached(step, seconds=0 if self._alone else self.limits.start_seconds, random=self._random)
+
+    async def _recover(self) -> None:
+        """May begin again from the start: the store may go away, and come back, between any two of these."""
+        await self.sweeper.recover(alone=self._alone)
+        await self._set_gates()
 
     async def _set_gates(self) -> None:
         wanted = {skill_gate(skill.id): skill.max_concurrency for skill in self.runner.skills}

@@ -123,9 +123,9 @@ class Turn:
         return ""
 
     def is_dead(self, worker: Key) -> bool:
-        """Whether the worker was declared dead, which is for ever."""
+        """Whether the worker was declared dead, which is for ever, or has no row: what it takes would be an orphan."""
         row = self._workers.get(worker)
-        return row is not None and row.dead
+        return row is None or row.dead
 
     def candidates(self, need: ClaimNeed) -> tuple[Key, ...]:
         """What the claim that named `need` may look at, best first."""

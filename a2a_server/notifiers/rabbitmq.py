@@ -40,7 +40,8 @@ _REFUSED: Final = (
     IncompatibleProtocolError,
     ProbableAuthenticationError,
 )
-_FAILED: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError)
+# RuntimeError: the broker closed the connection between two steps; the driver has no error of its own for it.
+_FAILED: Final = (AMQPError, ChannelInvalidStateError, OSError, RuntimeError, TimeoutError)
 
 
 class RabbitmqNotifier(Relay):

@@ -105,7 +105,8 @@ class RabbitmqQueue(RemoteQueue):
                 f"{self.address}: RabbitMQ refuses this user here; mend user, password or vhost in the address, or let "
                 f"the user configure, write and read what is called {self._prefix}.*"
             )
-        if isinstance(error, OSError | TimeoutError | exceptions.AMQPError):
+        # RuntimeError: the broker closed the connection between two steps; the driver has no error of its own for it.
+        if isinstance(error, OSError | TimeoutError | RuntimeError | exceptions.AMQPError):
             kind = type(error).__name__
             return StoreUnavailable(f"{self.address}: RabbitMQ cannot be reached ({kind}); is it running?")
         if isinstance(error, ValueError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,12 @@ import pytest
 from tests.drills.counts import CI
 from tests.drills.crash import crash
 from tests.drills.fuzz import fuzz
+from tests.drills.history import history
 from tests.drills.report import Report, say
+from tests.drills.rolling import rolling
+from tests.drills.soak import soak
 from tests.drills.stream import stream
+from tests.services import Missing
 
 
 @pytest.fixture
@@ -43,6 +49,41 @@ async def test_whatever_arrives_is_answered_as_it_should_be(
 ) -> None:
     with capsys.disabled():
         verdict(await fuzz(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(300)
+async def test_no_order_of_faults_in_several_processes_breaks_a_promise(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled(), needing_services():
+        verdict(await history(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(180)
+async def test_processes_are_replaced_one_by_one_while_hardly_a_call_fails(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled(), needing_services():
+        verdict(await rolling(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(120)
+async def test_nothing_grows_but_what_is_kept_of_tasks(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled(), needing_services():
+        verdict(await soak(tmp_path, CI, seed))
+
+
+@contextmanager
+def needing_services() -> Iterator[None]:
+    """Skips where a service has no program, with the reason; where services are required, that is a failure."""
+    try:
+        yield
+    except Missing as missing:
+        if os.environ.get("A2A_TEST_REQUIRE_SERVICES") == "1":
+            raise
+        pytest.skip(str(missing))
 
 
 def verdict(report: Report) -> None:

@@ -10,6 +10,8 @@ class Counts:
     """kills: of the server, each under load. cuts: of streams, over all variants together. silent_sockets: that never
     read. chatty_chunks: events of the task that they do not read. replays: finished tasks whose log is read again.
     requests: that are generated. requests_per_method: at least so many with one mutation, in each generation.
+    histories: each with a cluster of its own, faults striking for `history_seconds`. rolls: times that every process of
+    a cluster is replaced, one by one. soak_seconds: of steady load.
     """
 
     kills: int
@@ -19,6 +21,10 @@ class Counts:
     replays: int
     requests: int
     requests_per_method: int
+    histories: int
+    history_seconds: float
+    rolls: int
+    soak_seconds: float
 
 
 CI = Counts(
@@ -29,6 +35,10 @@ CI = Counts(
     replays=500,
     requests=9_000,  # 2,000 would leave too few for each of the 28 methods
     requests_per_method=200,
+    histories=2,
+    history_seconds=12.0,
+    rolls=1,
+    soak_seconds=12.0,
 )
 FULL = Counts(
     kills=200,
@@ -38,6 +48,10 @@ FULL = Counts(
     replays=5_000,
     requests=100_000,
     requests_per_method=200,
+    histories=100,
+    history_seconds=15.0,
+    rolls=5,
+    soak_seconds=600.0,
 )
 
 MIN_IN_FLIGHT = 20
@@ -48,3 +62,7 @@ POISON_KILLS = 3
 MAX_ATTEMPTS = 4
 MAX_GROWTH_BYTES = 50 * 1024 * 1024
 MAX_FUZZ_GROWTH_BYTES = 200 * 1024 * 1024
+MOST_FAILED_CALLS = 0.001
+"""Of all calls during a rolling restart."""
+ENDS_SECONDS = 30.0
+"""How soon after the last fault of a history every task has ended."""

@@ -26,7 +26,7 @@ class Violation(NamedTuple):
 class Order:
     """A send. `id` is what makes it the same when it is repeated: the message's id, in v0.1 the task's.
 
-    task: whose question it answers, '' = it makes a new task.
+    task: whose question it answers, '' = it makes a new task. skill: '' = the agent's default.
     """
 
     id: str
@@ -34,6 +34,7 @@ class Order:
     line: str
     session: str = ""
     task: str = ""
+    skill: str = ""
 
 
 class View(NamedTuple):

@@ -150,6 +150,9 @@ class Load:
             return
         await asyncio.sleep(rng.uniform(0, 0.8))
         self._ledger.tasks[view.id].cancel_asked = True
+        await self._canceled(wire, view)
+
+    async def _canceled(self, wire: Wire, view: View) -> None:
         await self.call(lambda: wire.cancel(view.id), view.id, "cancel", allowed=_NOT_CANCELABLE)
 
     async def _subscribe(self, wire: Wire, rng: random.Random) -> None:
@@ -166,9 +169,9 @@ class Load:
         line = f"{word} {rng.randint(1, 3)} {rng.uniform(0.05, 0.15):.2f}"
         await Talker(wire, self._ledger, self, rng, self._order(wire, line)).run(style)
 
-    def _order(self, wire: Wire, line: str) -> Order:
+    def _order(self, wire: Wire, line: str, skill: str = "") -> Order:
         number = next(self._numbers)
-        return Order(f"{self._seed}-{number}", wire.generation, line, f"session-{self._seed}-{number}")
+        return Order(f"{self._seed}-{number}", wire.generation, line, f"session-{self._seed}-{number}", skill=skill)
 
     async def send(self, wire: Wire, order: Order, *, wait: bool) -> View | None:
         """What came of the order, sent until it is answered; None if it was refused."""
@@ -176,8 +179,11 @@ class Load:
         if view is not None:
             self._ledger.acknowledge(order, view.id, view.state)
             if wait and not view.settled:
-                self._ledger.problem("not-waited", view.id, f"a blocking send was answered with {view.state}")
+                self._not_waited(view)
         return view
+
+    def _not_waited(self, view: View) -> None:
+        self._ledger.problem("not-waited", view.id, f"a blocking send was answered with {view.state}")
 
     async def call(self, ask: Callable[[], Awaitable[View]], name: str, what: str, allowed: int = 0) -> View | None:
         """The answer to a request that is repeated until there is one; None if it was refused, with what is not allowed

@@ -8,10 +8,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from a2a_server import codec
-from a2a_server.model.objects import Phase, State, StatusEvent
-from a2a_server.model.rows import EventKind, EventRow, Key
+from a2a_server.model.objects import Phase, State
+from a2a_server.model.rows import EventRow, Key
 from a2a_server.stores.sqlite_rows import EVENT_COLUMNS
-from tests.drills.stored import Position, Rows, StoredEvent, StoredTask
+from tests.drills.dumped import said, stored_event
+from tests.drills.stored import Position, Rows, StoredTask
 
 _TASK = "SELECT id, state, phase, last_n, fence, hex(worker), due_at, crashes FROM task"
 _POSITION = """
@@ -23,7 +24,6 @@ FROM (SELECT task.id, task.phase, task.key, message.body
       FROM task JOIN message ON message.task = task.key AND message.seq = 1 WHERE task.phase <> ?)
 """
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event ORDER BY task, n"  # noqa: S608 - our own columns
-_KINDS = {EventKind.STATUS: "status", EventKind.CHUNK: "artifact"}
 
 
 class StoreReader:
@@ -66,7 +66,7 @@ class StoreReader:
                 found.tasks[str(row[0])] = _task(row)
             names = {key: str(name) for key, name in db.execute("SELECT key, id FROM task")}
             for event in map(EventRow._make, db.execute(_EVENTS)):
-                found.events.setdefault(names.get(event.task, event.task.hex()), []).append(_event(event))
+                found.events.setdefault(names.get(event.task, event.task.hex()), []).append(stored_event(event))
             for key, message in db.execute("SELECT task, id FROM message WHERE role = 1 AND seq = 1"):
                 found.messages.setdefault(str(message), []).append(names.get(key, Key(key).hex()))
             for key, name, body in db.execute("SELECT scope, name, body FROM state WHERE space = 'step'"):
@@ -81,27 +81,10 @@ class StoreReader:
 
 def _task(row: tuple[str, int, int, int, int, str, int | None, int]) -> StoredTask:
     name, state, phase, last_n, fence, worker, due_at, crashes = row
-    return StoredTask(
-        name, _state(State(state)), Phase(phase).name.lower(), last_n, fence, worker, due_at or 0, crashes
-    )
+    return StoredTask(name, said(State(state)), Phase(phase).name.lower(), last_n, fence, worker, due_at or 0, crashes)
 
 
 def _position(row: tuple[str, int, bytes, int, int, int]) -> Position:
     name, phase, body, asked, answered, steps = row
     line = codec.unpack_message(codec.decode(body)).text
     return Position(name, Phase(phase).name.lower(), line, asked, answered, steps)
-
-
-def _event(row: EventRow) -> StoredEvent:
-    event = codec.decode_event(row._replace(kind=EventKind(row.kind)))
-    kind = _KINDS[EventKind(row.kind)]
-    if not isinstance(event, StatusEvent):
-        return StoredEvent(row.n, kind, row.fence)
-    status, progress = event.status, event.progress
-    text = status.message.text if status.message else ""
-    done, note = (int(progress.done or 0), progress.note) if progress else (0, "")
-    return StoredEvent(row.n, kind, row.fence, _state(status.state), text, done, note)
-
-
-def _state(state: State) -> str:
-    return state.name.lower().replace("_", "-")

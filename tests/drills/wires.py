@@ -80,8 +80,8 @@ class OldWire:
         self._client = v01.A2AClient(url=url, http=http)
 
     async def send(self, order: Order, *, wait: bool) -> View:
-        metadata = None if wait else {OPTIONS_URI: {"returnImmediately": True}}
-        return _old_view(await self._client.send_task(_old_order(order, metadata)))
+        metadata = _options(order, **({} if wait else {"returnImmediately": True}))
+        return _old_view(await self._client.send_task(_old_order(order, metadata or None)))
 
     async def get(self, task: str) -> View:
         return _old_view(await self._client.get_task({"id": task, "historyLength": _WHOLE_HISTORY}))
@@ -90,7 +90,8 @@ class OldWire:
         return _old_view(await self._client.cancel_task({"id": task}))
 
     async def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]:
-        payload = _old_order(order, (after.metadata or None) if after else None)
+        metadata = {**_options(order), **(after.metadata if after else {})}
+        payload = _old_order(order, metadata or None)
         source = self._client.send_task_streaming(payload, after.header if after else None)
         async with aclosing(_old_items(source)) as items:
             async for seen in items:
@@ -115,8 +116,10 @@ class NewWire:
         self._client = v10.Client(url, http=http)
 
     async def send(self, order: Order, *, wait: bool) -> View:
+        options = _new_options(order)
+        options["return_immediately"] = not wait
         with _refusals():
-            result = await self._client.send(_new_message(order), return_immediately=not wait)
+            result = await self._client.send(_new_message(order), **options)
         if "task" not in result:
             raise BadAnswer("a task was expected, not a message")
         return _new_view(result["task"])
@@ -130,7 +133,7 @@ class NewWire:
             return _new_view(await self._client.cancel(task))
 
     async def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]:
-        options: v10.SendOptions = {"metadata": after.metadata} if after and after.metadata else {}
+        options = _new_options(order, after)
         source = self._client.stream(_new_message(order), last_event_id=after.header if after else None, **options)
         async with aclosing(_new_items(source)) as items:
             async for seen in items:
@@ -155,7 +158,7 @@ class MiddleWire:
         self._client = v03.Client(url, http)
 
     async def send(self, order: Order, *, wait: bool) -> View:
-        params = {"message": _middle_message(order), "configuration": {"blocking": wait}}
+        params = {"message": _middle_message(order), "configuration": {"blocking": wait}, **_metadata(None, order)}
         return await self._view("message/send", params)
 
     async def get(self, task: str) -> View:
@@ -165,7 +168,7 @@ class MiddleWire:
         return await self._view("tasks/cancel", {"id": task})
 
     async def stream(self, order: Order, after: After | None = None) -> AsyncGenerator[Seen]:
-        params: JsonObject = {"message": _middle_message(order), **_metadata(after)}
+        params: JsonObject = {"message": _middle_message(order), **_metadata(after, order)}
         async with aclosing(self._items("message/stream", params, after)) as items:
             async for seen in items:
                 yield seen
@@ -321,8 +324,20 @@ def _middle_message(order: Order) -> JsonObject:
     return v03.text_message(order.line, order.id, **({"taskId": order.task} if order.task else {}))
 
 
-def _metadata(after: After | None) -> JsonObject:
-    return {"metadata": after.metadata} if after and after.metadata else {}
+def _metadata(after: After | None, order: Order | None = None) -> JsonObject:
+    metadata = {**(_options(order) if order else {}), **(after.metadata if after else {})}
+    return {"metadata": metadata} if metadata else {}
+
+
+def _new_options(order: Order, after: After | None = None) -> v10.SendOptions:
+    metadata = {**_options(order), **(after.metadata if after else {})}
+    return {"metadata": metadata} if metadata else {}
+
+
+def _options(order: Order, **options: object) -> JsonObject:
+    if order.skill and not order.task:
+        options["skill"] = order.skill
+    return {OPTIONS_URI: options} if options else {}
 
 
 def _middle_view(task: JsonObject) -> View:

@@ -134,7 +134,9 @@ async def test_one_of_several_workers_runs_each_task_and_tells_of_it_once(places
             await asyncio.gather(*(made.fronts[0].send(f"text {number}") for number in range(30)))
         assert sorted(text for _, text in stage.ran) == sorted(f"text {number}" for number in range(30))
         await until(lambda: len({task_id for _, task_id in stage.told}) == 30)
-        assert Counter(task_id for _, task_id in stage.told).most_common(1)[0][1] == 1, [one for one in stage.told if stage.told.count(one) > 1] or stage.told
+        assert Counter(task_id for _, task_id in stage.told).most_common(1)[0][1] == 1, [
+            one for one in stage.told if stage.told.count(one) > 1
+        ] or stage.told
 
 
 async def test_a_lost_worker_is_replaced_by_another_process(places: dict[str, object]) -> None:

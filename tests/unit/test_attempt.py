@@ -20,7 +20,7 @@ from a2a_server.model.runs import Chunk, LogLine, Output
 from a2a_server.model.turns import Bell, Hint
 from a2a_server.stores.sqlite import SqliteStore
 from tests.unit.misbehaving import MisbehavingStore
-from tests.unit.turns import WORKER, submit
+from tests.unit.turns import LIVING, WORKER, submit
 
 LIMITS = Limits(inline_bytes=1000, uncommitted_bytes=10_000)
 BOUND = 10
@@ -61,6 +61,7 @@ class Bench:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     store = MisbehavingStore(SqliteStore(tmp_path / "tasks.db"))
     await store.open()
+    await store.register(LIVING)
 
     async def tell(bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
         """Nobody is told."""

@@ -9,7 +9,9 @@ import pytest
 from tests.drills.checker import check, check_recovery, check_stream, expected
 from tests.drills.conversations import MUST_HIT, Item, Moment, check_hits, moments, plan, questions
 from tests.drills.ledger import Entry, Kill, Order, Seen, Stream, assembled
+from tests.drills.soak import Sample, grown
 from tests.drills.stored import Position, StoredTask
+from tests.unit import laws
 from tests.unit.histories import BAD, OLD, POISON, TASK, TEXT, History, chunk, good, status
 from tests.unit.talks import BAD_TALKS, FIRST, ONE, TALK, TWO, good_talk, say
 
@@ -172,3 +174,49 @@ def test_expectations() -> None:
     assert expected("reject") == ("rejected", None)
     with pytest.raises(ValueError, match="no word 'sing'"):
         expected("sing")
+
+
+def test_a_good_order_of_changes_passes() -> None:
+    assert laws.good().broken() == set()
+
+
+@pytest.mark.parametrize(("spoil", "rule"), laws.BAD, ids=[f"{spoil.__name__}-{rule}" for spoil, rule in laws.BAD])
+def test_a_bad_order_of_changes_is_caught(spoil: Callable[[laws.Record], None], rule: str) -> None:
+    record = laws.good()
+    spoil(record)
+    assert rule in record.broken()
+
+
+def test_a_run_may_follow_another_in_one_change() -> None:
+    record = laws.good()
+    del record.steps[5]  # rescued and claimed in the same turn
+    assert record.broken() == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "grows", "rule"),
+    [
+        ("table worker", 10, "grows"),
+        ("broker members", 10, "grows"),
+        ("table journal", 400, "grows-per-task"),
+        ("table event", 0, ""),
+    ],
+)
+def test_a_soak_tells_what_grows(name: str, grows: int, rule: str) -> None:
+    samples = []
+    for number in range(20):
+        late = max(0, number - 9)
+        sizes = {"table task": 100 * number, "table event": 500 * number, "table worker": 4, "broker members": 30}
+        sizes["table journal"] = 100 * number
+        sizes[name] += grows * late
+        samples.append(Sample(float(number), sizes, {"s0 1": 80 << 20}, {"s0 1": 30}))
+    assert {violation.rule for violation in grown(samples)} == ({rule} if rule else set())
+
+
+def test_a_soak_tells_which_process_takes_more_and_more() -> None:
+    leaking = [
+        Sample(float(number), {"table task": number}, {"s0 1": (80 + 5 * number) << 20}, {"s0 1": 30 + 5 * number})
+        for number in range(20)
+    ]
+    assert {violation.rule for violation in grown(leaking)} == {"memory", "files"}
+    assert [violation.rule for violation in grown(leaking[:3])] == ["load"]

@@ -20,7 +20,7 @@ from a2a_server.model.rows import EventKind, Key, TaskRow
 from a2a_server.model.turns import Bell, Changes, Hint, Needs
 from a2a_server.stores.sqlite import SqliteStore
 from tests.unit.misbehaving import MisbehavingStore
-from tests.unit.turns import WORKER, MemoryTurns, cancel, claim, key, report, submit
+from tests.unit.turns import LIVING, WORKER, MemoryTurns, cancel, claim, key, report, submit
 
 BOUND = 10
 
@@ -78,6 +78,7 @@ class Broken:
 async def store(tmp_path: Path) -> AsyncIterator[MisbehavingStore]:
     store = MisbehavingStore(SqliteStore(tmp_path / "tasks.db"))
     await store.open()
+    await store.register(LIVING)
     yield store
     await store.close()
 
@@ -319,6 +320,7 @@ async def test_what_was_not_committed_is_decided_again(bench: Bench) -> None:
 def test_a_turn_was_committed_only_if_none_of_its_rows_is_older() -> None:
     """Another writer may have made one of the same changes."""
     rows = MemoryTurns()
+    rows.register()
     rows.do(submit(1), submit(2))
     group = _GroupTurn([claim(2)], "shard")
     written = group.decide(rows.load(group.needs)).tasks

@@ -46,6 +46,7 @@ START = 1_700_000_000 * SECOND
 TTL = 8 * SECOND
 SPEC = encode_spec(TaskSpec(timeout_seconds=60.0))
 WORKER = Key(b"worker-0".ljust(16, b"\0"))
+LIVING = WorkerRow(WORKER, 0, TTL, dead=False, format=1, body=b"")
 
 
 class MemoryTurns:
@@ -73,6 +74,8 @@ class MemoryTurns:
         for operation in operations:
             operation.needs(needs, SHARD)
         loaded = self.load(needs)
+        for worker in {one.worker for one in operations if isinstance(one, Claim | Submit) and one.worker}:
+            loaded.workers.setdefault(worker, WorkerRow(worker, self.now, TTL, dead=False, format=1, body=b""))
         before = _copied(loaded)
         outcomes, changes, turn = _decided(operations, loaded, needs)
         again = _decided(operations, loaded, needs)
