@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from a2a_server.lifecycle.endings import EndKind
-from a2a_server.lifecycle.telling import AGENT, Told
+from a2a_server.lifecycle.telling import AGENT, Take, Told
 from a2a_server.model.objects import State
 from a2a_server.model.rows import PushRow, TaskRow
 from a2a_server.policy import SECOND
@@ -81,3 +81,14 @@ def test_given_up_is_a_dead_letter_that_no_event_wakes() -> None:
 def test_a_push_that_is_gone_is_no_matter() -> None:
     store = MemoryTurns()
     assert store.one(Told(PushRow(key(1), AGENT, 0, 1, 5, 0, dead=False, body=b""), 3)) is None
+
+
+def test_of_several_who_would_tell_one_does() -> None:
+    store = MemoryTurns()
+    push = push_of(store, ended(store))
+    taken = store.one(Take(push, 60 * SECOND))
+    assert taken.due_at == store.now + 60 * SECOND
+    assert store.one(Take(push, 60 * SECOND)) is None, "who read it before the other took it"
+    assert store.one(Take(taken, 60 * SECOND)) is None, "who read it after that"
+    store.now += 61 * SECOND
+    assert store.one(Take(taken, 60 * SECOND)) is not None, "the other one died"
