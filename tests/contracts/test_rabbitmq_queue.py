@@ -1,6 +1,7 @@
 """What is RabbitMQ's own: lanes, queues that vanish, bounds, and refusals."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from itertools import pairwise
 
@@ -49,7 +50,7 @@ async def test_a_thousand_hints_are_few_messages(broker: Broker) -> None:
     assert await other.take(["a"], 1, SOON) is not None
     depth = await other.depth()
     assert depth is not None
-    assert depth["a", 2] == 9 + 99
+    assert depth["a", 2] in (8 + 99, 9 + 99), "the next one may be on its way here already"
     assert len(set(await take_all(other, "a", 999, 100))) == 999
 
 
@@ -86,9 +87,9 @@ async def test_what_is_not_a_message_of_ours_is_thrown_away(broker: Broker) -> N
     await offered_until_taken(other, one, 2)
 
 
-@pytest.mark.parametrize(("old", "new"), [("guest:guest", "guest:wrong"), ("5672/", "5672/nowhere")])
+@pytest.mark.parametrize(("old", "new"), [(r"guest:guest", "guest:wrong"), (r"/[^/]*$", "/nowhere")])
 async def test_what_the_broker_refuses_is_a_matter_of_configuration(old: str, new: str) -> None:
-    queue = RabbitmqQueue(service("rabbitmq").replace(old, new))
+    queue = RabbitmqQueue(re.sub(old, new, service("rabbitmq")))
     with pytest.raises(ConfigurationError, match="refuses this user here") as raised:
         await queue.open()
     assert "wrong" not in str(raised.value)

@@ -27,6 +27,8 @@ from a2a_server.testing import Connection, RpcError, connect
 from tests.clients.rpc import new_http
 from tests.contracts.artifact_stores import names, put
 
+pytestmark = pytest.mark.embedded
+
 DAY = 86_400
 KEY = "01938a6e-7b1c-7d3e-8f00-1a2b3c4d5e6f"
 

@@ -20,6 +20,8 @@ from tests.server.engines import LONG
 from tests.server.fleet import fleet, shared_places
 from tests.server.waiting import until
 
+pytestmark = pytest.mark.embedded
+
 BOUND = 20.0
 
 

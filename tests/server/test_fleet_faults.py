@@ -34,6 +34,8 @@ from tests.services import Missing, Server, own
 from tests.services.fresh import fresh_database
 from tests.unit.misbehaving import MisbehavingStore
 
+pytestmark = pytest.mark.embedded
+
 SHORT = {"lease_seconds": 0.8, "beat_seconds": 0.2, "poll_seconds": 0.1}
 BOUND = 20.0
 

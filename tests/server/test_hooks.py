@@ -208,6 +208,7 @@ async def test_who_never_listens_becomes_a_dead_letter(tmp_path: Path, monkeypat
     assert script.calls.count(("tell", "COMPLETED")) == 2
 
 
+@pytest.mark.embedded
 async def test_tidings_outlive_a_restart(tmp_path: Path) -> None:
     script = Scripted(by_its_words, listens_for=(State.COMPLETED,))
     script.tell_failures = 1

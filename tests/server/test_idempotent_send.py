@@ -149,6 +149,7 @@ async def test_window_off() -> None:
             await server.send("echo x", task_id="mine", generation="0.1")
 
 
+@pytest.mark.embedded
 async def test_window_expires(tmp_path: Path) -> None:
     places = {"store": f"sqlite:///{tmp_path}/tasks.db", "artifacts": f"file:///{tmp_path}/artifacts"}
     async with connect(agent, idempotency_seconds=0.05, **places) as server:
