@@ -331,8 +331,12 @@ async def _first_ended(*parts: Coroutine[object, object, None]) -> None:
 
 async def _canceled(tasks: Iterable[asyncio.Future[None]]) -> None:
     """Cancel tasks until they have ended: while its connection dies a driver may swallow a cancellation."""
-    running = {task for task in tasks if not task.done()}
+    every = tuple(tasks)
+    running = {task for task in every if not task.done()}
     while running:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=_AGAIN_SECONDS)
+    for task in every:
+        if not task.cancelled():
+            task.exception()  # what it died of with its connection is nobody's news any more

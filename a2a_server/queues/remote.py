@@ -113,7 +113,7 @@ class RemoteQueue(ABC):
             async with asyncio.timeout(2 * SEND_SECONDS):
                 await self._connect()
         except BaseException as error:
-            await self.close()
+            await self._let_go()  # and no more: a start is tried again
             refusal = error if isinstance(error, ConfigurationError) else self._refusal(error)
             if refusal is None:
                 raise
@@ -165,6 +165,9 @@ class RemoteQueue(ABC):
                 async with asyncio.timeout(_FLUSH_SECONDS):
                     await self._last_words(*self._tasks)
         await _ended(*self._tasks)
+        await self._let_go()
+
+    async def _let_go(self) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await self._disconnect()
@@ -202,7 +205,7 @@ class RemoteQueue(ABC):
 
     @abstractmethod
     async def _disconnect(self) -> None:
-        """Let the broker go."""
+        """Let the broker go; it may be connected again."""
 
     async def _somebody_asks(self) -> bool:
         """True once a take waits; False when none has for a while, and what is held should go back."""
@@ -289,9 +292,9 @@ class RemoteQueue(ABC):
             await self._acknowledge(self._receipts)
 
     async def _serve(self, does: str, step: Callable[[], Awaitable[bool]], wake: asyncio.Event) -> None:
-        """Take steps for ever; one that fails is told once, and followed by a pause."""
-        pause = 0.0
-        while True:
+        """Take steps until canceled; one that fails is told once, and followed by a pause."""
+        pause, own = 0.0, asyncio.current_task()
+        while own is None or not own.cancelling():  # a driver may have swallowed the cancellation itself
             try:
                 reached = await step()
             except Exception as error:  # noqa: BLE001 - whatever a driver raises, hints must flow again after it

@@ -86,6 +86,7 @@ class SqsQueue(RemoteQueue):
         self._known: set[str] = set()
 
     async def _connect(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqs")
         await self._in_thread(self._find)
 
     def _find(self) -> None:

@@ -165,6 +165,22 @@ async def test_a_broker_that_is_away_at_the_start_is_unavailable(broker: Broker,
     await queue.close()
 
 
+async def test_a_start_that_failed_may_be_tried_again(broker: Broker, way: Proxy) -> None:
+    await way.cut()
+    queue, other = broker.make(way.netloc), await broker.queue()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await queue.open()
+    await way.start()
+    await queue.open()
+    await offered_until_taken(queue, other, 1)
+    await offered_until_taken(other, queue, 2)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    assert await queue.take(["b"], 1, 0.2) is None
+    assert loop.time() - begun > 0.1
+
+
 async def test_a_broker_that_is_away_does_not_fill_memory(broker: Broker, way: Proxy) -> None:
     queue = await broker.queue(way.netloc)
     await way.cut()

@@ -140,6 +140,23 @@ async def test_the_best_comes_first_among_what_waits_of_several_processes(broker
     assert await take_all(taker, "ab", 4, 1) == [key(3), key(2), key(4), key(1)]
 
 
+async def test_a_cancellation_that_the_driver_swallows_does_not_keep_it_open(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue, called = await broker.queue(), asyncio.Event()
+
+    async def swallow(_hints: object) -> None:
+        called.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(queue, "_send", swallow)
+    await queue.offer([hint(1)])
+    await called.wait()
+    async with asyncio.timeout(SOON):
+        await queue.close()
+
+
 async def test_a_wrong_password_is_a_matter_of_configuration(server: Server) -> None:
     async with Redis.from_url(server.address) as client:
         await client.config_set("requirepass", "s3cret")

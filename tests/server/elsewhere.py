@@ -1,8 +1,8 @@
 """The same tests over other backends: `A2A_TEST_BACKENDS=postgresql+redis+s3 scripts/test tests/server`.
 
-Wherever a test names a SQLite file, its tasks then live in a place of the named backends that belongs to that file: the
-same file, the same place. A test marked `embedded` looks into files, or chooses its backends itself, and is left out; of
-other sets of backends than the first only tests marked `backends` are run.
+Wherever a test names a SQLite file, its tasks then live in a place of the named backends that belongs to that file: one
+file, one place. A test marked `embedded` looks into files, or chooses its backends itself, and is left out; of other
+sets of backends than the first only tests marked `backends` are run.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -11,3 +11,10 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.005)
+
+
+async def until_asked(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Return when `condition` says so. Raises TimeoutError after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
