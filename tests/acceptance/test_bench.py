@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.bench.servers import PEERS, ROOT
+from tests.services import needed, programs
 
 REQUIRED = os.environ.get("A2A_TEST_REQUIRE_SERVICES") == "1"
 
@@ -35,6 +36,16 @@ async def test_peers_are_measured_beside_ours(tmp_path: Path) -> None:
     found, _ = await _benched(tmp_path, "echo-1", "get")
     sides = {name for row in found["rows"] for name in row["sides"]}
     assert sides >= {"ours, 1.0", "ours, tasks/send", "a2a-sdk in memory", "fasta2a in memory"}
+    _check(found)
+
+
+@pytest.mark.timeout(120)
+async def test_rows_about_scaling_are_measured_on_a_postgresql_of_their_own(tmp_path: Path) -> None:
+    with needed():
+        programs.postgresql(as_nobody=os.geteuid() == 0)
+    found, _ = await _benched(tmp_path, "scale-claim", "scale-claim-cpu")
+    assert [set(row["sides"]) for row in found["rows"]] == [{"one by one", "100 at once"}] * 2
+    assert [claim["limit"] for row in found["rows"] for claim in row["claims"]] == [1 / 6, None]
     _check(found)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import asyncpg
 import uvloop
 from rich.console import Console
 
+from a2a_server.errors import EngineError
 from tests.bench.costs import Bench
 from tests.bench.counts import FULL, QUICK
 from tests.bench.durability import doubts
@@ -20,32 +23,37 @@ from tests.bench.pairing import Verdict
 from tests.bench.picture import picture
 from tests.bench.report import Outcome, Report
 from tests.bench.rows import ROWS, Row
+from tests.bench.scale.rows import SCALE
 from tests.bench.servers import PEERS, ROOT, Failed
 
 
 def main() -> int:
     """The exit code: 0, 1 when a row missed its limit or could not be measured, 2 when nothing was measured."""
     asked = _asked()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as by Ctrl-C
     console = Console(stderr=True)
     if asked.list:
-        for row in ROWS:
-            Console().print(f"{row.name:12} {row.title} ({row.unit})", markup=False)
+        for row in (*ROWS, *SCALE):
+            Console().print(f"{row.name:18} {row.title} ({row.unit})", markup=False)
         return 0
-    rows = [row for row in ROWS if not asked.row or row.name in asked.row]
+    group = SCALE if asked.scale else ROWS
+    rows = [row for row in (*ROWS, *SCALE) if (row.name in asked.row if asked.row else row in group)]
     if any(row.peers for row in rows) and not PEERS.exists():
         console.print("The peers are not installed; scripts/peers does that.")
         return 2
     directory = asked.directory or ROOT / ".cache/bench"
     directory.mkdir(parents=True, exist_ok=True)
-    found = doubts(directory)
+    found = list(dict.fromkeys(doubt for each in _kept(rows, directory) for doubt in doubts(each)))
     if found and not asked.not_durable:
         console.print(f"Not measured: {'; '.join(found)}. --not-durable measures all the same, and says so.")
         return 2
     work = Path(tempfile.mkdtemp(prefix="run-", dir=directory))
     began = time.monotonic()
+    bench = Bench(work, FULL if asked.full else QUICK, _Progress(console))
     try:
-        outcomes, failed = _measured(rows, Bench(work, FULL if asked.full else QUICK, _Progress(console)), console)
+        outcomes, failed = _measured(rows, bench, console)
     finally:
+        bench.services.close()
         shutil.rmtree(work, ignore_errors=True)
     report = Report("full" if asked.full else "quick", outcomes, found, time.monotonic() - began)
     report.show(Console(width=None if sys.stdout.isatty() else 120))
@@ -63,7 +71,9 @@ def _asked() -> argparse.Namespace:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="two minutes: fewer and shorter rounds (the default)")
     how.add_argument("--full", action="store_true", help="figures to be published: 5 to 9 rounds of 2 s of CPU")
-    parser.add_argument("--row", action="append", choices=[row.name for row in ROWS], help="only this; may be repeated")
+    names = [row.name for row in (*ROWS, *SCALE)]
+    parser.add_argument("--scale", action="store_true", help="the rows about several processes on PostgreSQL instead")
+    parser.add_argument("--row", action="append", choices=names, metavar="NAME", help="only this; may be repeated")
     parser.add_argument("--list", action="store_true", help="name the rows, measure nothing")
     parser.add_argument("--json", type=Path, help="write everything that was measured there")
     parser.add_argument("--markdown", type=Path, help="write the table there")
@@ -73,6 +83,12 @@ def _asked() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _kept(rows: list[Row], directory: Path) -> list[Path]:
+    """Where what is measured lies: the servers' files, and PostgreSQL's."""
+    services = [Path(tempfile.gettempdir())] if any(row in SCALE for row in rows) else []
+    return [directory, *services]
+
+
 def _measured(rows: list[Row], bench: Bench, console: Console) -> tuple[list[Outcome], bool]:
     outcomes: list[Outcome] = []
     failed = False
@@ -80,7 +96,7 @@ def _measured(rows: list[Row], bench: Bench, console: Console) -> tuple[list[Out
         bench.say(f"[{number}/{len(rows)}] {row.name}: {row.title}")
         try:
             outcomes.append(Outcome(row, uvloop.run(row.measure(bench))))
-        except* (Broken, Failed, OSError) as group:
+        except* (Broken, Failed, OSError, EngineError, asyncpg.PostgresError) as group:
             failed = True
             console.print(f"{row.name} could not be measured: {group.exceptions[0]}", markup=False)
     return outcomes, failed

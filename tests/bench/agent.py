@@ -1,11 +1,13 @@
 """The agent that the benchmark runs on our server; it understands the same texts as the peers' agents.
 
 `echo X`, `sleep S`, `blob B` (an artifact of so many bytes) go to the default skill, `N [gap]` to the skill `stream`.
+`moment` answers with the machine's monotonic clock in nanoseconds, which all its processes share.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from a2a_server import Agent
@@ -15,12 +17,14 @@ agent = Agent("echo", description="Answers what a benchmark asks.", version="1")
 
 @agent.skill(default=True)
 async def echo(text: str) -> str:
-    """Echo, sleep, or make a blob."""
+    """Echo, sleep, make a blob, or tell the time."""
     command, _, argument = text.partition(" ")
     if command == "sleep":
         await asyncio.sleep(float(argument))
     elif command == "blob":
         return "x" * int(argument)
+    elif command == "moment":
+        return str(time.monotonic_ns())
     return text[:64]
 
 

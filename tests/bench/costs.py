@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from tests.bench.counts import Counts
 from tests.bench.load import Connection, connections, work_off
+from tests.bench.scale.places import Services
 from tests.bench.servers import Kind, Server, cores, started
 from tests.bench.speech import Speaker, speaker
 
@@ -43,13 +44,19 @@ class Side:
 
 
 class Bench:
-    """What all comparisons share. directory: for the servers' files, on a real disk. say: tells progress."""
+    """What all comparisons share. directory: for the servers' files, on a real disk. say: tells progress.
+
+    services: those of the rows about scaling; whoever makes a bench closes them.
+    """
 
     def __init__(self, directory: Path, counts: Counts, say: Callable[[str], None]) -> None:
         self.counts = counts
         self.say = say
+        self.services = Services()
         self._directory = directory
         self._started = 0
+        self._known: dict[str, dict[str, Series] | Exception] = {}
+        self.all_cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.server_cores, self.load_cores = cores()
         if self.load_cores:
             os.sched_setaffinity(0, self.load_cores)
@@ -58,6 +65,19 @@ class Bench:
         """Where one server may write; does not exist yet."""
         self._started += 1
         return self._directory / f"{self._started}-{name.replace(' ', '-').replace(',', '')}"
+
+    async def once(self, name: str, measure: Callable[[Bench], Awaitable[dict[str, Series]]]) -> dict[str, Series]:
+        """What `measure` found, or raised, for rows that show one measurement in several units."""
+        if name not in self._known:
+            try:
+                self._known[name] = await measure(self)
+            except Exception as error:
+                self._known[name] = error
+                raise
+        known = self._known[name]
+        if isinstance(known, Exception):
+            raise known
+        return known
 
     async def start(self, stack: AsyncExitStack, kind: Kind) -> Server:
         """A server that runs as long as the stack."""

@@ -13,20 +13,24 @@ from statistics import median
 
 
 class Verdict(StrEnum):
-    """What the rounds say of a claim."""
+    """What the rounds say of a claim; TOLD: nothing, because it has no limit."""
 
     HOLDS = "holds"
     OPEN = "open"
     MISSED = "missed"
+    TOLD = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One side costs at most `limit` times what another one costs; `aim` is what is hoped for, None = no more."""
+    """One side costs at most `limit` times what another one costs; `aim` is what is hoped for, None = no more.
+
+    limit: None = there is none, and the ratio is only told.
+    """
 
     side: str
     against: str
-    limit: float
+    limit: float | None
     aim: float | None = None
 
 

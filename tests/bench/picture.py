@@ -34,7 +34,10 @@ _STYLE = """
 def picture(report: Report) -> str:
     """SVG of all claims that were measured."""
     lines = [
-        (outcome.row.title, outcome.row.unit, finding) for outcome in report.outcomes for finding in outcome.findings
+        (outcome.row.title, outcome.row.unit, finding, finding.claim.limit)
+        for outcome in report.outcomes
+        for finding in outcome.findings
+        if finding.claim.limit is not None
     ]
     height = _TOP + _LINE * len(lines) + 40
     body = "\n".join([*_grid(height), *(each for at, line in enumerate(lines) for each in _bar(at, *line))])
@@ -58,7 +61,7 @@ def _grid(height: int) -> Iterator[str]:
         yield f'<text class="faint" x="{x:.1f}" y="{height - 16}" text-anchor="middle">{at:g}</text>'
 
 
-def _bar(at: int, title: str, unit: str, finding: Finding) -> Iterator[str]:
+def _bar(at: int, title: str, unit: str, finding: Finding, limit: float) -> Iterator[str]:
     y = _TOP + at * _LINE
     claim, found = finding.claim, finding.ratio
     yield f'<text x="{_LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(title)}</text>'
@@ -69,8 +72,8 @@ def _bar(at: int, title: str, unit: str, finding: Finding) -> Iterator[str]:
         f'fill="{_COLOURS[finding.verdict]}"/>'
     )
     yield f'<line class="whisker" x1="{_x(found.low):.1f}" x2="{_x(found.high):.1f}" y1="{y + 1}" y2="{y + 1}"/>'
-    yield f'<line class="limit" x1="{_x(claim.limit):.1f}" x2="{_x(claim.limit):.1f}" y1="{y - 9}" y2="{y + 11}"/>'
-    yield f'<text x="{_LEFT + _BAR + 16}" y="{y + 5}">× {found.value:.2f} of at most {claim.limit:.2g}</text>'
+    yield f'<line class="limit" x1="{_x(limit):.1f}" x2="{_x(limit):.1f}" y1="{y - 9}" y2="{y + 11}"/>'
+    yield f'<text x="{_LEFT + _BAR + 16}" y="{y + 5}">× {found.value:.2f} of at most {limit:.2g}</text>'
 
 
 def _x(value: float) -> float:

@@ -19,7 +19,16 @@ from tests.bench.rows import Row
 
 SAME = 0.10
 """Differences below this are none."""
-_MARKS = {Verdict.HOLDS: "[green]holds[/]", Verdict.OPEN: "[yellow]open[/]", Verdict.MISSED: "[red]missed[/]"}
+_MARKS = {
+    Verdict.HOLDS: "[green]holds[/]",
+    Verdict.OPEN: "[yellow]open[/]",
+    Verdict.MISSED: "[red]missed[/]",
+    Verdict.TOLD: "",
+}
+_OTHERS = (
+    *("a2a-sdk", "fasta2a", "Starlette", "ASGI", "import", "the same"),
+    *("pgbench", "raw insert", "a round trip"),
+)
 _PACKAGES = ("uvicorn", "uvloop", "starlette", "orjson", "pydantic")
 
 
@@ -33,13 +42,14 @@ class Finding:
     @property
     def verdict(self) -> Verdict:
         """Of the limit."""
-        return self.ratio.within(self.claim.limit)
+        return Verdict.TOLD if self.claim.limit is None else self.ratio.within(self.claim.limit)
 
     @property
     def text(self) -> str:
         """Ratio, interval, limit and aim on one line."""
+        limit = f"; limit {self.claim.limit:g}" if self.claim.limit is not None else ""
         aim = f", aim {self.claim.aim:g}" if self.claim.aim is not None else ""
-        return f"× {self.ratio.value:.2f} ({self.ratio.low:.2f}–{self.ratio.high:.2f}); limit {self.claim.limit:g}{aim}"
+        return f"× {self.ratio.value:.2f} ({self.ratio.low:.2f}–{self.ratio.high:.2f}){limit}{aim}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,8 @@ class Report:
             claims = "<br>".join(
                 f"{claim.claim.side} ÷ {claim.claim.against}: {claim.text}" for claim in outcome.findings
             )
-            verdicts = "<br>".join(claim.verdict for claim in outcome.findings)
+            limited = any(claim.verdict for claim in outcome.findings)
+            verdicts = "<br>".join(claim.verdict for claim in outcome.findings) if limited else ""
             if not outcome.row.claims:
                 claims = _same(outcome)
             lines.append(f"| {outcome.row.title} | {outcome.row.unit} | {ours} | {theirs} | {claims} | {verdicts} |")
@@ -177,4 +188,4 @@ def _short(values: list[float]) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return not name.startswith(("a2a-sdk", "fasta2a", "Starlette", "ASGI", "import", "the same"))
+    return not name.startswith(_OTHERS)

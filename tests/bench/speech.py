@@ -37,6 +37,11 @@ class Speaker:
         """One blocking send until the task is complete; its id."""
         return self._task_id(_complete(await client.ask(self._send(text))))
 
+    async def moment(self, client: Connection) -> int:
+        """One blocking send; when its handler ran, nanoseconds of the machine's monotonic clock."""
+        task = json.loads(_complete(await client.ask(self._send("moment"))))["result"]["task"]
+        return int(task["artifacts"][0]["parts"][0]["text"])
+
     async def acknowledged(self, client: Connection) -> None:
         """One send that waits only until the task is accepted."""
         _result(await client.ask(self._send("echo hi", {"returnImmediately": True})))

@@ -279,6 +279,7 @@ async def test_an_empty_file_has_no_range(http: httpx2.AsyncClient) -> None:
         assert (ranged.status_code, ranged.headers["content-range"]) == (416, "bytes */0")
 
 
+@pytest.mark.embedded
 async def test_an_object_store_may_serve_it_itself(
     kept: str, server: Connection, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +294,7 @@ async def test_an_object_store_may_serve_it_itself(
     assert response.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.embedded
 async def test_a_reader_that_reads_nothing_is_cut(http: httpx2.AsyncClient) -> None:
     async with connect(workbench, write_stall_seconds=0.2) as server:
         url = (await http.post(f"{server.url}/artifacts", content=bytes(MANY_PIECES))).json()["url"]
@@ -306,6 +308,7 @@ async def test_a_reader_that_reads_nothing_is_cut(http: httpx2.AsyncClient) -> N
         assert (await http.get(url)).status_code == 200
 
 
+@pytest.mark.embedded
 async def test_no_more_is_read_for_a_reader_that_goes_away(
     http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

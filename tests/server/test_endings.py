@@ -86,6 +86,7 @@ async def test_an_artifact_that_is_too_large_fails_its_task_alone(tmp_path: Path
         await unaffected(server, bystander, release, worker)
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("skill", ["pieces", "closed", "file"])
 async def test_an_artifact_store_that_takes_nothing_concerns_its_task_alone(tmp_path: Path, skill: str) -> None:
     release = asyncio.Event()

@@ -92,6 +92,7 @@ async def test_a_store_that_fails_is_named_and_its_reason_is_not(tmp_path: Path)
         assert await asked(http) == (200, "ready", FINE)
 
 
+@pytest.mark.embedded
 async def test_a_store_that_hangs_is_waited_for_briefly_and_asked_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

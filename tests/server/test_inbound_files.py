@@ -220,6 +220,7 @@ async def test_which_addresses_are_ours(url: str, base: str, name: str | None) -
     assert own_name(url, base) == name
 
 
+@pytest.mark.embedded
 async def test_a_send_that_does_not_come_to_be_keeps_no_object(tmp_path: Path) -> None:
     async with connect(reader(), artifacts=f"file://{tmp_path}") as server:
         message_id = str(uuid4())

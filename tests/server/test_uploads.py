@@ -122,6 +122,7 @@ async def test_what_is_refused_keeps_nothing(
         assert files_below(tmp_path) == []
 
 
+@pytest.mark.embedded
 async def test_the_limit_is_counted_while_reading(http: httpx2.AsyncClient, tmp_path: Path) -> None:
     async with connect(agent, artifacts=f"file://{tmp_path}/objects", artifact_limit_bytes=LIMIT) as server:
         for size, status in {LIMIT - 1: 201, LIMIT: 201, LIMIT + 1: 413, LIMIT * 10: 413}.items():
@@ -133,6 +134,7 @@ async def test_the_limit_is_counted_while_reading(http: httpx2.AsyncClient, tmp_
         assert len(files_below(tmp_path)) == 4
 
 
+@pytest.mark.embedded
 async def test_a_client_that_hangs_up_leaves_nothing(tmp_path: Path) -> None:
     async with connect(agent, artifacts=f"file://{tmp_path}/objects") as server:
         _, writer = await connection(server)
@@ -157,6 +159,7 @@ async def test_a_client_that_stalls_is_given_up(tmp_path: Path) -> None:
         assert files_below(tmp_path) == []
 
 
+@pytest.mark.embedded
 async def test_a_full_disk_is_said_and_passes(
     http: httpx2.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +223,7 @@ async def connection(server: Connection) -> tuple[asyncio.StreamReader, asyncio.
     return await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
 
 
+@pytest.mark.embedded
 async def test_five_hundred_hostile_names_reach_nothing(tmp_path: Path) -> None:
     """As names of uploads, of artifacts and of downloads: data only, and no file elsewhere is written or read."""
     (tmp_path / "secret").write_text("secret")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,13 +17,16 @@ import psutil
 import pytest
 
 from tests.bench.costs import PARTS, Bench, Series, _share
+from tests.bench.counts import FULL, QUICK
 from tests.bench.durability import doubts
 from tests.bench.load import Broken, connections, work_off
 from tests.bench.pairing import Claim, Verdict, ratio
 from tests.bench.picture import picture
 from tests.bench.report import Outcome, Report
 from tests.bench.rows import ROWS, Row
-from tests.bench.servers import OURS, RAW, environment
+from tests.bench.scale import echoes, latency, places, stored
+from tests.bench.scale.rows import SCALE
+from tests.bench.servers import OURS, RAW, Failed, environment
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
 
@@ -44,7 +50,104 @@ def test_a_claim_holds_when_its_whole_interval_does(limit: float, verdict: Verdi
 def test_rows_have_names_of_their_own_and_claims_that_can_fail() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
     assert [row.name for row in ROWS if not row.claims] == ["same"]
-    assert all(claim.limit > 0 and (claim.aim or 0) <= claim.limit for row in ROWS for claim in row.claims)
+    assert all(claim.limit and 0 <= (claim.aim or 0) <= claim.limit for row in ROWS for claim in row.claims)
+
+
+def test_rows_about_scaling_are_a_group_of_their_own() -> None:
+    assert len({row.name for row in (*ROWS, *SCALE)}) == len(ROWS) + len(SCALE)
+    assert all(row.name.startswith("scale-") and row.claims and not row.peers for row in SCALE)
+    limits = {row.name: {claim.limit for claim in row.claims} - {None} for row in SCALE}
+    assert {name: found for name, found in limits.items() if found} == {
+        "scale-claim": {1 / 6},
+        "scale-capped": {2.0},
+        "scale-answer": {10.0},
+        "scale-stored-list": {1.3},
+        "scale-stored-claim": {1.3},
+    }
+
+
+def test_claims_of_rows_about_scaling_name_sides_that_are_measured() -> None:
+    sides = {
+        "scale-cpu": {
+            *(part for name in echoes.DEPLOYMENTS for part in echoes.parts(name)),
+            echoes.PGBENCH,
+            echoes.RAW,
+        },
+        "scale-rate": {*echoes.DEPLOYMENTS, echoes.PGBENCH, echoes.RAW},
+        "scale-answer": {latency.TRIP, *map(latency.added, latency.WAYS)},
+        "scale-stored-list": {stored.name_of(amount) for amount in FULL.stored},
+    }
+    for row in SCALE:
+        named = {side for claim in row.claims for side in (claim.side, claim.against)}
+        assert named <= sides.get(row.name, named), row.name
+
+
+def test_a_claim_without_a_limit_is_only_told() -> None:
+    report = _report({"ours": [1.0, 1.2, 1.1], "theirs <&>": [4.0, 5.0, 4.5]}, limit=None)
+    (row,) = json.loads(report.json())["rows"]
+    (claim,) = row["claims"]
+    assert (claim["limit"], claim["verdict"], round(claim["value"], 3)) == (None, "", 0.244)
+    assert report.markdown().endswith("ours ÷ theirs <&>: × 0.24 (0.24–0.25) |  |\n")
+    assert "×" not in "".join(ET.fromstring(picture(report)).itertext())  # noqa: S314 - our own
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_a_quantile_is_the_value_that_so_many_do_not_exceed(share: float, value: int) -> None:
+    assert latency.quantile([float(each) for each in range(100, 0, -1)], share) == value
+    assert latency.quantile([7.0], share) == 7.0
+
+
+class Meter(places.Family):
+    def __init__(self) -> None:
+        self.used = 0.0
+
+    def cpu_seconds(self) -> float:
+        return self.used
+
+
+async def test_what_a_side_needs_to_start_does_not_count() -> None:
+    meter = Meter()
+
+    async def work(amount: int) -> None:
+        meter.used += amount
+
+    side = echoes.Side("one", work, {"all": [meter]}, start=lambda: work(2))
+    await side.do(5)
+    await side.do(6)
+    assert side.taken()[0] == {"all": 7.0}
+    assert side.taken() == ({}, 0.0)
+
+
+def test_the_time_of_processes_that_have_ended_counts() -> None:
+    busy = "sum(range(6_000_000))"
+    script = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {busy!r}]); print(); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        family = places.Family("one", process.pid)
+        assert process.stdout is not None
+        process.stdout.readline()
+        alone = places._busy_seconds(psutil.Process(process.pid))
+        assert family.cpu_seconds() > alone + 0.05
+        process.kill()
+    with pytest.raises(Failed, match="one ended by itself"):
+        family.cpu_seconds()
+
+
+async def test_one_measurement_serves_several_rows(tmp_path: Path) -> None:
+    with places.spread(sorted(os.sched_getaffinity(0))):  # a bench takes a core for itself
+        bench = Bench(tmp_path, QUICK, lambda _: None)
+    asked: list[str] = []
+
+    async def measure(_: Bench) -> dict[str, Series]:
+        asked.append("")
+        if len(asked) > 1:
+            raise Failed("nothing there")
+        return {"p50": {"one": [1.0]}}
+
+    assert await bench.once("good", measure) is await bench.once("good", measure)
+    for _ in range(2):
+        with pytest.raises(Failed, match="nothing there"):
+            await bench.once("bad", measure)
+    assert len(asked) == 2
 
 
 def test_a_report_says_the_same_in_every_form() -> None:
@@ -120,11 +223,11 @@ async def test_work_is_done_once_by_whoever_is_free() -> None:
     assert sorted(done) == list(range(10))
 
 
-def _report(series: Series, *found: str) -> Report:
+def _report(series: Series, *found: str, limit: float | None = 0.27) -> Report:
     async def measure(bench: Bench) -> Series:
         return series
 
-    row = Row("one", "a thing", "ms a thing", (Claim("ours", "theirs <&>", 0.27, 0.18),), measure)
+    row = Row("one", "a thing", "ms a thing", (Claim("ours", "theirs <&>", limit, 0.18 if limit else None),), measure)
     return Report("quick", [Outcome(row, series)], found, 1.0)
 
 
