@@ -145,7 +145,7 @@ def welcome(name: str, url: str, text: str, notes: tuple[str, ...] = ()) -> str:
         f"  {_curl('-sN', url, 'SendStreamingMessage', current)}",
         f"  {command('send', text, '--stream', *where)}",
         "",
-        "Ctrl-C stops the server; tasks that run go on at its next start.",
+        "Ctrl-C stops the server; tasks that run go on at its next start, or in another process that shares its store.",
     ]
     return "".join(f"{line}\n" for line in lines)
 

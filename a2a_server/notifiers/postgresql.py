@@ -14,8 +14,8 @@ from typing import Final
 import asyncpg
 
 from a2a_server.errors import ConfigurationError, StoreUnavailable
-from a2a_server.notifiers.relay import Relay, prefix_of, refused, unreachable
-from a2a_server.settings.services import flag, shown, taken
+from a2a_server.notifiers.relay import Relay, refused, unreachable
+from a2a_server.settings.services import checked_prefix, flag, shown, taken
 
 GAP_SECONDS: Final = 0.002
 LIMIT_BYTES: Final = 7_900
@@ -66,7 +66,7 @@ class _Postgresql:
         self._url, options = taken(url, _OPTIONS)
         self.address = shown(url)
         self.pooled = flag(url, "pgbouncer", options["pgbouncer"])
-        self._channel = f"{prefix_of(self.address, options['prefix'])}_bells"
+        self._channel = f"{checked_prefix(url, options['prefix'])}_bells"
 
     @asynccontextmanager
     async def link(self, heard: Callable[[bytes], None]) -> AsyncIterator[_Link]:

@@ -24,8 +24,8 @@ from aiormq.exceptions import (
 )
 
 from a2a_server.errors import ConfigurationError, StoreUnavailable
-from a2a_server.notifiers.relay import Relay, prefix_of, refused, unreachable
-from a2a_server.settings.services import shown, taken
+from a2a_server.notifiers.relay import Relay, refused, unreachable
+from a2a_server.settings.services import rabbitmq_address, shown
 
 GAP_SECONDS: Final = 0.001
 LIMIT_BYTES: Final = 65_536
@@ -64,9 +64,9 @@ class _Rabbitmq:
     gap_seconds = GAP_SECONDS
 
     def __init__(self, url: str) -> None:
-        self._url, options = taken(url, {"prefix": "a2a"})
+        self._url, prefix = rabbitmq_address(url)
         self.address = shown(url)
-        self._exchange = f"{prefix_of(self.address, options['prefix'])}.bells"
+        self._exchange = f"{prefix}.bells"
 
     @asynccontextmanager
     async def link(self, heard: Callable[[bytes], None]) -> AsyncIterator[_Link]:

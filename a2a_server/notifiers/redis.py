@@ -26,8 +26,8 @@ from redis.exceptions import (
 )
 
 from a2a_server.errors import ConfigurationError, StoreUnavailable
-from a2a_server.notifiers.relay import Relay, prefix_of, refused, unreachable
-from a2a_server.settings.services import shown, taken
+from a2a_server.notifiers.relay import Relay, refused, unreachable
+from a2a_server.settings.services import not_taken, redis_address, shown
 
 GAP_SECONDS: Final = 0.001
 LIMIT_BYTES: Final = 65_536
@@ -57,16 +57,17 @@ class _Redis:
     gap_seconds = GAP_SECONDS
 
     def __init__(self, url: str) -> None:
-        self._url, options = taken(url, {"prefix": "a2a"})
+        self._url, prefix = redis_address(url)
         self.address = shown(url)
-        self._channel = f"{prefix_of(self.address, options['prefix'])}:bells"
+        self._channel = f"{prefix}:bells"
 
     @asynccontextmanager
     async def link(self, heard: Callable[[bytes], None]) -> AsyncIterator[_Link]:
         try:
             client = Redis.from_url(self._url, retry=Retry(NoBackoff(), 0), client_name=self._channel)
-        except ValueError as error:
-            raise refused(self.address, error) from None
+            client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # where options are found that are none
+        except (TypeError, ValueError) as error:
+            raise not_taken(self._url, error) from error
         pubsub = client.pubsub(ignore_subscribe_messages=True)
         try:
             await pubsub.subscribe(self._channel)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -39,7 +38,6 @@ TOGETHER: Final = 2_000
 """Tasks whose heads are sent at once."""
 _REASON_CHARS: Final = 300
 _AGAIN_SECONDS: Final = 0.2
-_PREFIX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
 
 _log = logging.getLogger("a2a_server.notifiers")
 
@@ -282,16 +280,6 @@ class Relay:
             str(reason) if reason is not None else f"{self._carrier.address}: {cause!r}",
             exc_info=cause if reason is None else None,
         )
-
-
-def prefix_of(address: str, prefix: str) -> str:
-    """The option `prefix` where it can be part of a name everywhere. Raises ConfigurationError."""
-    if not _PREFIX.fullmatch(prefix):
-        raise ConfigurationError(
-            f"{address}: the option prefix is 1 to 40 letters, digits, '_', '-' or '.', and begins with none of the"
-            f" last two; it is {prefix!r}."
-        )
-    return prefix
 
 
 def unreachable(address: str, error: Exception | str) -> StoreUnavailable:

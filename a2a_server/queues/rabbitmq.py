@@ -39,8 +39,8 @@ from aiormq.abc import FieldTable
 from a2a_server.errors import ConfigurationError, StoreUnavailable
 from a2a_server.model.turns import Hint
 from a2a_server.queues.messages import packed, unpacked
-from a2a_server.queues.remote import KEEP_SECONDS, LANES, SEND_SECONDS, RemoteQueue, checked_prefix
-from a2a_server.settings.services import taken
+from a2a_server.queues.remote import KEEP_SECONDS, LANES, SEND_SECONDS, RemoteQueue
+from a2a_server.settings.services import rabbitmq_address
 
 # Changing these needs another name: the broker refuses a queue that exists with others.
 _ARGUMENTS: Final[FieldTable] = {
@@ -75,8 +75,7 @@ class RabbitmqQueue(RemoteQueue):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        rest, options = taken(url, {"prefix": "a2a"})
-        self._prefix = checked_prefix(url, options["prefix"])
+        rest, self._prefix = rabbitmq_address(url)
         parts = urlsplit(rest)
         if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
             raise ConfigurationError(f"{self.address}: a RabbitMQ is amqp://host:port/vhost, or amqps:// for TLS.")

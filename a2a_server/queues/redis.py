@@ -31,8 +31,8 @@ from a2a_server.errors import ConfigurationError, StoreUnavailable
 from a2a_server.model.queries import QueueCapabilities
 from a2a_server.model.rows import Key
 from a2a_server.model.turns import Hint
-from a2a_server.queues.remote import KEEP_SECONDS, LANES, SEND_SECONDS, RemoteQueue, checked_prefix
-from a2a_server.settings.services import taken
+from a2a_server.queues.remote import KEEP_SECONDS, LANES, SEND_SECONDS, RemoteQueue
+from a2a_server.settings.services import not_taken, redis_address
 
 MOST_HINTS: Final = 100_000
 """Hints in a set."""
@@ -103,8 +103,7 @@ class RedisQueue(RemoteQueue):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        rest, options = taken(url, {"prefix": "a2a"})
-        prefix = checked_prefix(url, options["prefix"])
+        rest, prefix = redis_address(url)
         self._names = f"{{{prefix}}}:queues"  # in braces: one slot, for proxies in front of a cluster
         self._sets = f"{{{prefix}}}:hints"
         self._channel = f"{prefix}:hints"
@@ -119,7 +118,7 @@ class RedisQueue(RemoteQueue):
             )
             self._redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # where options that the driver does not know are found
         except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"{self.address}: the driver does not take this address: {error}.") from error
+            raise not_taken(url, error) from error
         self._offer_script = self._redis.register_script(_OFFER)
         self._take_script = self._redis.register_script(_TAKE)
         self._listener: asyncio.Task[None] | None = None

@@ -20,7 +20,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import re
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -51,20 +50,9 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _FLUSH_SECONDS: Final = 1.0
 
-_PREFIX: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", re.ASCII)
-
 _Loop: TypeAlias = asyncio.Task[None]
 
 _log = logging.getLogger("a2a_server.queues")
-
-
-def checked_prefix(url: str, prefix: str) -> str:
-    """The option `prefix`. Raises ConfigurationError for one that some broker would not take."""
-    if not _PREFIX.fullmatch(prefix):
-        raise ConfigurationError(
-            f"{shown(url)}: the option prefix is 1 to 40 letters, digits, _ and -, a letter or digit first."
-        )
-    return prefix
 
 
 @dataclass(eq=False, frozen=True, slots=True)

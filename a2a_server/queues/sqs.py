@@ -1,8 +1,8 @@
 """Hints in AWS SQS: one standard queue for all queues of tasks that share a prefix, up to 100 hints in a message.
 
-Address: `sqs://eu-west-1?prefix=a2a`, the region as the host (`sqs://` alone = the one of AWS's own configuration).
-The queue is `{prefix}-hints`. `endpoint=http://127.0.0.1:4599` names a service other than AWS's. Credentials come from
-AWS's own chain alone: environment, profile, role.
+Address: `sqs://eu-west-1?prefix=a2a`, the region as the host. The queue is `{prefix}-hints`. With
+`endpoint=http://127.0.0.1:4599` it is a service other than AWS's. Credentials come from AWS's own chain alone:
+environment, profile, role.
 
 Why one queue: calls cost money and block a thread. A process that waits has exactly one call under way, whatever the
 number of skills and lanes: at a poll of one second 86,400 a day, and one more for each ten messages to send, to fetch
@@ -40,8 +40,8 @@ from botocore.config import Config
 from a2a_server.errors import ConfigurationError, StoreUnavailable
 from a2a_server.model.turns import Hint
 from a2a_server.queues.messages import packed, unpacked
-from a2a_server.queues.remote import KEEP_SECONDS, SEND_SECONDS, RemoteQueue, checked_prefix
-from a2a_server.settings.services import refuse_unknown, taken
+from a2a_server.queues.remote import KEEP_SECONDS, SEND_SECONDS, RemoteQueue
+from a2a_server.settings.services import checked_prefix, refuse_unknown, taken
 
 _OPTIONS: Final = {"prefix": "a2a", "endpoint": ""}
 _BATCH: Final = 10

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator
 
 _BARE_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}")
+_LAST_PORT = 65_535
+_ENCODED = "in user, password and names @ is written %40, / %2F, : %3A, ? %3F and # %23"
 
 STORES = ("sqlite:///relative.db", "sqlite:////absolute.db", "postgresql://user@host/name", "mongodb://host/name")
 QUEUES = ("memory://", "store://", "redis://host/0", "amqp://user@host/", "sqs://region")
@@ -62,7 +65,23 @@ def _wrong(value: str, rests: Mapping[str, set[str]]) -> str:
         return f"nothing may follow {scheme}://" if rest != "//" else ""
     if not value.isprintable() or " " in value:
         return "an address has no spaces and no control characters"
-    return "" if urlsplit(value).netloc else f"a host, or a name, must follow {scheme}://"
+    return _wrong_host(scheme, value)
+
+
+def _wrong_host(scheme: str, value: str) -> str:
+    """What is wrong with user, password, hosts and ports. Nothing of them is told: they may be parts of a password."""
+    try:
+        netloc = urlsplit(value).netloc
+    except ValueError:  # it tells the password
+        return f"the host, or the password, has characters that cannot stand there; {_ENCODED}"
+    if not netloc:
+        return f"a host, or a name, must follow {scheme}://"
+    if value.count("@") > netloc.count("@") or netloc.count("@") > 1:
+        return f"there is an @ that ends no user; {_ENCODED}"
+    ports = [host.rpartition("]")[2].partition(":")[2] for host in netloc.rpartition("@")[2].split(",")]
+    if all(not port or (_PORT.fullmatch(port) and int(port) <= _LAST_PORT) for port in ports):
+        return ""
+    return f"a port is a number up to {_LAST_PORT}; {_ENCODED}"
 
 
 def _wrong_path(scheme: str, rest: str) -> str:

@@ -5,7 +5,8 @@ Options of ours stand in the query (`redis://127.0.0.1:6379/0?prefix=blue`); the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from a2a_server.errors import ConfigurationError
@@ -13,10 +14,17 @@ from a2a_server.errors import ConfigurationError
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", re.ASCII)
+_RABBITMQ_OPTIONS = frozenset(
+    ("auth", "cadata", "cafile", "capath", "certfile", "happy_eyeballs_delay", "heartbeat", "interleave", "keyfile")
+) | {"name", "no_verify_ssl", "timeout"}
+
 
 def shown(url: str) -> str:
     """The address as logs and errors may show it: without user, password and query."""
     parts = urlsplit(url)
+    if not parts.netloc:
+        return url.partition("?")[0]  # store://, sqlite:///a2a.db: to be read as it was written
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
@@ -40,11 +48,51 @@ def taken(url: str, ours: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     return urlunsplit(parts._replace(query=urlencode(theirs))), options
 
 
-def refuse_unknown(url: str, ours: Mapping[str, str]) -> None:
-    """Raises ConfigurationError for options that are not ours, where the driver takes none by the address."""
+def refuse_unknown(url: str, ours: Mapping[str, str], theirs: Collection[str] = ()) -> None:
+    """Raises ConfigurationError for options that are not ours, nor `theirs`: those that the driver takes."""
     for name, _ in parse_qsl(urlsplit(taken(url, ours)[0]).query, keep_blank_values=True):
-        known = ", ".join(sorted(ours)) or "none"
-        raise ConfigurationError(f"{shown(url)}: there is no option {name}; the options are: {known}.")
+        if name not in theirs:
+            known = ", ".join(sorted({*ours, *theirs})) or "none"
+            raise ConfigurationError(f"{shown(url)}: there is no option {name}; the options are: {known}.")
+
+
+def checked_prefix(url: str, prefix: str) -> str:
+    """The option `prefix` of names at a broker. Raises ConfigurationError for one that some broker would not take."""
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigurationError(
+            f"{shown(url)}: the option prefix is 1 to 40 letters, digits, _ and -, a letter or digit first."
+        )
+    return prefix
+
+
+def redis_address(url: str) -> tuple[str, str]:
+    """The address for Redis's driver, and the option `prefix`.
+
+    Raises ConfigurationError for another database than a number: the driver would silently take 0.
+    """
+    rest, options = taken(url, {"prefix": "a2a"})
+    database = urlsplit(rest).path.strip("/")
+    if database and not (database.isascii() and database.isdecimal()):
+        raise ConfigurationError(f"{shown(url)}: a database of Redis is a number, as in redis://host:6379/0.")
+    return rest, checked_prefix(url, options["prefix"])
+
+
+def not_taken(url: str, error: Exception) -> ConfigurationError:
+    """For an address that its driver refused with `error`; what may be missing is a parameter of the driver's own."""
+    option = re.search(r"keyword argument '(\w+)'", str(error))
+    what = f"there is no option {option[1]}" if option else f"the driver does not take this address: {error}"
+    return ConfigurationError(f"{shown(url)}: {what}.")
+
+
+def rabbitmq_address(url: str) -> tuple[str, str]:
+    """The address for RabbitMQ's driver, and the option `prefix`.
+
+    Raises ConfigurationError for options that nobody knows: the driver would silently leave them out.
+    """
+    ours = {"prefix": "a2a"}
+    refuse_unknown(url, ours, _RABBITMQ_OPTIONS)
+    rest, options = taken(url, ours)
+    return rest, checked_prefix(url, options["prefix"])
 
 
 def flag(url: str, name: str, value: str) -> bool:

@@ -95,7 +95,7 @@ async def test_what_the_broker_refuses_is_a_matter_of_configuration(old: str, ne
     assert "wrong" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["amqp://", "redis://127.0.0.1", "amqp://127.0.0.1/?prefix="])
+@pytest.mark.parametrize("url", ["amqp://", "redis://127.0.0.1", "amqp://127.0.0.1/?prefix=", "amqp://h/?prefx=a"])
 def test_addresses_that_cannot_be_are_refused(url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"a RabbitMQ is amqp://|the option prefix is"):
+    with pytest.raises(ConfigurationError, match=r"a RabbitMQ is amqp://|the option prefix is|no option prefx"):
         RabbitmqQueue(url)

@@ -188,7 +188,8 @@ async def test_a_port_where_nobody_listens_is_unavailable(server: Server) -> Non
         ("http://127.0.0.1", "a Redis is redis://"),
         ("redis://127.0.0.1/0?prefix=a%20b", "the option prefix is"),
         ("redis://127.0.0.1/0?prefix=a&prefix=b", "given twice"),
-        ("redis://127.0.0.1/0?colour=red", "colour"),
+        ("redis://127.0.0.1/0?colour=red", "there is no option colour"),
+        ("redis://127.0.0.1/tasks", "a database of Redis is a number"),
         ("redis://127.0.0.1/0?socket_timeout=soon", "socket_timeout"),
     ],
 )

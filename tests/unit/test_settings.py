@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from a2a_server.errors import ConfigurationError
 from a2a_server.settings import Settings, load, load_sourced, local_path
+from a2a_server.settings.services import shown
 
 
 def written(directory: Path, name: str, text: str) -> Path:
@@ -144,6 +145,10 @@ def test_names_cannot_be_bound(host: str) -> None:
         ("queue", "kafka://host", "'kafka' is not supported; use memory://, store://, redis://"),
         ("queue", "memory://x", "use memory://"),
         ("queue", "redis://", "a host, or a name, must follow redis://"),
+        ("store", "postgresql://host:65536/db", "a port is a number up to 65535"),
+        ("store", "mongodb://one:27017,two:port/db", "a port is a number up to 65535"),
+        ("queue", "redis://[::1]:x/0", "a port is a number up to 65535"),
+        ("queue", "redis://[::1/0", "characters that cannot stand there"),
         ("artifacts", "s3://", "a host, or a name, must follow s3://"),
         ("artifacts", "store://x", "nothing may follow store://"),
         ("artifacts", "file://host/x", "a path must follow file:"),
@@ -154,6 +159,50 @@ def test_addresses_that_are_not_supported_name_those_that_are(knob: str, value: 
     error = refused(None, **{knob: value})
     assert error.startswith(f"{knob} (flag): ")
     assert way_out in error
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:12/hidden@host/db",
+        "postgresql://user:hidden/x@host/db",
+        "postgresql://user:12?hidden@host/db",
+        "postgresql://user:12#hidden@host/db",
+        "postgresql://user:hid@den@host/db",
+        "postgresql://user:hidden℀@host/db",
+    ],
+)
+def test_a_password_that_cuts_its_address_in_pieces_is_not_told(address: str) -> None:
+    error = refused(None, store=address)
+    assert "%2F" in error
+    assert "hid" not in error
+    assert "12" not in error
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:p%40%2F@host:5432/db?host=/run&sslmode=require",
+        "postgresql://u@one:5432,[::1]:5433/db",
+        "postgresql://u@/db?host=/run",
+        "mongodb://u:p@one,two:27018/db?replicaSet=a",
+    ],
+)
+def test_addresses_of_services_are_taken_as_their_drivers_read_them(address: str) -> None:
+    assert Settings(store=address).store == address
+
+
+@pytest.mark.parametrize(
+    ("address", "seen"),
+    [
+        ("store://", "store://"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+        ("sqlite:////a.db", "sqlite:////a.db"),
+        ("redis://u:hidden@[::1]:1/0?prefix=a", "redis://[::1]:1/0"),
+    ],
+)
+def test_addresses_are_shown_as_they_are_written_without_what_is_secret(address: str, seen: str) -> None:
+    assert shown(address) == seen
 
 
 @pytest.mark.parametrize(
