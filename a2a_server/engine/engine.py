@@ -163,7 +163,8 @@ class Engine:
         await self._reach(self._recover)
         self._watchdog = Watchdog(self._observer, self._doing, block_seconds=self.limits.block_seconds)
         self._watchdog.start()
-        self._tasks += [loop.create_task(self.sweeper.run()), loop.create_task(self.collector.run())]
+        endless = (self.sweeper.run(), self.sweeper.look(), self.collector.run())
+        self._tasks += [loop.create_task(work) for work in endless]
         if not self.working:
             return
         await self.runner.open()

@@ -2,7 +2,8 @@
 
 Every process sweeps; each duty asks the store for candidates and decides them again in a turn, so any number of
 sweepers is as good as one. Alarms ring on time because the sweeper sleeps only until the next one; the rest is done at
-every poll. Methods are named by duty: `ring_alarms`, `rescue_orphans`, `wake_held`.
+every poll. Methods are named by duty: `ring_alarms`, `rescue_orphans`, `wake_held`. What only looks (`checks`) goes on
+beside them: a turn that waits for a row that somebody keeps locked must not keep those waiting whose task has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import ClientError, EngineError
-from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, Wake
+from a2a_server.lifecycle.sweeping import FORGOTTEN_AFTER, Alarms, Bury, Forget, Rescue, Wake
 from a2a_server.model.queries import DueKind, RowQuery, Table
 from a2a_server.model.rows import WorkerRow
 from a2a_server.policy import SECOND
@@ -26,11 +27,14 @@ from a2a_server.telemetry.observer import SILENT, Observer
 SWEEP_LIMIT: Final = 500
 """Tasks per sweep of one duty; more are left for the next round, which follows at once."""
 
+TIDY_SECONDS: Final = 600.0
+"""How often rows that nobody needs are looked for, about."""
+
 _log = logging.getLogger("a2a_server.engine.sweeper")
 
 
 class Sweeper:
-    """Sweeps until it is canceled. checks: what else has to look at the store at every poll."""
+    """Sweeps until it is canceled. checks: what else has to look at the store at every poll, each by itself."""
 
     def __init__(
         self,
@@ -62,12 +66,16 @@ class Sweeper:
         """Sweep for ever."""
         loop = asyncio.get_running_loop()
         next_poll = loop.time()
+        next_tidy = next_poll + TIDY_SECONDS * self._random.random()
         while True:
             await self._duty(self.ring_alarms)
             if loop.time() >= next_poll:
                 next_poll = loop.time() + self._poll * self._random.uniform(0.8, 1.2)
-                for duty in (self.rescue_orphans, self.wake_held, *self._checks):
+                for duty in (self.rescue_orphans, self.wake_held):
                     await self._duty(duty)
+            if loop.time() >= next_tidy:
+                next_tidy = loop.time() + TIDY_SECONDS * self._random.uniform(0.8, 1.2)
+                await self._duty(self.forget_workers)
             self._sooner.clear()
             wait = next_poll - loop.time()
             if self._alarm_at is not None:
@@ -75,6 +83,10 @@ class Sweeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.001, wait)):  # not wait_for: on 3.11 it swallows cancellations
                     await self._sooner.wait()
+
+    async def look(self) -> None:
+        """Do every check at every poll, for ever."""
+        await asyncio.gather(*map(self._looking, self._checks))
 
     async def recover(self, *, alone: bool) -> int:
         """At start, before this process has a worker: rescue what earlier ones left. Returns how many tasks that were.
@@ -119,6 +131,13 @@ class Sweeper:
             _log.warning("Rescued %d tasks of workers that died.", count)
         return count
 
+    async def forget_workers(self) -> int:
+        """Delete the rows of workers that are long gone, so that those that live are few. Returns how many."""
+        workers = await self._workers()
+        latest = max((row.seen_at for row in workers), default=0)
+        old = [row.id for row in workers if row.seen_at + row.ttl + FORGOTTEN_AFTER < latest]
+        return await self._writer.submit(Forget(tuple(old[:SWEEP_LIMIT]))) if old else 0
+
     async def wake_held(self) -> int:
         """Let held tasks go on whose gate has room."""
         woken = 0
@@ -131,6 +150,11 @@ class Sweeper:
     async def _workers(self) -> list[WorkerRow]:
         page = await self._store.rows(RowQuery(Table.WORKER, limit=10_000))
         return [row for row in page.rows if isinstance(row, WorkerRow)]
+
+    async def _looking(self, check: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._duty(check)
+            await asyncio.sleep(self._poll * self._random.uniform(0.8, 1.2))
 
     async def _duty(self, duty: Callable[[], Awaitable[object]]) -> None:
         done = False

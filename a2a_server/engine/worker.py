@@ -179,8 +179,8 @@ class Worker:
         worker = self.id
         page = await self._shop.store.rows(RowQuery(Table.STATE, (worker, SPACE, DRAIN), limit=1))
         if page.rows:
+            self._asked_to_drain()  # first: whether the word could be taken back may stay in doubt
             await self._shop.writer.submit(Drain(worker, asked=False))
-            self._asked_to_drain()
 
     def _begin(self, row: TaskRow, message: Message | None) -> None:
         if row.worker != self.id or self._stopping:

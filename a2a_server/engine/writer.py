@@ -11,8 +11,8 @@ their number is bounded by the slots. An operation that raises fails alone: thos
 whose data the store refuses is halved until the culprit stands alone.
 
 A turn whose commit is in doubt is run again, with the rows that it wrote added to its needs: where the store has one of
-them as it was written, the turn had been committed, and its outcomes stand. After `patience_seconds` without the store
-its callers get StoreUnavailable.
+them as it was written, the turn had been committed, and its outcomes stand. Until that is known it stays whole, also
+when another turn is in its way. After `patience_seconds` without the store its callers get StoreUnavailable.
 
 Weaknesses: a turn in doubt whose rows have all been changed by others since counts as not committed; and an
 operation that decides slowly delays all others of its turn (decisions are small on purpose).
@@ -222,10 +222,16 @@ class Writer:
                 try:
                     self._learn((await self._store.turn(turn.needs, turn.decide)).now)
                     committed = True
-                except StoreUnavailable:
-                    turn.doubt()
-                    if time.perf_counter() - began_at + delay > self._patience:
+                except (StoreUnavailable, Conflict) as error:
+                    unavailable = isinstance(error, StoreUnavailable)
+                    if unavailable:
+                        turn.doubt()
+                    elif not turn.in_doubt:
                         raise
+                    if time.perf_counter() - began_at + delay > self._patience:
+                        if unavailable:
+                            raise
+                        raise StoreUnavailable("whether a turn was committed could not be found out") from error
                     _log.warning("The store did not answer; the turn is run again in %.2f s.", delay)
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, 1.0)
@@ -251,6 +257,11 @@ class _GroupTurn:
     def size(self) -> int:
         """How many operations it has."""
         return len(self._operations)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a decision of it may have been committed without its callers knowing."""
+        return bool(self._doubted)
 
     def doubt(self) -> None:
         """Whether the last decision was committed is unknown: find out before deciding again."""

@@ -15,9 +15,11 @@ from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase
 from a2a_server.model.rows import GateRow, JournalKind, Key, TaskRow, WorkerRow
 from a2a_server.model.turns import Needs
-from a2a_server.policy import room
+from a2a_server.policy import SECOND, room
 
 WAKE_LIMIT = 1000
+FORGOTTEN_AFTER = 86_400 * SECOND
+"""How long the row of a worker that is gone is kept, for operators to see."""
 """Tasks that a lifted limit wakes at once; the sweeper wakes the rest."""
 
 
@@ -79,6 +81,27 @@ class Bury:
         gone = [row for row in rows if self.certain or row.seen_at + row.ttl < turn.now]
         for row in gone:
             turn.bury(row._replace(dead=True))
+        return len(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete the rows of workers that have not been seen for a day beyond their ttl; ids are never used again."""
+
+    workers: tuple[Key, ...]
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The workers."""
+        needs.workers.update(self.workers)
+
+    def decide(self, turn: Turn) -> int:
+        """How many were deleted."""
+        rows = [row for key in self.workers if (row := turn.worker(key))]
+        gone = [row for row in rows if row.seen_at + row.ttl + FORGOTTEN_AFTER < turn.now]
+        for row in gone:
+            turn.forget(row.id)
         return len(gone)
 
 

@@ -260,6 +260,11 @@ class Turn:
         """Write who is told, how far they are, and when they are due."""
         self._pushes.setdefault(row.task, {})[row.id] = row
 
+    def forget(self, worker: Key) -> None:
+        """Delete a worker's row: whoever still beats under it learns that it is dead."""
+        del self._workers[worker]
+        self._changes.gone_workers.append(worker)
+
     def bury(self, row: WorkerRow) -> None:
         """Declare a worker dead."""
         self._workers[row.id] = row

@@ -95,7 +95,8 @@ class Changes:
     new_tasks are inserted; tasks replace the row of the same key whose `rev` is one lower (else `Conflict`: the turn is
     loaded and decided again). events, journal and messages are inserted; artifacts, states, sent, gates, workers,
     pushes and fair are upserted by primary key; gates guard on `rev` like tasks. tally: (shard, key) -> what to add to
-    the count. Of several states with one key the last one counts; one whose body is empty is deleted.
+    the count. Of several states with one key the last one counts; one whose body is empty is deleted. gone_workers:
+    workers whose rows are deleted; the turn has loaded them.
     """
 
     new_tasks: list[TaskRow] = field(default_factory=list)
@@ -110,6 +111,7 @@ class Changes:
     fair: dict[FairKey, int] = field(default_factory=dict)
     tally: dict[tuple[str, TallyKey], int] = field(default_factory=dict)
     workers: list[WorkerRow] = field(default_factory=list)
+    gone_workers: list[Key] = field(default_factory=list)
     pushes: list[PushRow] = field(default_factory=list)
 
 

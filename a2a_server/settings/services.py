@@ -22,11 +22,19 @@ _RABBITMQ_OPTIONS = frozenset(
 
 def shown(url: str) -> str:
     """The address as logs and errors may show it: without user, password and query."""
+    if is_torn(url):
+        url = f"{url.partition('://')[0]}://{url.rpartition('@')[2]}"
     parts = urlsplit(url)
     if not parts.netloc:
         return url.partition("?")[0]  # store://, sqlite:///a2a.db: to be read as it was written
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def is_torn(url: str) -> bool:
+    """Whether a `/`, `?` or `#` that is not percent-encoded seems to cut a password in two: no part of it is a host."""
+    netloc = urlsplit(url).netloc
+    return ":" in netloc and "@" not in netloc and "@" in url
 
 
 def taken(url: str, ours: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -49,6 +49,7 @@ async def write(view: View, loaded: Loaded, changes: Changes) -> None:
     await _replace(view, "fair", list(changes.fair.items()))
     await _bulk(view, "tally", [add_tally((*item, count)) for item, count in changes.tally.items() if count])
     await _bulk(view, "worker", [_worker(row) for row in changes.workers])
+    await _bulk(view, "worker", [DeleteOne({"_id": worker}) for worker in changes.gone_workers])
     await _replace(view, "push", changes.pushes)
 
 

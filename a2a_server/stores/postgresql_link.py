@@ -24,6 +24,8 @@ T = TypeVar("T")
 CONNECT_SECONDS: Final = 5.0
 COMMAND_SECONDS: Final = 35.0
 """Longer than the server's own limit, so that it is the server that ends a slow statement, if it can be reached."""
+READ_SECONDS: Final = 12.0
+"""What a read may take, a new connection included: it waits for nobody's locks, and somebody waits for its answer."""
 _CLOSE_SECONDS: Final = 2.0
 _ROLLBACK_SECONDS: Final = 2.0
 
@@ -33,7 +35,9 @@ _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _LIMITS: Final = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
-    "idle_in_transaction_session_timeout": "15s",  # a process that was stopped in a turn must not keep its locks
+    # A process that was stopped in a turn must not keep its locks for as long as a lease: among them may be the rows of
+    # workers that live, whose beats then wait.
+    "idle_in_transaction_session_timeout": "5s",
 }
 # Every statement finds its rows, and their order, by an index. Said here, because the planner would choose otherwise
 # while tables are new and its figures old, and would keep that plan when they are large. (The driver has each statement
@@ -164,8 +168,8 @@ class Pool:
         return await self._shielded(limited)
 
     async def read(self, work: Callable[[Database], Awaitable[T]]) -> T:
-        """The same, for whoever waits for nobody."""
-        return await self._shielded(lambda: self._work(work))
+        """The same, for whoever waits for nobody: within `READ_SECONDS`."""
+        return await self._shielded(lambda: self._work(work, READ_SECONDS))
 
     async def close(self) -> None:
         """Wait for what runs, then close every connection. May be called twice."""
@@ -191,15 +195,16 @@ class Pool:
         if not task.cancelled():
             task.exception()  # whoever waited for it may be gone
 
-    async def _work(self, work: Callable[[Database], Awaitable[T]]) -> T:
+    async def _work(self, work: Callable[[Database], Awaitable[T]], seconds: float | None = None) -> T:
         async with self._all:
             with translated(self._address.shown):
-                database = await self._free()
-                try:
-                    result = await work(database)
-                except BaseException as error:
-                    self._give_back(database, broken=not _keeps(error))
-                    raise
+                async with asyncio.timeout(seconds):
+                    database = await self._free()
+                    try:
+                        result = await work(database)
+                    except BaseException as error:
+                        self._give_back(database, broken=not _keeps(error))
+                        raise
             self._give_back(database)
             return result
 

@@ -110,6 +110,7 @@ _FORGET_STATES: Final = (
     "DELETE FROM state USING unnest($1::bytea[], $2::text[], $3::text[]) AS want (scope, space, name) "
     "WHERE state.scope = want.scope AND state.space = want.space AND state.name = want.name"
 )
+_FORGET_WORKERS: Final = "DELETE FROM worker WHERE id = ANY ($1::bytea[])"
 
 
 async def write(database: Database, needs: Needs, loaded: Loaded, changes: Changes) -> None:
@@ -120,6 +121,8 @@ async def write(database: Database, needs: Needs, loaded: Loaded, changes: Chang
         DataRejected: The names of a task's gates cannot be kept.
         asyncpg.PostgresError: A value cannot be kept, and whatever else may happen.
     """
+    if changes.gone_workers:  # their rows are locked
+        await database.execute(_FORGET_WORKERS, changes.gone_workers)
     parts = {name: records for name, records in _parts(needs, loaded, changes) if records}
     if not parts:
         return

@@ -112,6 +112,7 @@ _UPSERT_WORKER: Final = (
     "INSERT INTO worker (id, seen_at, ttl, dead, format, body) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (id) DO UPDATE SET dead = max(dead, excluded.dead)"
 )
+_DELETE_WORKER: Final = "DELETE FROM worker WHERE id = ?"
 _UPSERT_PUSH: Final = (
     f"INSERT INTO push ({PUSH_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (task, id) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in PushRow._fields[2:])
@@ -141,6 +142,8 @@ def write(db: Database, loaded: Loaded, changes: Changes) -> None:
         db.executemany(ADD_TALLY, [tally_record(*item, count) for item, count in changes.tally.items() if count])
     if changes.workers:
         db.executemany(_UPSERT_WORKER, [worker_record(row) for row in changes.workers])
+    if changes.gone_workers:
+        db.executemany(_DELETE_WORKER, [(worker,) for worker in changes.gone_workers])
     if changes.pushes:
         db.executemany(_UPSERT_PUSH, changes.pushes)
 

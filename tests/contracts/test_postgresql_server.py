@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from a2a_server.engine.limits import Limits
 from a2a_server.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
 from a2a_server.model.objects import Scope
 from a2a_server.model.queries import DueKind, Snapshot, TallyQuery, TaskQuery
@@ -21,11 +23,13 @@ from a2a_server.model.rows import DUMPED
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
 from a2a_server.stores import postgresql_link
 from a2a_server.stores.postgresql import PostgresqlStore
+from a2a_server.stores.postgresql_beat import BEAT_SECONDS
 from a2a_server.stores.postgresql_schema import Schema, known_migrations
 from tests.contracts import rows
 from tests.contracts.postgresql_database import PostgresqlDatabase
 from tests.contracts.rows import get, get_task, key, put
 from tests.services import service
+from tests.services.proxy import Proxy
 
 SOON = 20.0
 
@@ -203,6 +207,59 @@ async def test_nothing_waits_for_ever(postgresql: PostgresqlDatabase, monkeypatc
     await connection.close()
     assert await get_task(store, 1) == rows.task(1)
     await store.close()
+
+
+async def test_a_read_that_nobody_answers_is_given_up_soon(
+    postgresql: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that swallows everything tells nobody; who waits for a task must not wait as long as a turn may."""
+    assert postgresql_link.READ_SECONDS < postgresql_link.COMMAND_SECONDS / 2
+    monkeypatch.setattr(postgresql_link, "READ_SECONDS", 0.2)
+    with Proxy(postgresql.url) as way:
+        store = PostgresqlStore(way.url)
+        await store.open()
+        await put(store, new_tasks=[rows.task(1)])
+        way.stall()
+        async with asyncio.timeout(SOON / 4):
+            for _ in range(2):  # on a connection that was there, and on one that cannot be made
+                with pytest.raises(StoreUnavailable, match="does not answer"):
+                    await store.heads([key(1)])
+        way.heal()
+        monkeypatch.undo()
+        assert key(1) in await store.heads([key(1)])
+        await store.close()
+
+
+async def test_who_stands_still_in_a_turn_does_not_keep_its_locks(
+    postgresql: PostgresqlDatabase, stores: list[PostgresqlStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Least of all for as long as a lease: among them may be the rows of workers that live, whose beats then wait."""
+    kept = float(postgresql_link._LIMITS["idle_in_transaction_session_timeout"].removesuffix("s"))
+    assert kept + BEAT_SECONDS <= Limits().lease_seconds
+    monkeypatch.setitem(postgresql_link._LIMITS, "idle_in_transaction_session_timeout", "300ms")
+    await stores[0].register(rows.worker(8))
+    locked, going_on = threading.Event(), threading.Event()
+
+    def stand_still(loaded: Loaded) -> Changes:
+        locked.set()
+        going_on.wait(SOON)
+        return Changes(workers=[rows.worker(8, dead=True)])
+
+    async def stopped() -> None:
+        store = PostgresqlStore(postgresql.url)
+        await store.open()
+        try:
+            await store.turn(Needs(workers={key(8)}), stand_still)
+        finally:
+            await store.close()
+
+    stopping = asyncio.create_task(asyncio.to_thread(asyncio.run, stopped()))
+    assert await asyncio.to_thread(locked.wait, SOON)
+    assert await asyncio.to_thread(stores[0].beat, key(8))
+    going_on.set()
+    with pytest.raises(StoreUnavailable):
+        await stopping
+    assert await asyncio.to_thread(stores[0].beat, key(8))
 
 
 # Behind PgBouncer

@@ -666,3 +666,12 @@ async def test_a_worker_is_declared_dead_for_ever(store: TaskStore) -> None:
     assert (await get(store, workers={key(8)})).workers == {key(8): seen._replace(dead=True)}
     await put(store, workers=[seen])
     assert (await get(store, workers={key(8)})).workers[key(8)].dead
+
+
+async def test_workers_that_are_forgotten_are_told_that_they_are_dead(store: TaskStore, other: TaskStore) -> None:
+    for number in (1, 2):
+        await store.register(rows.worker(number))
+    await store.turn(Needs(workers={key(1), key(2)}), rows.writes(Changes(gone_workers=[key(1)])))
+    assert (await other.turn(Needs(workers={key(1), key(2)}), rows.writes(Changes()))).workers.keys() == {key(2)}
+    assert not await asyncio.to_thread(store.beat, key(1))
+    assert await asyncio.to_thread(store.beat, key(2))

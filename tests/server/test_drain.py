@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from a2a_server import Agent
+from a2a_server.errors import StoreUnavailable
+from a2a_server.lifecycle.draining import DRAIN, SPACE, Drain
 from a2a_server.model.objects import Phase, State
+from a2a_server.model.queries import RowQuery, Table
 from a2a_server.testing import connect
 from tests.server.engines import LONG, Running, running
 from tests.server.waiting import until
@@ -147,3 +150,17 @@ async def test_a_send_during_the_drain_is_told_to_come_back(generation: str) -> 
         assert int(response.headers["retry-after"]) >= 1
         await until(lambda: engine.worker._free == free)
         release.set()
+
+
+async def test_an_operators_word_that_is_taken_back_in_doubt_was_heard(tmp_path: Path) -> None:
+    """The store took the word back and did not say so: nobody will say it again."""
+    async with running(agent_of([]), tmp_path, poll_seconds=LONG, lease_seconds=1.0, beat_seconds=0.2) as server:
+        worker = server.engine.worker
+        assert await server.engine.submit(Drain(worker.id))
+        server.store.doubtful = 1_000_000
+        with pytest.raises(StoreUnavailable):
+            await worker._look_for_word()
+        server.store.doubtful = 0
+        page = await server.store.rows(RowQuery(Table.STATE, (worker.id, SPACE, DRAIN), limit=1))
+        assert not page.rows
+        assert server.engine.told_to_drain.is_set()

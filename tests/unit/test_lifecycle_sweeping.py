@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from a2a_server.lifecycle.endings import End, EndKind
-from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, SetGate, Wake
+from a2a_server.lifecycle.sweeping import Alarms, Bury, Forget, Rescue, SetGate, Wake
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import JournalKind, Key, TaskRow
 from a2a_server.policy import SECOND
@@ -222,3 +222,13 @@ def test_a_lifted_limit_wakes_those_it_held() -> None:
     store.one(SetGate("skill:echo", None))
     store.one(Wake(tuple(store.tasks)))
     assert all(row.phase is Phase.READY for row in store.tasks.values())
+
+
+def test_a_worker_is_forgotten_a_day_after_it_was_last_seen_and_not_before() -> None:
+    store = MemoryTurns()
+    row = started(store)
+    store.now += 86_400 * SECOND
+    assert store.one(Forget((row.worker, key(99)))) == 0
+    store.now += 60 * SECOND
+    assert store.one(Forget((row.worker, key(99)))) == 1
+    assert row.worker not in store.workers

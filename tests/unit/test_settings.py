@@ -206,6 +206,22 @@ def test_addresses_are_shown_as_they_are_written_without_what_is_secret(address:
 
 
 @pytest.mark.parametrize(
+    ("knob", "address", "told"),
+    [
+        ("store", "postgresql://me:hunt/er2@host/db", "postgresql://host/db"),
+        ("store", "postgresql://me:12/er2@host:5432/db?pool=4", "postgresql://host:5432/db"),
+        ("store", "mongodb://me:hunt?er2@host/db", "mongodb://host/db"),
+        ("queue", "redis://me:hunt#er2@host:6379/0", "redis://host:6379/0"),
+    ],
+)
+def test_a_password_that_tears_its_address_is_refused_and_never_told(knob: str, address: str, told: str) -> None:
+    error = refused(None, **{knob: address})
+    assert "%2F" in error
+    assert "er2" not in error
+    assert shown(address) == told
+
+
+@pytest.mark.parametrize(
     ("address", "path"),
     [
         ("sqlite:///a/b%20c", "a/b%20c"),

@@ -15,6 +15,7 @@ from a2a_server.model.queries import DueKind
 from a2a_server.model.rows import WorkerRow
 from a2a_server.model.turns import Bell, Hint
 from a2a_server.stores.sqlite import SqliteStore
+from tests.unit.misbehaving import MisbehavingStore
 from tests.unit.turns import WORKER, MemoryTurns, claim, key, submit
 
 
@@ -65,6 +66,36 @@ async def test_one_sweep_rescues_thousands(tmp_path: Path) -> None:
     assert await sweeper.rescue_orphans() == count
     assert not await store.due(DueKind.ORPHAN, 1)
     assert await sweeper.recover(alone=True) == 0
+    writer.close()
+    await committing
+    await store.close()
+
+
+async def test_who_looks_does_not_wait_for_turns(tmp_path: Path) -> None:
+    """A turn may wait for a row that a process keeps locked which stands still."""
+    store = MisbehavingStore(SqliteStore(tmp_path / "tasks.db"))
+    await store.open()
+    await store.register(WorkerRow(WORKER, 0, 3_600_000_000, dead=False, format=1, body=b""))
+    writer = Writer(store, silence, shard="0", max_operations=10, max_bytes=1 << 20, patience_seconds=8.0)
+    committing = asyncio.create_task(writer.run())
+    assert (await writer.submit(submit(1, worker=WORKER))).leased
+    await writer.submit(Bury((WORKER,), certain=True))
+    looks = asyncio.Queue[None]()
+
+    async def look() -> None:
+        looks.put_nowait(None)
+
+    sweeper = Sweeper(store, writer, poll_seconds=0.01, random=Random(1), checks=(look,))  # noqa: S311 - as above
+    store.gate.clear()
+    endless = [asyncio.create_task(work) for work in (sweeper.run(), sweeper.look())]
+    async with asyncio.timeout(10):
+        await store.held.wait()
+        for _ in range(20):
+            await looks.get()
+    store.gate.set()
+    for task in endless:
+        task.cancel()
+    await asyncio.gather(*endless, return_exceptions=True)
     writer.close()
     await committing
     await store.close()

@@ -292,6 +292,26 @@ async def test_a_claim_in_doubt_knows_what_it_took(bench: Bench) -> None:
     assert [(await bench.row(number)).phase for number in (1, 2, 3)] == [Phase.LEASED, Phase.LEASED, Phase.READY]
 
 
+async def test_a_claim_in_doubt_that_meets_another_turn_is_not_decided_anew(bench: Bench) -> None:
+    """Else its tasks would stay leased to a worker that lives, and never run them."""
+    await bench.gathered(*(submit(number) for number in range(1, 4)))
+    bench.store.doubtful, bench.store.silent, bench.store.failure = 1, 1, Conflict("in the way")
+    bench.store.silences = lambda needs: key(1) in needs.tasks  # only when it is looked for again
+    claimed, _ = await bench.gathered(claim(2), submit(4))
+    assert [row.key for row in claimed.rows] == [key(1), key(2)]
+    assert (await bench.row(3)).phase is Phase.READY
+
+
+async def test_a_turn_in_doubt_that_is_always_met_tells_that_it_is(store: MisbehavingStore) -> None:
+    bench = Bench(store, patience=0.2)
+    await bench.do(submit(1))
+    store.doubtful, store.silent, store.failure = 1, 1_000, Conflict("in the way")
+    store.silences = lambda needs: key(1) in needs.tasks
+    with pytest.raises(StoreUnavailable):
+        await bench.do(claim())
+    await bench.close()
+
+
 async def test_a_report_in_doubt_is_written_once(bench: Bench) -> None:
     row = (await bench.do(submit(1, worker=WORKER))).row
     bench.store.doubtful = 1

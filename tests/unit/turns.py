@@ -155,7 +155,8 @@ class MemoryTurns:
         for (shard, key), count in changes.tally.items():
             assert shard == SHARD
             self.tally[key] += count
-        self.workers |= {worker.id: worker for worker in changes.workers}
+        living = {key: row for key, row in self.workers.items() if key not in changes.gone_workers}
+        self.workers = living | {worker.id: worker for worker in changes.workers}
         self.pushes |= {(push.task, push.id): push for push in changes.pushes}
 
     def _in(self, phase: Phase) -> list[TaskRow]:
