@@ -17,9 +17,9 @@ from typing import Final
 
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import ClientError, EngineError
-from a2a_server.lifecycle.sweeping import FORGOTTEN_AFTER, Alarms, Bury, Forget, Rescue, Wake
+from a2a_server.lifecycle.sweeping import FORGOTTEN_AFTER, Alarms, Bury, Forget, Recount, Rescue, Wake
 from a2a_server.model.queries import DueKind, RowQuery, Table
-from a2a_server.model.rows import WorkerRow
+from a2a_server.model.rows import GateRow, WorkerRow
 from a2a_server.policy import SECOND
 from a2a_server.ports import TaskStore
 from a2a_server.telemetry.observer import SILENT, Observer
@@ -28,7 +28,7 @@ SWEEP_LIMIT: Final = 500
 """Tasks per sweep of one duty; more are left for the next round, which follows at once."""
 
 TIDY_SECONDS: Final = 600.0
-"""How often rows that nobody needs are looked for, about."""
+"""How often counts are checked, and rows that nobody needs are looked for, about."""
 
 _log = logging.getLogger("a2a_server.engine.sweeper")
 
@@ -75,7 +75,8 @@ class Sweeper:
                     await self._duty(duty)
             if loop.time() >= next_tidy:
                 next_tidy = loop.time() + TIDY_SECONDS * self._random.uniform(0.8, 1.2)
-                await self._duty(self.forget_workers)
+                for duty in (self.recount_gates, self.forget_workers):
+                    await self._duty(duty)
             self._sooner.clear()
             wait = next_poll - loop.time()
             if self._alarm_at is not None:
@@ -137,6 +138,12 @@ class Sweeper:
         latest = max((row.seen_at for row in workers), default=0)
         old = [row.id for row in workers if row.seen_at + row.ttl + FORGOTTEN_AFTER < latest]
         return await self._writer.submit(Forget(tuple(old[:SWEEP_LIMIT]))) if old else 0
+
+    async def recount_gates(self) -> int:
+        """Count anew what uses the limits. Returns how many had a wrong count."""
+        page = await self._store.rows(RowQuery(Table.GATE, limit=SWEEP_LIMIT))
+        limits = tuple(row.key for row in page.rows if isinstance(row, GateRow) and row.capacity is not None)
+        return await self._writer.submit(Recount(limits)) if limits else 0
 
     async def wake_held(self) -> int:
         """Let held tasks go on whose gate has room."""

@@ -188,3 +188,25 @@ class SetGate:
         gate = gate._replace(capacity=self.capacity, used=turn.leased(self.key))
         turn.set_gate(gate)
         return gate
+
+
+@dataclass(frozen=True, slots=True)
+class Recount:
+    """Count anew what uses these gates: a claim that did not see a new gate may have come upon its first count."""
+
+    gates: tuple[str, ...]
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The gates, and what uses them."""
+        needs.gates.update(self.gates)
+        needs.recount.update(self.gates)
+
+    def decide(self, turn: Turn) -> int:
+        """How many had a wrong count."""
+        found = [gate for key in self.gates if (gate := turn.gates.get(key)) is not None]
+        wrong = [gate for gate in found if gate.used != turn.leased(gate.key)]
+        for gate in wrong:
+            turn.set_gate(gate._replace(used=turn.leased(gate.key)))
+        return len(wrong)

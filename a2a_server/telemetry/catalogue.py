@@ -121,7 +121,8 @@ CATALOGUE: Final = (
         "sweeps",
         "Passes of the sweeper, by duty and result.",
         {
-            "duty": "`ring_alarms`, `rescue_orphans`, `wake_held`, `check` (of streams), `check_worker`",
+            "duty": "`ring_alarms`, `rescue_orphans`, `wake_held`, `recount_gates`, `forget_workers`, `check` (of "
+            "streams), `check_worker`",
             "result": "`done`, `failed`",
         },
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ from a2a_server.errors import ConfigurationError
 from a2a_server.ports import AgentRunner, TaskStore
 from a2a_server.service.files import Files
 from a2a_server.service.operations import Operations
-from a2a_server.settings import Settings, local_path
+from a2a_server.settings import Settings, kind_of, local_path
 from a2a_server.settings.services import shown
 from a2a_server.stores.sqlite_lock import FileLock
 from a2a_server.telemetry.metrics import Metrics
@@ -30,6 +31,8 @@ from a2a_server.web.health import HealthPages
 from a2a_server.web.rpc import Dispatcher
 from a2a_server.web.uploads import Uploads
 from a2a_server.wiring.backends import backends_of, shares
+
+_log = logging.getLogger("a2a_server.wiring")
 
 
 class Process:
@@ -68,10 +71,18 @@ class Process:
             observer=self.metrics,
         )
 
+    def _warn(self) -> None:
+        if self._lock is None and kind_of(self.settings.artifacts) == "file":
+            _log.warning(
+                "Artifacts go to %s: every process on this store must see that directory (or name s3://, store://).",
+                self.settings.artifacts,
+            )
+
     async def start(self) -> None:
         """Take the database for this process and begin to work; only the first call does."""
         async with self._starting:
             if not self._started:
+                self._warn()
                 if self._lock is not None:
                     self._lock.acquire()
                 try:

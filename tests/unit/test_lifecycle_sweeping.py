@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from a2a_server.lifecycle.endings import End, EndKind
-from a2a_server.lifecycle.sweeping import Alarms, Bury, Forget, Rescue, SetGate, Wake
+from a2a_server.lifecycle.sweeping import Alarms, Bury, Forget, Recount, Rescue, SetGate, Wake
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import JournalKind, Key, TaskRow
 from a2a_server.policy import SECOND
@@ -232,3 +232,15 @@ def test_a_worker_is_forgotten_a_day_after_it_was_last_seen_and_not_before() -> 
     store.now += 60 * SECOND
     assert store.one(Forget((row.worker, key(99)))) == 1
     assert row.worker not in store.workers
+
+
+def test_a_gate_that_was_counted_wrong_is_counted_anew() -> None:
+    store = MemoryTurns()
+    row = started(store)
+    gate = row.gates[0]
+    store.one(SetGate(gate, 2))
+    assert store.gates[gate].used == 1
+    assert store.one(Recount((gate, "unknown"))) == 0
+    store.gates[gate] = store.gates[gate]._replace(used=0)
+    assert store.one(Recount((gate,))) == 1
+    assert (store.gates[gate].used, store.gates[gate].capacity) == (1, 2)

@@ -9,11 +9,11 @@ from random import Random
 
 from a2a_server.engine.sweeper import Sweeper
 from a2a_server.engine.writer import Writer
-from a2a_server.lifecycle.sweeping import Bury
+from a2a_server.lifecycle.sweeping import Bury, SetGate
 from a2a_server.model.objects import Phase
 from a2a_server.model.queries import DueKind
 from a2a_server.model.rows import WorkerRow
-from a2a_server.model.turns import Bell, Hint
+from a2a_server.model.turns import Bell, Changes, Hint, Needs
 from a2a_server.stores.sqlite import SqliteStore
 from tests.unit.misbehaving import MisbehavingStore
 from tests.unit.turns import WORKER, MemoryTurns, claim, key, submit
@@ -96,6 +96,28 @@ async def test_who_looks_does_not_wait_for_turns(tmp_path: Path) -> None:
     for task in endless:
         task.cancel()
     await asyncio.gather(*endless, return_exceptions=True)
+    writer.close()
+    await committing
+    await store.close()
+
+
+async def test_workers_that_are_long_gone_are_forgotten_and_counts_are_mended(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "tasks.db")
+    await store.open()
+    await store.register(WorkerRow(key(1), 0, 8_000_000, dead=False, format=1, body=b""))
+    store._offset = 2 * 86_400 * 1_000_000
+    await store.register(WorkerRow(key(2), 0, 8_000_000, dead=False, format=1, body=b""))
+    writer = Writer(store, silence, shard="0", max_operations=10, max_bytes=1 << 20, patience_seconds=8.0)
+    committing = asyncio.create_task(writer.run())
+    sweeper = Sweeper(store, writer, poll_seconds=60.0, random=Random(1), checks=())  # noqa: S311 - as above
+    assert await sweeper.forget_workers() == 1
+    assert await sweeper.forget_workers() == 0
+    assert not await asyncio.to_thread(store.beat, key(1))
+    assert await asyncio.to_thread(store.beat, key(2))
+    gate = await writer.submit(SetGate("skill:echo", 2))
+    assert await sweeper.recount_gates() == 0
+    await store.turn(Needs(gates={gate.key}), lambda _: Changes(gates=[gate._replace(used=2, rev=gate.rev + 1)]))
+    assert await sweeper.recount_gates() == 1
     writer.close()
     await committing
     await store.close()
