@@ -104,10 +104,14 @@ class Watch:
         self._ends: set[asyncio.Future[None]] = set()
 
     def learn(self, row: TaskRow) -> None:
-        """Take in what the store said after this watch was registered."""
-        if row.last_n >= self.last_n:
-            self.last_n, self.state, self.phase = row.last_n, row.state, row.phase
-            self.visible = row.visible
+        """Take in what the store said after this watch was registered; others may wait for just that."""
+        if row.last_n < self.last_n:
+            return
+        known = self.last_n, self.state, self.visible
+        self.last_n, self.state, self.phase = row.last_n, row.state, row.phase
+        self.visible = row.visible
+        if known != (row.last_n, row.state, row.visible):
+            self.wake()
 
     def since(self, n: int) -> list[LoggedEvent] | None:
         """The ring's events behind `n`; None when the ring no longer has the first of them."""

@@ -188,6 +188,19 @@ async def test_a_lost_bell_is_found_by_a_look_at_the_store(hub: Hub, log: Log) -
         await asyncio.wait_for(settling, BOUND)
 
 
+async def test_what_one_reader_learns_from_the_store_wakes_those_whose_bell_was_lost(hub: Hub, log: Log) -> None:
+    with hub.watch(log.row.key) as watch:
+        reading = asyncio.create_task(Reader(hub, watch).read())
+        settling = asyncio.create_task(hub.settle(watch, 0))
+        await asyncio.sleep(0)
+        await log.write(1, 1, state=State.COMPLETED)
+        with hub.watch(log.row.key) as same:
+            same.learn(log.row)
+        await hub.check()
+        assert await asyncio.wait_for(reading, BOUND) == [1, 2]
+        await asyncio.wait_for(settling, BOUND)
+
+
 async def test_a_look_that_the_store_does_not_answer_changes_nothing(
     hub: Hub, store: MisbehavingStore, log: Log
 ) -> None:

@@ -116,7 +116,7 @@ async def test_workers_that_are_long_gone_are_forgotten_and_counts_are_mended(tm
     assert await asyncio.to_thread(store.beat, key(2))
     gate = await writer.submit(SetGate("skill:echo", 2))
     assert await sweeper.recount_gates() == 0
-    await store.turn(Needs(gates={gate.key}), lambda _: Changes(gates=[gate._replace(used=2, rev=gate.rev + 1)]))
+    await store.turn(Needs(gates={gate.key}), lambda _: Changes(gates=[gate._replace(used=2, rev=2)]))
     assert await sweeper.recount_gates() == 1
     writer.close()
     await committing
