@@ -34,7 +34,7 @@ from a2a_server.model.rows import DUMPED, EventRow, Head, Key, TallyKey, TaskRow
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import Blobs
 from a2a_server.stores import mongodb_lists as lists, mongodb_reads as reads
-from a2a_server.stores.mongodb_apart import apart
+from a2a_server.stores.mongodb_apart import apart, quiet
 from a2a_server.stores.mongodb_blobs import MongodbBlobs
 from a2a_server.stores.mongodb_dump import fill, pages
 from a2a_server.stores.mongodb_erase import erase
@@ -99,6 +99,7 @@ class MongodbStore:
     async def close(self) -> None:
         link, self._link = self._link, None
         if link is not None:
+            await quiet()
             await link.close()
         await asyncio.to_thread(self._close_beats)
 

@@ -10,12 +10,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
+QUIET_SECONDS: Final = 5.0
+
 _going_on: set[asyncio.Task[Any]] = set()
+
+
+async def quiet() -> None:
+    """Wait, for `QUIET_SECONDS` at most, until what was begun before is over.
+
+    A client that is closed in the middle of a transaction leaves it, with its locks, to the server.
+    """
+    loop = asyncio.get_running_loop()
+    if begun := {task for task in _going_on if task.get_loop() is loop}:
+        await asyncio.wait(begun, timeout=QUIET_SECONDS)
 
 
 def apart(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -376,3 +376,23 @@ async def test_a_canceled_caller_is_canceled_whatever_the_driver_makes_of_it(tmp
     assert canceled > 100
     await store.close()
     database.drop()
+
+
+async def test_a_store_that_is_closed_leaves_no_transaction_behind(tmp_path: Path) -> None:
+    """Callers may be gone; a lock that nobody gives back would be in the way of everybody else for a minute."""
+    database = MongodbDatabase(tmp_path)
+    store, other = database.store(), database.store()
+    await store.open()
+    await other.open()
+    await put(store, new_tasks=[rows.task(1)])
+    for _ in range(20):
+        turning = asyncio.create_task(get(store, tasks={key(1)}))
+        await asyncio.sleep(0)
+        turning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await turning
+    await store.close()
+    async with asyncio.timeout(3):
+        assert (await get(other, tasks={key(1)})).tasks.keys() == {key(1)}
+    await other.close()
+    database.drop()
