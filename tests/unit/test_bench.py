@@ -119,15 +119,17 @@ async def test_what_a_side_needs_to_start_does_not_count() -> None:
 
 
 def test_the_time_of_processes_that_have_ended_counts() -> None:
-    busy = "sum(range(6_000_000))"
+    busy = "sum(range(60_000_000))"
     script = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {busy!r}]); print(); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
-        family = places.Family("one", process.pid)
-        assert process.stdout is not None
-        process.stdout.readline()
-        alone = places._busy_seconds(psutil.Process(process.pid))
-        assert family.cpu_seconds() > alone + 0.05
-        process.kill()
+        try:
+            family = places.Family("one", process.pid)
+            assert process.stdout is not None
+            process.stdout.readline()
+            alone = places._busy_seconds(psutil.Process(process.pid))
+            assert family.cpu_seconds() > alone + 0.05
+        finally:
+            process.kill()
     with pytest.raises(Failed, match="one ended by itself"):
         family.cpu_seconds()
 
