@@ -22,12 +22,14 @@ from a2a_server.model.objects import (
     Message,
     Part,
     Progress,
+    Requires,
     Role,
     State,
     Status,
     StatusEvent,
     TaskSpec,
     Text,
+    Wishes,
 )
 from a2a_server.model.rows import EventKind, EventRow, FreshRow
 
@@ -229,7 +231,35 @@ def encode_spec(spec: TaskSpec) -> bytes:
         packed["b"] = True
     if spec.failing:
         packed["f"] = spec.failing
+    if spec.wishes is not None:
+        packed["w"] = _pack_wishes(spec.wishes)
+    if spec.starts_at:
+        packed["a"] = spec.starts_at
+    if spec.returned:
+        packed["r"] = True
     return encode(packed)
+
+
+def _pack_wishes(wishes: Wishes) -> JsonObject:
+    packed: JsonObject = {}
+    for letter, name in _WISHES.items():
+        if value := getattr(wishes, name):
+            packed[letter] = list(value) if isinstance(value, tuple) else value
+    if wishes.requires is not None:
+        packed["r"] = {letter: given for letter, name in _NEEDS.items() if (given := getattr(wishes.requires, name))}
+    return packed
+
+
+def _unpack_wishes(packed: dict[str, Any]) -> Wishes:
+    given = {_WISHES[letter]: _frozen(value) for letter, value in packed.items() if letter != "r"}
+    needs = packed.get("r")
+    if needs is not None:
+        given["requires"] = Requires(**{_NEEDS[letter]: _frozen(value) for letter, value in needs.items()})
+    return Wishes(**given)
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401 - JSON
+    return tuple(value) if isinstance(value, list) else value
 
 
 def decode_spec(body: bytes) -> TaskSpec:
@@ -253,11 +283,39 @@ def _unpack_spec(body: bytes) -> TaskSpec:
         packed.get("h", 1),
         "b" in packed,
         packed.get("f", ""),
+        _unpack_wishes(packed["w"]) if "w" in packed else None,
+        packed.get("a", 0),
+        "r" in packed,
     )
-    if len(body) <= _BARE_BYTES and not packed.keys() & {"t", "p", "x"} and len(_bare_specs) < _BARE_SPECS:
+    if len(body) <= _BARE_BYTES and not packed.keys() & {"t", "p", "x", "w", "a"} and len(_bare_specs) < _BARE_SPECS:
         _bare_specs[body] = spec
     return spec
 
+
+_WISHES: Final = {
+    "d": "description",
+    "k": "kind",
+    "c": "context",
+    "t": "tags",
+    "u": "depends_on",
+    "p": "parent",
+    "o": "retry_of",
+    "f": "forked_from",
+    "b": "batch",
+    "s": "schedule",
+    "m": "template",
+    "a": "complete_when",
+}
+_NEEDS: Final = {
+    "t": "tags",
+    "l": "tools",
+    "a": "agents",
+    "c": "cpu",
+    "m": "memory_bytes",
+    "s": "storage_bytes",
+    "r": "resources",
+    "d": "duration_seconds",
+}
 
 # Most states come without a word, and most tasks without a wish: such bodies are few, and are decoded once.
 _PLAIN_STATES: Final = {encode_status(state): state for state in State}

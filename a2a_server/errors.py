@@ -106,6 +106,18 @@ class Overloaded(ClientError):
     code, reason, default = -32050, "RESOURCE_EXHAUSTED", "The server is busy; try again later"
 
 
+class NothingThere(ClientError):
+    """No such thing (a batch, a schedule, a queue …) for this caller; missing and foreign look the same."""
+
+    code, reason, default = -32053, "NOT_FOUND", "There is no such thing, or it is not yours"
+
+
+class Changed(ClientError):
+    """The thing is not at the revision that the caller names."""
+
+    code, reason, default = -32054, "REVISION_MISMATCH", "It was changed meanwhile; read it again"
+
+
 class EngineError(Exception):
     """An error between the house's own parts; never shown to clients as it is."""
 
@@ -152,6 +164,10 @@ class Draining(EngineError):
 
 class ConfigurationError(Exception):
     """A setting, card or agent that cannot work; the text says what to change."""
+
+
+class ServiceUnreachable(ConfigurationError):
+    """A service that a setting names does not answer."""
 
 
 class Reject(Exception):

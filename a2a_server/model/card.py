@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from a2a_server.errors import ConfigurationError
 from a2a_server.model.objects import OPTIONS_URI
-from a2a_server.model.options import plain_rule
+from a2a_server.model.options import plain_rule, spelled
 
 
 class _CardModel(BaseModel):
@@ -167,7 +167,7 @@ def _current(data: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
 
 def _complaint(detail: ErrorDetails) -> str:
     *place, member = detail["loc"]
-    where = _spelled(detail["loc"])
+    where = spelled(detail["loc"])
     if detail["type"] != "extra_forbidden":
         return f"{where}: {plain_rule(detail['msg'])}"
     model = _MODELS[tuple(to_camel(step) for step in place if isinstance(step, str))]
@@ -175,10 +175,6 @@ def _complaint(detail: ErrorDetails) -> str:
     near = get_close_matches(str(member), known, n=1)
     hint = f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known)}"
     return f'unknown member "{where}"; {hint}'
-
-
-def _spelled(place: tuple[int | str, ...]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
 
 
 def _kind(data: object) -> str:

@@ -229,13 +229,58 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class Requires:
+    """What a task needs of the worker that runs it.
+
+    tags, tools, agents: words that the worker must have all of. cpu (cores), memory_bytes, storage_bytes: what it takes
+    out of the worker's pool while it runs; 0 = nothing. resources: named things that all workers share, with amounts.
+    duration_seconds: how long it may take, as its sender thinks; 0 = nothing said.
+    """
+
+    tags: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    cpu: float = 0.0
+    memory_bytes: int = 0
+    storage_bytes: int = 0
+    resources: Mapping[str, int] = field(default_factory=dict)
+    duration_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What few tasks are given beside their message; most have none of it.
+
+    context: free JSON for the agent. depends_on, parent, retry_of: ids of tasks of the same owner, as clients know
+    them. forked_from: the remembered step before which a fork began anew. batch, schedule, template: what made the
+    task, '' = nothing of the kind. complete_when: what its children must have reached for it to complete: "all", "any",
+    a number, "" = nothing.
+    """
+
+    description: str = ""
+    kind: str = ""
+    context: JsonObject | None = None
+    tags: tuple[str, ...] = ()
+    requires: Requires | None = None
+    depends_on: tuple[str, ...] = ()
+    parent: str = ""
+    retry_of: str = ""
+    forked_from: str = ""
+    batch: str = ""
+    schedule: str = ""
+    template: str = ""
+    complete_when: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What a task was asked to be, and the little that later messages add to it.
 
     `timeout_seconds` bounds one run from its claim. `parameters` fill the skill's parameters by name;
     `metadata` is the client's own, given back as it came. `heard` is the event of the newest user message.
     `rolls_back`: its skill has something to undo; `failing` is why the task fails once that is undone ('' = it does
-    not).
+    not). `wishes` is what only few tasks were given. `starts_at`: a task that waits for others does not start before
+    this moment (microseconds, 0 = none). `returned`: its handler has returned, and it waits for its children.
     """
 
     timeout_seconds: float = 1800.0
@@ -245,3 +290,6 @@ class TaskSpec:
     heard: int = 1
     rolls_back: bool = False
     failing: str = ""
+    wishes: Wishes | None = None
+    starts_at: int = 0
+    returned: bool = False

@@ -6,8 +6,10 @@ Schema is what the card links to. An option that is unknown or not supported yet
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -42,6 +44,46 @@ _LANE_SCHEMA = {
 }
 
 
+_Word = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+_TaskId = Annotated[str, Field(min_length=1, max_length=256, pattern=_PLAIN)]
+_Resource = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+MOST_UPSTREAMS = 1000
+"""Tasks that one task may depend on."""
+MOST_TAGS = 32
+
+
+class Requirements(BaseModel):
+    """What a task needs of the worker that runs it. Sizes in bytes."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, defer_build=True)
+
+    tags: tuple[_Word, ...] = Field((), max_length=16, description="Words that the worker must have all of.")
+    tools: tuple[_Word, ...] = Field((), max_length=16, description="Tools that the worker must offer.")
+    agents: tuple[_Word, ...] = Field((), max_length=16, description="Agents that the worker must reach.")
+    cpu: float = Field(0.0, ge=0, le=4096, description="Cores, out of the worker's pool, while it runs.")
+    memory_bytes: int = Field(0, ge=0, le=1 << 50, description="Memory, out of the worker's pool.")
+    storage_bytes: int = Field(0, ge=0, le=1 << 60, description="Storage, out of the worker's pool.")
+    resources: dict[_Resource, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
+        default_factory=dict, max_length=4, description="Named resources that all workers share, with amounts."
+    )
+    duration_seconds: float = Field(
+        0.0, ge=0, le=366 * 86400, description="How long it may take; 0 = as long as the skill took so far."
+    )
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class OnDependencyFailure(StrEnum):
+    """What becomes of a task when one that it depends on does not complete."""
+
+    FAIL = "fail"
+    CANCEL = "cancel"
+    RUN = "run"
+
+
 class TaskOptions(BaseModel):
     """Options of one send. Durations in seconds, moments in RFC 3339 with a time zone."""
 
@@ -53,8 +95,10 @@ class TaskOptions(BaseModel):
         defer_build=True,
     )
 
-    skill: str = Field("", max_length=256, description="Id of the skill to run; empty = the server chooses.")
-    title: str = Field("", max_length=255, description="A name for people.")
+    skill: str = Field(
+        "", max_length=256, pattern=_PLAIN, description="Id of the skill to run; empty = the server chooses."
+    )
+    title: str = Field("", max_length=255, pattern=_PLAIN, description="A name for people.")
     priority: Annotated[Lane | None, BeforeValidator(_lane), WithJsonSchema(_LANE_SCHEMA)] = Field(
         None, description="critical, high, normal (medium), low, backlog, or 1 to 5; absent = the skill's."
     )
@@ -79,6 +123,38 @@ class TaskOptions(BaseModel):
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the skill by name; the message's data part wins over them."
     )
+    description: str = Field("", max_length=10_000, description="What it is about, for people.")
+    kind: Literal["", "processing", "analysis", "integration", "control"] = Field(
+        "", description="What sort of work it is, for people and filters."
+    )
+    tags: tuple[_Word, ...] = Field((), max_length=MOST_TAGS, description="Labels to find it by.")
+    context: dict[str, Any] | None = Field(None, description="Free JSON for the agent.")
+    depends_on: tuple[_TaskId, ...] = Field(
+        (), max_length=MOST_UPSTREAMS, description="Tasks of yours that must have ended before it starts."
+    )
+    on_dependency_failure: OnDependencyFailure = Field(
+        OnDependencyFailure.FAIL,
+        description="If one of them does not complete: fail, be canceled, or run all the same.",
+    )
+    parent_task_id: str = Field(
+        "", max_length=256, pattern=_PLAIN, description="A task of yours that this one is a part of."
+    )
+    complete_when: Annotated[str, BeforeValidator(_as_text)] = Field(
+        "",
+        pattern=r"^(|all|any|[1-9][0-9]{0,5})$",
+        description="The task waits for its subtasks when it returns, and completes when so many have: all, any, or a "
+        "number; empty = it does not wait.",
+    )
+    requires: Requirements | None = Field(None, description="What it needs of the worker that runs it.")
+    unique_key: str = Field(
+        "",
+        max_length=256,
+        pattern=_PLAIN,
+        description="At most one task has this key: a second send answers with the first one's.",
+    )
+    template: str = Field(
+        "", max_length=256, pattern=_PLAIN, description="Name of a template that gives what is absent here."
+    )
 
 
 NO_OPTIONS = TaskOptions.model_construct()
@@ -100,6 +176,11 @@ def plain_rule(text: str) -> str:
     for theirs, ours in _WORDS:
         text = text.replace(theirs, ours)
     return text
+
+
+def spelled(place: Sequence[int | str]) -> str:
+    """A place in JSON as people write it: `requires.tags[0]`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
 
 
 def options_schema() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
-from a2a_server.model.objects import Phase, State
+from a2a_server.model.objects import Lane, Phase, State
 from a2a_server.model.rows import ArtifactRow, EventRow, Key, MessageRow, TaskRow
 
 RowT = TypeVar("RowT")
@@ -48,13 +48,15 @@ class DueKind(Enum):
     """What a sweep asks for.
 
     ALARM: `due_at` is past. ORPHAN: leased by a worker that is dead, missing or unseen for longer than its ttl. HELD:
-    held by a gate that has room. PUSH: somebody is to be told of its events.
+    held by a gate that has room. PUSH: somebody is to be told of its events. SETTLE: an upstream of it has ended, and
+    it has not been settled since (edges with `done` above 0).
     """
 
     ALARM = "alarm"
     ORPHAN = "orphan"
     HELD = "held"
     PUSH = "push"
+    SETTLE = "settle"
 
 
 class TaskCursor(NamedTuple):
@@ -85,17 +87,76 @@ class TaskQuery:
     artifacts: bool = False
 
 
+class SearchCursor(NamedTuple):
+    """Where a search goes on: the place of the last row that was looked at.
+
+    order: its tag (searches by tag), 0 (by parent), or `status_at`; `key` breaks ties.
+    """
+
+    order: int | str
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Visible tasks of one scope and agent by any filters. None, '' and empty = any.
+
+    One of the filters decides which index is read, and in which order, the first of these that is given: `parent`
+    (newest task first), `tag` (an exact tag, newest task first), `tag_prefix` (tags that begin so, last tag first, then
+    newest task first), else newest status first, in `context` where given. All others are asked of each row that is
+    looked at. At most `scan` rows are looked at: so the cost does not grow with what is stored, and a page may hold
+    fewer tasks than `limit`, even none, while others follow.
+
+    stands: pairs of state and phase; tags: every one of them; parents: whether it has children (`Interest.PARENT`);
+    created and status times in microseconds, from inclusive, to exclusive.
+    """
+
+    tenant: str
+    owner: str
+    agent: str
+    context: str | None = None
+    parent: Key | None = None
+    tag: str | None = None
+    tag_prefix: str | None = None
+    tags: tuple[str, ...] = ()
+    stands: frozenset[tuple[State, Phase]] = frozenset()
+    skills: frozenset[str] = frozenset()
+    queues: frozenset[str] = frozenset()
+    lanes: frozenset[Lane] = frozenset()
+    parents: bool | None = None
+    created_from: int | None = None
+    created_to: int | None = None
+    status_from: int | None = None
+    status_to: int | None = None
+    after: SearchCursor | None = None
+    limit: int = 50
+    scan: int = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Tasks of a search in its order; after: where it goes on, None = nothing follows."""
+
+    rows: Sequence[TaskRow]
+    after: SearchCursor | None
+
+
 class Table(Enum):
-    """Tables that are read by primary-key prefix."""
+    """Tables that are read by primary-key prefix.
+
+    EDGE_TO: edges by (downstream, upstream) instead of their primary key; TAG_OF: tags by (task, tag).
+    """
 
     ARTIFACT = "artifact"
     EDGE = "edge"
+    EDGE_TO = "edge_to"
     GATE = "gate"
     JOURNAL = "journal"
     MESSAGE = "message"
     PUSH = "push"
     RECORD = "record"
     STATE = "state"
+    TAG_OF = "tag_of"
     WORKER = "worker"
 
 

@@ -6,7 +6,7 @@ are integer microseconds. Schema and reasons: docs/decisions and the first migra
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Final, NamedTuple, NewType
 
 from a2a_server.model.objects import ArtifactEvent, Generation, Lane, Phase, State
@@ -30,6 +30,7 @@ class TaskRow(NamedTuple):
     `gates` are the names of every limit that may ever apply; `held_by` the one that holds the task in phase HELD.
     `cancel_at` is when cancellation was asked for (0 = never), `deadline_at` and `due_at` likewise 0 = none.
     `last_n` is the number of the last event, `journal_n` of the last journal entry; `rev` grows with every change.
+    `unmet` is how many of its edges are open; `pushes` who else has an interest in it, bits of `Interest`.
     """
 
     key: Key
@@ -72,6 +73,18 @@ class TaskRow(NamedTuple):
     def name(self) -> TaskName:
         """What clients call it, with its scope."""
         return TaskName(self.tenant, self.owner, self.agent, self.id)
+
+
+class Interest(IntFlag):
+    """What hangs on a task, so that its turns look only for what there is.
+
+    TOLD: rows of `push`. WAITED: edges whose upstream it is. PARENT: it has, or had, children.
+    """
+
+    NONE = 0
+    TOLD = 1
+    WAITED = 2
+    PARENT = 4
 
 
 class EventKind(IntEnum):
@@ -211,8 +224,78 @@ class SentRow(NamedTuple):
         return SentKey(*self[:5])
 
 
+class EdgeKind(IntEnum):
+    """What the end of `upstream` means for `downstream`.
+
+    FAIL, CANCEL, RUN: a dependency; if the upstream does not complete, the downstream fails, is canceled, or runs all
+    the same. JOIN: the upstream is a child that its parent waits for, however it ends. CHILD: the upstream is the
+    parent; the downstream does not wait for it, but is canceled with it.
+    """
+
+    FAIL = 1
+    CANCEL = 2
+    RUN = 3
+    JOIN = 4
+    CHILD = 5
+
+
+class EdgeRow(NamedTuple):
+    """`downstream` follows `upstream`; `on_failure` is an `EdgeKind`.
+
+    done: 0 while the upstream has not ended; then the number of its last `State`; and minus that number once the
+    downstream has been settled by it.
+    """
+
+    upstream: Key
+    downstream: Key
+    on_failure: int
+    done: int
+
+
+class TagRow(NamedTuple):
+    """A label of a task; unique in all its columns."""
+
+    tenant: str
+    owner: str
+    tag: str
+    task: Key
+
+
+class RecordKey(NamedTuple):
+    """What names a record: `id` is unique in the other three."""
+
+    kind: str
+    tenant: str
+    owner: str
+    id: str
+
+
+class RecordRow(NamedTuple):
+    """A thing that is few and named by people: a schedule, a template … `rev` grows with every change, 1 = new.
+
+    due_at: when somebody has to look at it, 0 = never.
+    """
+
+    kind: str
+    tenant: str
+    owner: str
+    id: str
+    rev: int
+    due_at: int
+    body: bytes
+
+    @property
+    def key(self) -> RecordKey:
+        """Its primary key."""
+        return RecordKey(*self[:4])
+
+
 class GateRow(NamedTuple):
-    """A limit: at most `capacity` leased tasks name it (None = any number), none before `closed_until`."""
+    """A limit: at most `capacity` leased tasks name it (None = any number), none before `closed_until`.
+
+    A task may name that of a resource as `key*amount` and then counts `amount` times (`gate_of`). What `tokens` and
+    `refilled_at` mean, the kind of the gate decides (`policy`).
+    """
 
     key: str
     capacity: int | None
@@ -304,4 +387,18 @@ DUMPED: Final = (
     "audit",
 )
 """The tables of a dump, in its order. Their rows are those above; `fair` is a `FairKey` and its virtual time, `tally`
-a shard, a `TallyKey` and its count; `edge`, `tag`, `record`, `blob` and `audit` are plain columns (core.md 11)."""
+a shard, a `TallyKey` and its count; `blob` and `audit` are plain columns (core.md 11)."""
+
+
+_SHARED: Final = "resource:"
+
+
+def gate_of(name: str) -> tuple[str, int]:
+    """A gate as a task names it: its key, and how often the task counts there.
+
+    Only gates of named resources are counted by amounts, as `resource:gpu*2`; a star in any other name is its own.
+    """
+    if not name.startswith(_SHARED):
+        return name, 1
+    key, star, amount = name.rpartition("*")
+    return (key, int(amount)) if star else (name, 1)

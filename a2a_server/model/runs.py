@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
-from a2a_server.model.objects import Json, JsonObject, Message, Part, Progress, State
+from a2a_server.model.objects import Artifact, Json, JsonObject, Message, Part, Progress, State, Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,58 @@ class Pause:
     note: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A wait for children: the run ends, and the task runs again when `need` of `children` (ids) may have ended.
+
+    name, note: what is remembered in the task's space `JOINED`, as of `Pause`.
+    """
+
+    children: tuple[str, ...]
+    need: int
+    name: str
+    note: bytes
+
+
+JOINED = "join"
+"""The space of a task's state that holds what it joined, and what its handler returned before its children ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildResult:
+    """What became of a task that another one spawned.
+
+    text: of its artifacts, else what it said last. data: the value of its artifacts' only data part, of several the
+    list of them, None where there is none.
+    """
+
+    id: str
+    state: State
+    text: str = ""
+    data: Json = None
+    artifacts: tuple[Artifact, ...] = ()
+
+    @property
+    def completed(self) -> bool:
+        """Whether it ended well."""
+        return self.state is State.COMPLETED
+
+
 ASKED = "ask"
 """The space of a task's state that holds its questions."""
+CHECKS = "checks"
+"""The space of a task's state that holds what the checks of its skill's results said, under the name `CHECKS` too."""
 CHECKPOINT = "checkpoint"
 """The space of a task's state that holds its checkpoints."""
+
+
+class Checked(TypedDict):
+    """What a check of a result said. message: why it did not pass, '' where it did."""
+
+    name: str
+    passed: bool
+    required: bool
+    message: str
 
 
 class Shelf(StrEnum):
@@ -103,7 +151,8 @@ class TaskView:
     """The task as its handler sees it. `deadline` is in seconds since the epoch (None = none).
 
     message: what began the task. history: all messages, oldest first, the questions of earlier runs among them.
-    checkpoints: what earlier runs remembered in the space `CHECKPOINT`, by name.
+    tools: those that its sender requires. checkpoints: what earlier runs remembered in the space `CHECKPOINT`, by name.
+    wishes: what only few tasks are given.
     """
 
     id: str
@@ -117,7 +166,9 @@ class TaskView:
     metadata: JsonObject | None = None
     title: str = ""
     deadline: float | None = None
+    tools: tuple[str, ...] = ()
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
+    wishes: Wishes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +181,18 @@ class Happening:
     text: str = ""
 
 
+class Together(StrEnum):
+    """What becomes of several tasks of one conversation.
+
+    They run side by side, or one at a time; or a new one is refused while another has not ended, or takes its place.
+    """
+
+    PARALLEL = "parallel"
+    SERIAL = "serial"
+    REJECT = "reject"
+    REPLACE = "replace"
+
+
 @dataclass(frozen=True, slots=True)
 class SkillSpec:
     """A skill as the engine and the card know it. Durations in seconds; None = the server's default.
@@ -137,7 +200,10 @@ class SkillSpec:
     threaded: runs in a worker's thread (a plain function), so it needs a thread slot. retry_on: exception classes that
     are transient for this skill, beside the general ones. max_concurrency: capacity of its gate (None = no limit).
     direct: its first output may be a message that is the whole answer, without a task. rolls_back: it has something to
-    undo before its task ends as failed or canceled.
+    undo before its task ends as failed or canceled. rate: (starts, seconds), at most so many starts in so much time
+    (None = any). breaker: (failures, seconds), after so many failed runs in a row none starts for so long; 0 failures =
+    never. context: how it takes several tasks of one conversation. pulled: only agents that pull their work run it, no
+    worker of ours. checks: its results are checked, and what was said of them is recorded.
     """
 
     id: str
@@ -157,3 +223,8 @@ class SkillSpec:
     schema: JsonObject = field(default_factory=dict)
     direct: bool = False
     rolls_back: bool = False
+    rate: tuple[int, float] | None = None
+    breaker: tuple[int, float | None] | None = None
+    context: Together = Together.PARALLEL
+    pulled: bool = False
+    checks: bool = False

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from a2a_server.model.objects import Lane
 from a2a_server.model.rows import (
     ArtifactRow,
+    EdgeRow,
     EventRow,
     FairKey,
     GateRow,
@@ -15,9 +17,12 @@ from a2a_server.model.rows import (
     Key,
     MessageRow,
     PushRow,
+    RecordKey,
+    RecordRow,
     SentKey,
     SentRow,
     StateRow,
+    TagRow,
     TallyKey,
     TaskName,
     TaskRow,
@@ -29,7 +34,8 @@ class ClaimNeed(NamedTuple):
     """Candidates for one claim: READY tasks of `queues`, the best `limit` by (lane, rank, key).
 
     `hinted` keys are looked at too (only those that are READY and in `queues`); the result is the union, ordered.
-    `max_crashes` leaves out tasks that crashed more often than that, `max_format` rows written by newer code.
+    `max_crashes` leaves out tasks that crashed more often than that, `max_format` rows written by newer code. `lanes`:
+    only tasks of these lanes, () = of all.
     """
 
     queues: tuple[str, ...]
@@ -37,6 +43,7 @@ class ClaimNeed(NamedTuple):
     hinted: tuple[Key, ...] = ()
     max_crashes: int = 2
     max_format: int = 1
+    lanes: tuple[Lane, ...] = ()
 
 
 @dataclass(slots=True)
@@ -47,7 +54,9 @@ class Needs:
     queues: the rank of the first READY task of each lane. fair: virtual times. gates: by key, beside those of tasks.
     claims: candidates, skipping rows that another turn has locked. held: for each loaded gate that has a row, this many
     of its HELD tasks, best first. recount: gates whose LEASED tasks are to be counted. workers: by id.
-    takes: tasks whose open artifact takes are wanted.
+    takes: tasks whose open artifact takes are wanted. waits: tasks whose edges, as downstream, are to be counted; the
+    tasks themselves are not loaded by it. records: by primary key; locked, and a record that does not exist counts as
+    locked too: of two turns that insert it, one is decided again.
     """
 
     tasks: set[Key] = field(default_factory=set)
@@ -61,6 +70,8 @@ class Needs:
     recount: set[str] = field(default_factory=set)
     workers: set[Key] = field(default_factory=set)
     takes: set[Key] = field(default_factory=set)
+    waits: set[Key] = field(default_factory=set)
+    records: set[RecordKey] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -70,7 +81,9 @@ class Loaded:
     now: the store's clock, microseconds. heads: (queue, lane) -> rank of its first READY task. claims: for each
     `ClaimNeed` in order, the candidates' keys by (lane, rank, key). held: gate -> keys by (lane, rank, key).
     Every key that appears anywhere here has its row in `tasks`, every gate that one of these rows names and that has
-    a row is in `gates`. pushes: those of every task in `tasks` that has any, by id.
+    a row is in `gates`. pushes: those of every task in `tasks` that has any, by id. leased: gate -> how often LEASED
+    tasks count there (`gate_of`). waits: downstream -> (on_failure, done) -> how many of its edges are so; arrived:
+    those of them with `done` above 0; both as of one moment after the tasks were locked.
     """
 
     now: int
@@ -86,6 +99,9 @@ class Loaded:
     workers: dict[Key, WorkerRow] = field(default_factory=dict)
     takes: dict[Key, tuple[ArtifactRow, ...]] = field(default_factory=dict)
     pushes: dict[Key, tuple[PushRow, ...]] = field(default_factory=dict)
+    waits: dict[Key, dict[tuple[int, int], int]] = field(default_factory=dict)
+    arrived: dict[Key, tuple[EdgeRow, ...]] = field(default_factory=dict)
+    records: dict[RecordKey, RecordRow] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -97,6 +113,13 @@ class Changes:
     pushes and fair are upserted by primary key; gates guard on `rev` like tasks. tally: (shard, key) -> what to add to
     the count. Of several states with one key the last one counts; one whose body is empty is deleted. gone_workers:
     workers whose rows are deleted; the turn has loaded them.
+
+    edges are inserted, those that exist are left alone. ended: upstream -> number of its last state; every edge of it
+    that is open (`done` 0) becomes done with it. Written in this order: edges, ended. settled: edges that are still
+    done change the sign of `done`. tags are inserted unless they exist; gone_tags are
+    deleted. records are inserted (rev 1) or replace the one whose `rev` is one lower, else `Conflict`; gone_records are
+    deleted where the rev is still the given one, else `Conflict`. gone_gates: gates that are deleted; the turn has
+    loaded them.
     """
 
     new_tasks: list[TaskRow] = field(default_factory=list)
@@ -113,6 +136,14 @@ class Changes:
     workers: list[WorkerRow] = field(default_factory=list)
     gone_workers: list[Key] = field(default_factory=list)
     pushes: list[PushRow] = field(default_factory=list)
+    edges: list[EdgeRow] = field(default_factory=list)
+    ended: dict[Key, int] = field(default_factory=dict)
+    settled: list[EdgeRow] = field(default_factory=list)
+    tags: list[TagRow] = field(default_factory=list)
+    gone_tags: list[TagRow] = field(default_factory=list)
+    records: list[RecordRow] = field(default_factory=list)
+    gone_records: list[tuple[RecordKey, int]] = field(default_factory=list)
+    gone_gates: list[str] = field(default_factory=list)
 
 
 class Bell(NamedTuple):
