@@ -32,7 +32,7 @@ class Cancel:
         """The task, the takes that earlier runs left open, and whom its gates take next."""
         needs.names.add(self.name)
         needs.takes.add(self.key)
-        needs.held += 1
+        needs.held += 2  # the task itself may be the first that its gate holds
 
     def decide(self, turn: Turn) -> TaskRow:
         """The task: CANCELED, or still at work with `cancel_at` set. Raises TaskNotFound, TaskNotCancelable."""
@@ -41,10 +41,15 @@ class Cancel:
             raise TaskNotFound
         if row.state in TERMINAL:
             raise TaskNotCancelable(f"Task cannot be canceled: it has ended ({row.state.name.lower()}).")
-        if row.phase is not Phase.LEASED:
-            return canceled(turn, row)
-        if row.cancel_at:
-            return row
-        due_at = min(row.due_at, turn.now + self.grace + SWEEP_SLACK)
-        row = turn.put(changed(row, cancel_at=turn.now, due_at=due_at))
-        return turn.journal(row, JournalKind.CANCEL_ASKED)
+        return cancel(turn, row, self.grace)
+
+
+def cancel(turn: Turn, row: TaskRow, grace: int) -> TaskRow:
+    """Cancel a task that has not ended: at once, or by asking the worker that runs it."""
+    if row.phase is not Phase.LEASED:
+        return canceled(turn, row)
+    if row.cancel_at:
+        return row
+    due_at = min(row.due_at, turn.now + grace + SWEEP_SLACK)
+    row = turn.put(changed(row, cancel_at=turn.now, due_at=due_at))
+    return turn.journal(row, JournalKind.CANCEL_ASKED)

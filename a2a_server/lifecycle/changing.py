@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, TypedDict, Unpack
 
-from a2a_server.model.objects import Phase, State
+from a2a_server.model.objects import Lane, Phase, State
 from a2a_server.model.rows import Key, TaskRow
 
 _POSITION: Final = {name: index for index, name in enumerate(TaskRow._fields)}
@@ -17,6 +17,7 @@ class Fields(TypedDict, total=False):
     """What decisions change of a task beside state and phase; the rest of its row stands from its creation."""
 
     visible: bool
+    lane: Lane
     rank: int
     held_by: str
     last_n: int
@@ -24,11 +25,16 @@ class Fields(TypedDict, total=False):
     rev: int
     status_at: int
     due_at: int
+    deadline_at: int
     cancel_at: int
     worker: Key
     fence: int
     attempt: int
+    max_attempts: int
     crashes: int
+    unmet: int
+    parent: Key
+    pushes: int
     status: bytes
     spec: bytes
 

@@ -11,18 +11,21 @@ Source: core.md sections 5 and 8.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final
+from typing import Final, cast
 
 from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.lifecycle.changing import changed
+from a2a_server.lifecycle.dead_letters import Dead, mark
+from a2a_server.lifecycle.joining import Waiting, grew, wait
 from a2a_server.lifecycle.keeping import stored_files, use
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, speech
 from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, Role, State
 from a2a_server.model.rows import NO_KEY, JournalKind, StateRow, TaskRow
-from a2a_server.model.runs import ASKED, Pause, Want
+from a2a_server.model.runs import ASKED, Checked, Pause, Want
 from a2a_server.model.times import timestamp
 from a2a_server.policy import POISON_CRASHES, SECOND, RetryPolicy, alarm
 
@@ -59,7 +62,9 @@ class End:
 
     text: what clients read (of a transient failure: its reason). after: delay before the next attempt in microseconds
     (None = the back-off's). jitter: uniform in 0.0-1.0, for the back-off. pause, patience: what was asked, and how long
-    an answer may take, microseconds.
+    an answer may take, microseconds. waiting: the children that a run that paused waits for; of one that completed,
+    those whose ends it took in. dead: why a failed task is a dead letter, None = it is none. checks: what was said of
+    its result.
     """
 
     kind: EndKind
@@ -70,15 +75,17 @@ class End:
     jitter: float = 1.0
     pause: Pause | None = None
     patience: int = 0
+    waiting: Waiting | None = None
+    dead: Dead | None = None
+    checks: Sequence[Checked] = ()
 
 
 def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     """Take a leased task from its run, by how the run ended."""
-    if end.kind is EndKind.COMPLETED:
-        metadata: JsonObject | None = {TASK_URI: {"partial": end.partial}} if end.partial else None
+    if end.kind is EndKind.COMPLETED and not _has_more_children(turn, row, end):
         if end.message is not None:
             use(turn, row, stored_files(end.message.parts))
-        return turn.status(row, State.COMPLETED, Phase.FINAL, end.message, metadata=metadata)
+        return turn.status(row, State.COMPLETED, Phase.FINAL, end.message, metadata=_about(end))
     if end.kind is EndKind.HANDED_BACK and (not row.cancel_at or is_last_run(row)):
         row = turn.put(moved(row, row.state, Phase.READY, worker=NO_KEY, due_at=waits_until(turn, row)))
         return turn.journal(row, JournalKind.HANDED_BACK, fence=row.fence)
@@ -86,9 +93,28 @@ def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
         return canceled(turn, row)
     if end.kind is EndKind.REJECTED:
         return turn.status(row, State.REJECTED, Phase.FINAL, speech(row, end.text))
-    if end.pause is not None:
-        return _paused(turn, row, end.pause, end.patience)
-    return failed(turn, row, end.text) if end.kind is EndKind.FAILED else _retry(turn, row, end, retries)
+    if end.waiting is not None or end.pause is not None:
+        return _waits(turn, row, end)
+    about = _about(end)
+    failing = end.kind is EndKind.FAILED
+    return failed(turn, row, end.text, end.dead, about) if failing else _retry(turn, row, end, retries)
+
+
+def _about(end: End) -> JsonObject | None:
+    about: JsonObject = {"partial": end.partial} if end.partial else {}
+    if end.checks:
+        about["checks"] = [cast("JsonObject", check) for check in end.checks]
+    return {TASK_URI: about} if about else None
+
+
+def _waits(turn: Turn, row: TaskRow, end: End) -> TaskRow:
+    if end.waiting is not None:
+        return wait(turn, row, end.waiting)
+    return row if end.pause is None else _paused(turn, row, end.pause, end.patience)
+
+
+def _has_more_children(turn: Turn, row: TaskRow, end: End) -> bool:
+    return end.waiting is not None and grew(turn, row, end.waiting.need)
 
 
 def crashed(turn: Turn, row: TaskRow) -> TaskRow:
@@ -96,6 +122,8 @@ def crashed(turn: Turn, row: TaskRow) -> TaskRow:
     row = changed(row, attempt=row.attempt + 1, crashes=row.crashes + 1)
     row = turn.journal(row, JournalKind.CRASH, fence=row.fence, worker=row.worker.hex())
     if row.crashes >= POISON_CRASHES:
+        if not row.cancel_at:
+            mark(turn, row, Dead.POISON)
         return _end(turn, row, f"Workers stopped {row.crashes} times while they ran this task; it is not tried again.")
     if is_last_run(row):
         return turn.put(moved(row, row.state, Phase.READY, worker=NO_KEY, due_at=waits_until(turn, row)))
@@ -103,13 +131,19 @@ def crashed(turn: Turn, row: TaskRow) -> TaskRow:
         return canceled(turn, row)
     text = "The worker that ran the task stopped."
     if row.attempt >= row.max_attempts:
-        return failed(turn, row, f"{text} The task allows no more attempts (maxAttempts {row.max_attempts}).")
+        text = f"{text} The task allows no more attempts (maxAttempts {row.max_attempts})."
+        return failed(turn, row, text, Dead.ATTEMPTS)
     return _again(turn, row, text, 0)
 
 
-def failed(turn: Turn, row: TaskRow, text: str) -> TaskRow:
-    """End a task as failed: at once, or behind a last run."""
-    return _last_run(turn, row, text) if _owes_a_run(row) else _end(turn, row, text)
+def failed(turn: Turn, row: TaskRow, text: str, dead: Dead | None = None, about: JsonObject | None = None) -> TaskRow:
+    """End a task as failed: at once, or behind a last run.
+
+    dead: why it is a dead letter, None = it is none. about: metadata of its last status; a last run brings its own.
+    """
+    if dead is not None and not row.cancel_at:
+        mark(turn, row, dead)
+    return _last_run(turn, row, text) if _owes_a_run(row) else _end(turn, row, text, about)
 
 
 def canceled(turn: Turn, row: TaskRow) -> TaskRow:
@@ -150,10 +184,11 @@ def _last_run(turn: Turn, row: TaskRow, reason: str) -> TaskRow:
     return turn.put(moved(row, row.state, Phase.READY, worker=NO_KEY, held_by="", due_at=due_at))
 
 
-def _end(turn: Turn, row: TaskRow, text: str) -> TaskRow:
+def _end(turn: Turn, row: TaskRow, text: str, about: JsonObject | None = None) -> TaskRow:
     if row.cancel_at:
         return turn.status(row, State.CANCELED, Phase.FINAL)
-    return turn.status(row, State.FAILED, Phase.FINAL, speech(row, decode_spec(row.spec).failing or text))
+    said = speech(row, decode_spec(row.spec).failing or text)
+    return turn.status(row, State.FAILED, Phase.FINAL, said, metadata=about)
 
 
 def _paused(turn: Turn, row: TaskRow, pause: Pause, patience: int) -> TaskRow:
@@ -169,7 +204,7 @@ def _retry(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     if row.attempt >= row.max_attempts:
         times = "once" if row.attempt == 1 else f"{row.attempt} times"
         text = f"{end.text} Tried {times}; the task allows no more attempts (maxAttempts {row.max_attempts})."
-        return failed(turn, row, text)
+        return failed(turn, row, text, Dead.ATTEMPTS)
     delay = retries.delay(row.attempt, end.jitter) if end.after is None else end.after
     return _again(turn, row, end.text, delay)
 

@@ -45,8 +45,13 @@ def stored_files(parts: Iterable[Part]) -> tuple[File, ...]:
 def use(turn: Turn, task: TaskRow, files: Iterable[File]) -> None:
     """Say that a message of the task refers to these objects; in the turn that writes the message."""
     for file in files:
-        body = encode(known(Scope(task.tenant, task.owner), file))
-        turn.remember(StateRow(object_scope(file.stored), USE, task.key.hex(), 0, 0, body))
+        turn.remember(use_of(task, file))
+
+
+def use_of(task: TaskRow, file: File) -> StateRow:
+    """The row which says that the task refers to the file's object."""
+    body = encode(known(Scope(task.tenant, task.owner), file))
+    return StateRow(object_scope(file.stored), USE, task.key.hex(), 0, 0, body)
 
 
 def known(scope: Scope, file: File) -> JsonObject:

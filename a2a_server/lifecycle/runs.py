@@ -13,18 +13,25 @@ Source: core.md section 5.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.changing import changed
-from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, waits_until
+from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, is_last_run, waits_until
+from a2a_server.lifecycle.gates import Standing
+from a2a_server.lifecycle.requirements import CLASS, UNBOUNDED, Pool, pool_of
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
-from a2a_server.model.objects import ArtifactEvent, JsonObject, Phase, State
+from a2a_server.model.objects import ArtifactEvent, JsonObject, Lane, Phase, State
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
 from a2a_server.model.turns import ClaimNeed, Needs
-from a2a_server.policy import SECOND, SUSPECT_CRASHES, SWEEP_SLACK, RetryPolicy, alarm
+from a2a_server.policy import SECOND, SUSPECT_CRASHES, SWEEP_SLACK, RetryPolicy, alarm, is_breaker
+
+VERDICTS: Final[Mapping[EndKind, bool]] = {EndKind.COMPLETED: True, EndKind.FAILED: False, EndKind.TRANSIENT: False}
+"""Ends of runs that tell something about their skill: whether it works. Crashes do not: whole hosts go down."""
 
 ROW_FORMAT = 1
 """The format of task rows that this version writes and can run."""
@@ -59,7 +66,9 @@ class Claim:
     """Lease up to `limit` tasks of `queues` to `worker`.
 
     hinted: where to look first. suspects: whether it may take one task that has crashed its workers before. grace: see
-    `lease`.
+    `lease`. lanes: only tasks of these, () = of all. standing: limits for everybody. pool: what the worker has left for
+    tasks that need part of it; one that does not fit is left where it is. look: how many candidates to look at where
+    that is more than `limit`: where gates refuse many, those behind them are found sooner.
     """
 
     worker: Key
@@ -68,6 +77,10 @@ class Claim:
     hinted: tuple[Key, ...] = ()
     suspects: bool = True
     grace: int = 0
+    lanes: tuple[Lane, ...] = ()
+    standing: Standing | None = None
+    pool: Pool = UNBOUNDED
+    look: int = 0
     urgent: bool = True
     weight: int = 512
 
@@ -80,25 +93,38 @@ class Claim:
     @property
     def _need(self) -> ClaimNeed:
         crashes = SUSPECT_CRASHES if self.suspects else SUSPECT_CRASHES - 1
-        return ClaimNeed(self.queues, self.limit, self.hinted, crashes, ROW_FORMAT)
+        most = max(self.limit, self.look)
+        return ClaimNeed(self.queues, most, self.hinted, crashes, ROW_FORMAT, self.lanes)
+
+    def further(self, claimed: Claimed, most: int) -> int:
+        """How many candidates the next claim should look at, at most `most`: more where gates refused what it saw."""
+        refused = claimed.more and len(claimed.rows) < self.limit
+        return min(2 * max(self.limit, self.look), most) if refused else 0
 
     def decide(self, turn: Turn) -> Claimed:
         """Never raises: an empty claim means "ask again later". A worker that was declared dead gets nothing."""
         if turn.is_dead(self.worker):
             return Claimed((), more=False)
         taken: list[TaskRow] = []
-        suspects = self.suspects
+        suspects, pool = self.suspects, self.pool
         passed = False
+        if self.standing:
+            turn.gates.standing = self.standing
         for key in turn.candidates(self._need):
             row = turn.rows[key]
             suspect = row.crashes >= SUSPECT_CRASHES
             if row.phase is not Phase.READY or (suspect and not suspects):
                 passed = True
                 continue
-            if closed := turn.closed(row.gates, (row.lane, row.rank, row.key)):
+            if closed := turn.gates.closed(row.gates, (row.lane, row.rank, row.key)):
                 turn.put(moved(row, row.state, Phase.HELD, held_by=closed, due_at=waits_until(turn, row)))
                 passed = True
                 continue
+            if CLASS in row.queue:
+                share = pool_of(row)
+                if not share.fits(pool):
+                    continue
+                pool = pool.without(share)
             suspects = suspects and not suspect
             taken.append(lease(turn, row, self.worker, self.grace))
             if len(taken) == self.limit:
@@ -165,6 +191,9 @@ class Report:
         """The task; when it ends, whom its gates take next, and the takes that the run may have left open."""
         needs.tasks.add(self.key)
         overflow = self._overflows(self.last_n)
+        if self.end is not None and self.end.waiting is not None:
+            needs.tasks.update(self.end.waiting.children)
+            needs.waits.add(self.key)
         if self.end is not None or overflow:
             needs.held += 1
         if overflow or (self.end is not None and (self.end.kind in RESUMED or not self.takes)):
@@ -182,6 +211,8 @@ class Report:
             raise LeaseLost
         if not row.visible and any(draft.kind is not None for draft in self.drafts):
             row = turn.put(changed(row, visible=True))
+        if self.end is not None and self.end.kind in VERDICTS and not row.cancel_at:
+            self._judge(turn, row, self.end.kind)
         if self._overflows(row.last_n):
             text = f"The task wrote more events than the server keeps for one task ({self.max_events})."
             return Reported(finish(turn, row, End(EndKind.FAILED, text), self.retries))
@@ -200,6 +231,10 @@ class Report:
         if self.end is not None:
             row = finish(turn, row, self.end, self.retries)
         return Reported(row, takes)
+
+    def _judge(self, turn: Turn, row: TaskRow, kind: EndKind) -> None:
+        if any(is_breaker(name) and turn.gates.get(name) for name in row.gates) and not is_last_run(row):
+            turn.gates.judge(row.gates, good=VERDICTS[kind])
 
 
 def _numbered(draft: TakeDraft, numbers: list[int], last_n: int) -> ArtifactRow:

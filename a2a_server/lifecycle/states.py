@@ -45,9 +45,9 @@ STATE_MOVES: Final[Mapping[State, frozenset[State]]] = {
 
 PHASE_MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
     P.WAITING: frozenset({P.READY, P.SCHEDULED, P.FINAL}),
-    P.SCHEDULED: frozenset({P.READY, P.FINAL}),
-    P.READY: frozenset({P.LEASED, P.HELD, P.FINAL}),
-    P.HELD: frozenset({P.READY, P.FINAL}),
+    P.SCHEDULED: frozenset({P.READY, P.WAITING, P.FINAL}),
+    P.READY: frozenset({P.LEASED, P.HELD, P.WAITING, P.FINAL}),
+    P.HELD: frozenset({P.READY, P.WAITING, P.FINAL}),
     P.LEASED: frozenset({P.READY, P.SCHEDULED, P.PAUSED, P.WAITING, P.FINAL}),
     P.PAUSED: frozenset({P.READY, P.FINAL}),
     P.FINAL: frozenset(),

@@ -6,20 +6,36 @@ for it and nothing is ahead, the new task is leased in the same turn (core.md se
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from a2a_server.codec import decode_spec, encode, encode_spec
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
+from a2a_server.lifecycle.admission import Admission
 from a2a_server.lifecycle.changing import changed
+from a2a_server.lifecycle.dependencies import Extras, Ties, check, graph_key, tie, ties_of
+from a2a_server.lifecycle.gates import Standing, keys_of
 from a2a_server.lifecycle.keeping import use
+from a2a_server.lifecycle.labels import FOR_EVER, id_of
 from a2a_server.lifecycle.runs import ROW_FORMAT, lease
 from a2a_server.lifecycle.states import INTERRUPTED
 from a2a_server.lifecycle.telling import AGENT
 from a2a_server.lifecycle.turn import PLAIN_STATUS, Turn, ended
 from a2a_server.model.objects import OPTIONS_URI, File, Generation, Lane, Phase, Scope, State
-from a2a_server.model.rows import NO_KEY, FairKey, Key, MessageRow, PushRow, SentKey, SentRow, TaskName, TaskRow
+from a2a_server.model.rows import (
+    NO_KEY,
+    FairKey,
+    Interest,
+    Key,
+    MessageRow,
+    PushRow,
+    SentKey,
+    SentRow,
+    TaskName,
+    TaskRow,
+)
 from a2a_server.model.turns import Needs
-from a2a_server.policy import ahead, alarm
+from a2a_server.policy import ahead, alarm, is_shared
 
 MAX_RANK = 2**53
 
@@ -48,7 +64,8 @@ class Submit:
     task at once if nothing is ahead (NO_KEY = none); grace: see `runs.lease`. visible: False while the answer may
     still be a message instead of a task. tells: states of the task that the agent itself wants to hear of. files:
     parts of the message that refer to objects. references: tasks that the message refers to. asked: the path of a
-    task option that only a new task can be given ('' = none).
+    task option that only a new task can be given ('' = none). extras: what only few new tasks bring. admission: what
+    the new task has to pass (None = nothing); standing: limits for everybody.
     """
 
     key: Key
@@ -78,11 +95,14 @@ class Submit:
     files: tuple[File, ...] = ()
     references: tuple[str, ...] = ()
     asked: str = ""
+    extras: Extras | None = None
+    admission: Admission | None = None
+    standing: Standing | None = None
 
     @property
     def urgent(self) -> bool:
-        """Clients' sends may be refused."""
-        return False
+        """Clients' sends may be refused; what a run spawns waits."""
+        return self.extras is not None and bool(self.extras.run)
 
     @property
     def weight(self) -> int:
@@ -108,24 +128,57 @@ class Submit:
             needs.sent.add(self.sent_key)
         needs.queues.add(self.queue)
         needs.fair.add(FairKey(shard, self.queue, self.lane, self.scope.tenant, self.scope.owner))
-        needs.gates.update(self.gates)
+        needs.gates.update(keys_of(self.gates))
         if self.worker:
             needs.workers.add(self.worker)
+            if is_shared(self.gates):  # nobody overtakes the first one that such a gate holds
+                needs.held = max(needs.held, 1)
+        if self.admission is not None:
+            self.admission.needs(needs)
+        if self.extras is not None:
+            self._need_extras(needs, self.extras)
+
+    def _need_extras(self, needs: Needs, extras: Extras) -> None:
+        needs.names.update(map(self._of_the_same_owner, extras.depends_on))
+        if extras.parent:
+            needs.names.add(self._of_the_same_owner(extras.parent))
+        if extras.sent is not None:
+            needs.sent.add(extras.sent)
+        if extras.graph is not None:
+            needs.records.add(graph_key(self.scope))
 
     def decide(self, turn: Turn) -> Submitted:
         """Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
-        if again := self._repeat(turn):
+        if again := self.repeat(turn):
             return again
         self._check_references(turn)
         if self.task_id and (row := self._named(turn)) is not None:
             return self._heard(turn, row)
+        self._check_new(turn, frozenset())
+        return self.create(turn)
+
+    def check(self, turn: Turn, local: AbstractSet[str] = frozenset()) -> None:
+        """Refuse what would make no new task. local: ids of tasks that the same operation is about to make.
+
+        Changes no task. Raises InvalidParams, UnsupportedOperation, Conflict, LeaseLost.
+        """
+        self._check_references(turn)
+        self._check_new(turn, local)
+
+    def _check_new(self, turn: Turn, local: AbstractSet[str]) -> None:
         if self.deadline_at and self.deadline_at <= turn.now:
             raise InvalidParams(
                 "The deadline has passed; give a later one or none.", path=f'metadata["{OPTIONS_URI}"].deadline'
             )
-        return self._create(turn)
+        if self.extras is not None:
+            check(turn, self.name, self.extras, local)
+        if self.admission is not None:
+            self.admission.check(turn)
 
-    def _repeat(self, turn: Turn) -> Submitted | None:
+    def repeat(self, turn: Turn) -> Submitted | None:
+        """What an earlier send came to that this one only repeats."""
+        if self.extras is not None and self.extras.sent is not None and (found := turn.sent_task(self.extras.sent)):
+            return Submitted(found[1], found[0].at_n, repeat=True)
         known = turn.sent_task(self.sent_key) if self.window else None
         if known is None:
             return None
@@ -178,10 +231,18 @@ class Submit:
         self._accept(turn, row, at_n)
         return Submitted(row, at_n)
 
-    def _create(self, turn: Turn) -> Submitted:
+    def create(self, turn: Turn) -> Submitted:
+        """The new task, which nothing speaks against."""
+        if self.admission is not None:
+            self.admission.admit(turn, self.key)
+        if self.standing:
+            turn.gates.standing = self.standing
+        extras = self.extras
+        ties = Ties() if extras is None else ties_of(turn, self.name, extras)
         starts_at = max(self.starts_at, turn.now + self.delay if self.delay else 0)
         later = starts_at > turn.now
-        direct = bool(self.worker) and not later and self._direct(turn)
+        waits = ties.waits
+        direct = bool(self.worker) and not (later or waits) and self._direct(turn)
         row = turn.create(
             TaskRow(
                 key=self.key,
@@ -189,7 +250,7 @@ class Submit:
                 tenant=self.scope.tenant,
                 owner=self.scope.owner,
                 agent=self.agent,
-                id=self.task_id or _as_uuid(self.key),
+                id=self.task_id or id_of(self.key),
                 context=self.context or self.fresh_context,
                 generation=self.generation,
                 visible=self.visible,
@@ -200,13 +261,13 @@ class Submit:
                 gates=self.gates,
                 held_by="",
                 state=State.SUBMITTED,
-                phase=Phase.SCHEDULED if later else Phase.READY,
+                phase=Phase.WAITING if waits else Phase.SCHEDULED if later else Phase.READY,
                 last_n=0,
                 journal_n=0,
                 rev=1,
                 status_at=turn.now,
                 created_at=turn.now,
-                due_at=alarm(starts_at if later else 0, self.deadline_at),
+                due_at=alarm(starts_at if later and not waits else 0, self.deadline_at),
                 deadline_at=self.deadline_at,
                 cancel_at=0,
                 worker=NO_KEY,
@@ -214,11 +275,11 @@ class Submit:
                 attempt=0,
                 max_attempts=self.max_attempts,
                 crashes=0,
-                unmet=0,
-                parent=NO_KEY,
-                pushes=1 if self.tells else 0,
+                unmet=ties.open,
+                parent=NO_KEY if ties.parent is None else ties.parent.key,
+                pushes=self._interest(ties),
                 status=PLAIN_STATUS[State.SUBMITTED],
-                spec=self.spec,
+                spec=self._delayed(starts_at) if later and waits else self.spec,
             ),
             queued=not direct,
         )
@@ -227,9 +288,20 @@ class Submit:
             turn.push(PushRow(row.key, AGENT, 0, 1, 0, 0, dead=False, body=states))
         at_n = row.last_n
         self._accept(turn, row, at_n)
+        if extras is not None:
+            row = tie(turn, row, ties)
+            if extras.sent is not None:
+                turn.remember_sent(SentRow(*extras.sent, self.digest, row.key, at_n, FOR_EVER))
         if direct:
             row = lease(turn, row, self.worker, self.grace)
         return Submitted(row, at_n, leased=direct)
+
+    def _interest(self, ties: Ties) -> int:
+        told = Interest.TOLD if self.tells else Interest.NONE
+        return told if ties.parent is None else told | Interest.WAITED
+
+    def _delayed(self, starts_at: int) -> bytes:
+        return encode_spec(replace(decode_spec(self.spec), starts_at=starts_at))
 
     def _accept(self, turn: Turn, row: TaskRow, at_n: int) -> None:
         turn.message(MessageRow(row.key, at_n, at_n, 1, self.message_id, self.body))
@@ -240,13 +312,8 @@ class Submit:
     def _direct(self, turn: Turn) -> bool:
         last = (self.lane, MAX_RANK, self.key)
         return not turn.is_dead(self.worker) and not (
-            ahead(turn.heads, self.queue, self.lane) or turn.closed(self.gates, last)
+            ahead(turn.heads, self.queue, self.lane) or turn.gates.closed(self.gates, last)
         )
-
-
-def _as_uuid(key: Key) -> str:
-    digits = key.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,18 +9,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from a2a_server.lifecycle.dead_letters import Dead
 from a2a_server.lifecycle.endings import canceled, crashed, failed, given_up, is_last_run
+from a2a_server.lifecycle.gates import amount_at
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase
-from a2a_server.model.rows import GateRow, JournalKind, Key, TaskRow, WorkerRow
+from a2a_server.model.rows import JournalKind, Key, TaskRow, WorkerRow
 from a2a_server.model.turns import Needs
-from a2a_server.policy import SECOND, room
+from a2a_server.policy import SECOND, is_idle, room
 
-WAKE_LIMIT = 1000
 FORGOTTEN_AFTER = 86_400 * SECOND
 """How long the row of a worker that is gone is kept, for operators to see."""
-"""Tasks that a lifted limit wakes at once; the sweeper wakes the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,12 @@ def _ring(turn: Turn, row: TaskRow) -> None:
     elif row.cancel_at:
         canceled(turn, row)
     elif late:
-        failed(turn, row, "The task did not end before its deadline.")
+        failed(turn, row, "The task did not end before its deadline.", Dead.DEADLINE)
     elif row.phase is Phase.LEASED:
-        failed(turn, row, "The run took longer than the task's timeoutSeconds and was ended.")
+        turn.gates.judge(row.gates, good=False)
+        failed(turn, row, "The run took longer than the task's timeoutSeconds and was ended.", Dead.TIMEOUT)
     elif row.phase is Phase.PAUSED:
-        failed(turn, row, "Nobody answered in time.")
+        failed(turn, row, "Nobody answered in time.", Dead.UNANSWERED)
     elif row.phase is Phase.SCHEDULED:
         row = turn.put(moved(row, row.state, Phase.READY, due_at=row.deadline_at))
         turn.journal(row, JournalKind.PROMOTED)
@@ -155,39 +156,18 @@ class Wake:
 
     def decide(self, turn: Turn) -> int:
         """How many were woken."""
-        woken: Counter[str] = Counter()
+        taken: Counter[str] = Counter()
+        woken = 0
         for key in self.keys:
             row = turn.rows.get(key)
             if row is None or row.phase is not Phase.HELD:
                 continue
-            gate = turn.gates.get(row.held_by)
-            if gate is None or room(gate, turn.now, len(self.keys)) > woken[gate.key]:
-                woken[row.held_by] += 1
+            gate, name = turn.gates.get(row.held_by), row.held_by
+            taken[name] += amount_at(row, name)  # also where it does not fit: nobody overtakes it
+            if gate is None or room(gate, turn.now, taken[name]) >= taken[name]:
+                woken += 1
                 turn.put(moved(row, row.state, Phase.READY, held_by=""))
-        return woken.total()
-
-
-@dataclass(frozen=True, slots=True)
-class SetGate:
-    """Set a limit: at most `capacity` leased tasks name the gate (None = any number). What is used is counted anew."""
-
-    key: str
-    capacity: int | None
-    urgent: bool = True
-    weight: int = 256
-
-    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
-        """The gate, what it holds and what uses it."""
-        needs.gates.add(self.key)
-        needs.recount.add(self.key)
-        needs.held = max(needs.held, WAKE_LIMIT if self.capacity is None else self.capacity)
-
-    def decide(self, turn: Turn) -> GateRow:
-        """The gate as it is now."""
-        gate = turn.gates.get(self.key) or GateRow(self.key, None, 0, 0, 0, 0, "", 0)
-        gate = gate._replace(capacity=self.capacity, used=turn.leased(self.key))
-        turn.set_gate(gate)
-        return gate
+        return woken
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +185,30 @@ class Recount:
 
     def decide(self, turn: Turn) -> int:
         """How many had a wrong count."""
-        found = [gate for key in self.gates if (gate := turn.gates.get(key)) is not None]
-        wrong = [gate for gate in found if gate.used != turn.leased(gate.key)]
-        for gate in wrong:
-            turn.set_gate(gate._replace(used=turn.leased(gate.key)))
-        return len(wrong)
+        return sum(turn.gates.recount(key) for key in self.gates)
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy:
+    """Delete the rows of gates that say nothing, and of rules that nothing uses any more."""
+
+    gates: tuple[str, ...]
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The gates, and what uses them."""
+        needs.gates.update(self.gates)
+        needs.recount.update(self.gates)
+        needs.held = max(needs.held, 1)
+
+    def decide(self, turn: Turn) -> int:
+        """How many were deleted. What they held goes on at the next sweep."""
+        gone = 0
+        for key in self.gates:
+            gate = turn.gates.get(key)
+            if gate is None or turn.gates.leased(key) or not is_idle(gate, turn.now):
+                continue
+            turn.gates.delete(key)
+            gone += 1
+        return gone

@@ -11,12 +11,13 @@ An operation raises before its first change; so one that fails leaves the others
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from typing import Final
 
 from a2a_server.codec import decode, decode_status, encode, encode_status, pack_message
 from a2a_server.lifecycle.changing import changed
+from a2a_server.lifecycle.gates import Gates
+from a2a_server.lifecycle.links import Links
 from a2a_server.lifecycle.states import INTERRUPTED, TERMINAL, moved
 from a2a_server.model.objects import ArtifactEvent, JsonObject, Message, Phase, Role, State, Text
 from a2a_server.model.rows import (
@@ -26,7 +27,7 @@ from a2a_server.model.rows import (
     EventRow,
     FairKey,
     FreshRow,
-    GateRow,
+    Interest,
     JournalKind,
     JournalRow,
     Key,
@@ -41,10 +42,7 @@ from a2a_server.model.rows import (
     WorkerRow,
 )
 from a2a_server.model.turns import Bell, Changes, ClaimNeed, Hint, Loaded
-from a2a_server.policy import rank, room
-
-Place: TypeAlias = tuple[int, int, Key]
-"""Where a task stands in the order of claims: lane, rank, key; the lower goes first."""
+from a2a_server.policy import rank
 
 PLAIN_STATUS: Final = {state: encode_status(state) for state in State}
 """Bodies of status events that carry nothing but the state."""
@@ -62,7 +60,6 @@ class Turn:
         "_changes",
         "_claims",
         "_events",
-        "_held",
         "_loaded",
         "_names",
         "_pushes",
@@ -72,6 +69,7 @@ class Turn:
         "fair",
         "gates",
         "heads",
+        "links",
         "now",
         "rows",
         "shard",
@@ -81,7 +79,7 @@ class Turn:
         self.now = loaded.now
         self.shard = shard
         self.rows = dict(loaded.tasks)
-        self.gates = dict(loaded.gates)
+        self.gates = Gates(loaded)
         self.heads = dict(loaded.heads)
         self.fair = dict(loaded.fair)
         self._sent = dict(loaded.sent)
@@ -93,34 +91,27 @@ class Turn:
         self._claims = dict(zip(claims, loaded.claims, strict=True))
         self._loaded = loaded
         self._changes = Changes()
+        self.links = Links(loaded, self._changes)
         self._touched: dict[Key, None] = {}
         self._events: dict[Key, list[EventRow]] = {}
         self._artifacts: dict[Key, dict[tuple[int, int], ArtifactRow]] = {}
-        self._held: dict[str, list[Place]] = {}
-        if loaded.held:
-            self._held = {gate: [_place(self.rows[key]) for key in keys] for gate, keys in loaded.held.items()}
+
+    def before(self, key: Key) -> TaskRow | None:
+        """The task as it was when the turn began; None = it was not, or nobody asked for it."""
+        return self._loaded.tasks.get(key)
 
     def named(self, name: TaskName) -> TaskRow | None:
         """The task that clients call so."""
         key = self._names.get(name)
         return None if key is None else self.rows[key]
 
+    def know(self, row: TaskRow) -> None:
+        """Let a task of the turn be found by its name, which nobody asked for."""
+        self._names[row.name] = row.key
+
     def worker(self, key: Key) -> WorkerRow | None:
         """A worker's row."""
         return self._workers.get(key)
-
-    def closed(self, gates: Iterable[str], place: Place) -> str:
-        """The first of the gates without room for a task that stands at `place`; '' when all are open.
-
-        What a gate holds already goes first where it stands higher. A gate without a row is open.
-        """
-        for name in gates:
-            if gate := self.gates.get(name):
-                held = self._held.get(name, [])
-                free = room(gate, self.now, len(held) + 1)
-                if not free or (free <= len(held) and held[free - 1] < place):
-                    return name
-        return ""
 
     def is_dead(self, worker: Key) -> bool:
         """Whether the worker was declared dead, which is for ever, or has no row: what it takes would be an orphan."""
@@ -131,16 +122,6 @@ class Turn:
         """What the claim that named `need` may look at, best first."""
         return self._claims[need]
 
-    def leased(self, gate: str) -> int:
-        """How many leased tasks name the gate, counted from the rows."""
-        before = self._loaded.tasks
-        moved_here = sum(
-            (row.phase is Phase.LEASED) - (key in before and before[key].phase is Phase.LEASED)
-            for key in self._touched
-            if gate in (row := self.rows[key]).gates
-        )
-        return self._loaded.leased.get(gate, 0) + moved_here
-
     def sent_task(self, key: SentKey) -> tuple[SentRow, TaskRow] | None:
         """An earlier send with this key and its task, where both still exist."""
         sent = self._sent.get(key)
@@ -149,28 +130,29 @@ class Turn:
 
     def create(self, row: TaskRow, *, queued: bool = True) -> TaskRow:
         """Add a new task; it gets its first event and its rank. queued: it takes its owner's turn in the queue."""
+        place = self.place(row, queued=queued)
+        row = self._keep(changed(row, rank=place, last_n=row.last_n + 1))
+        self._names[row.name] = row.key
+        return self._log(row, EventKind.STATUS, row.status, None)
+
+    def place(self, row: TaskRow, *, queued: bool = True) -> int:
+        """The rank that the task gets at the end of its owner's share of its lane. queued: its owner's turn is used.
+
+        The turn has loaded the heads of the queue, and the owner's virtual time in the lane.
+        """
         key = FairKey(self.shard, row.queue, row.lane, row.tenant, row.owner)
         place = rank(self.heads.get((row.queue, row.lane)), self.fair.get(key), self.now)
         if queued:
             self.fair[key] = self._changes.fair[key] = place + 1
             if row.phase is Phase.READY:
                 self.heads.setdefault((row.queue, row.lane), place)
-        row = self._keep(changed(row, rank=place, last_n=row.last_n + 1))
-        self._names[row.name] = row.key
-        return self._log(row, EventKind.STATUS, row.status, None)
+        return place
 
     def put(self, row: TaskRow) -> TaskRow:
         """Take the row as it is now, whatever moved; gates follow its phase."""
         before = self.rows[row.key]
         self._keep(row)
-        if before.phase is Phase.HELD and (place := _place(before)) in (held := self._held.get(before.held_by, [])):
-            held.remove(place)
-        if row.phase is Phase.HELD:
-            insort(self._held.setdefault(row.held_by, []), _place(row))
-        if (step := (row.phase is Phase.LEASED) - (before.phase is Phase.LEASED)) and row.gates:
-            for name in row.gates:
-                if gate := self.gates.get(name):
-                    self.gates[name] = gate._replace(used=max(0, gate.used + step))
+        self.gates.follow(before, row)
         return row
 
     def status(
@@ -211,6 +193,8 @@ class Turn:
                 if not push.dead and (not push.body or int(state) in decode(push.body)):
                     self.push(push._replace(due_at=self.now))
         if phase is Phase.FINAL:
+            if row.pushes & Interest.WAITED:
+                self.links.ended(row.key, state)
             for take in self._open_takes(row.key):
                 self.artifact(take._replace(closed=True, last_n=row.last_n))
         return row
@@ -270,13 +254,11 @@ class Turn:
         self._workers[row.id] = row
         self._changes.workers.append(row)
 
-    def set_gate(self, gate: GateRow) -> None:
-        """Create or change a gate; `rev` is taken care of."""
-        self.gates[gate.key] = gate
-
     def changes(self) -> Changes:
         """All row writes. Call once, when every operation is decided."""
-        self._wake_held()
+        for key in list(self.gates.woken()):
+            row = self.rows[key]
+            self.put(moved(row, row.state, Phase.READY, held_by=""))
         changes, loaded = self._changes, self._loaded
         if self._artifacts:
             changes.artifacts = [row for takes in self._artifacts.values() for row in takes.values()]
@@ -291,10 +273,8 @@ class Turn:
                 row = self.rows[key] = changed(row, rev=before.rev + 1)
                 changes.tasks.append(row)
             self._count(before, row)
-        for name, gate in self.gates.items():
-            before_gate = loaded.gates.get(name)
-            if gate != before_gate:
-                changes.gates.append(gate._replace(rev=before_gate.rev + 1 if before_gate else 1))
+        changes.gates, changes.gone_gates = self.gates.changes()
+        self.links.finish()
         return changes
 
     @property
@@ -317,14 +297,19 @@ class Turn:
 
     @property
     def hints(self) -> list[Hint]:
-        """Every task that became claimable."""
+        """Every task that became claimable, or is claimable in another lane than before."""
         before = self._loaded.tasks
         return [
             Hint(row.queue, row.lane, row.rank, key)
             for key in self._touched
             if (row := self.rows[key]).phase is Phase.READY
-            and (key not in before or before[key].phase is not Phase.READY)
+            and (key not in before or before[key].phase is not Phase.READY or before[key].lane is not row.lane)
         ]
+
+    @property
+    def openings(self) -> dict[str, int]:
+        """Microseconds until each closed gate opens that holds tasks, as far as the turn knows."""
+        return self.gates.openings
 
     @property
     def alarm(self) -> int | None:
@@ -360,13 +345,6 @@ class Turn:
         newest = {row.id: row for _, row in sorted(takes.items())}
         return [row for row in newest.values() if not row.closed]
 
-    def _wake_held(self) -> None:
-        for name, places in self._held.items():
-            if gate := self.gates.get(name):
-                for _, _, key in places[: room(gate, self.now, len(places))]:
-                    row = self.rows[key]
-                    self.put(moved(row, row.state, Phase.READY, held_by=""))
-
     def _count(self, before: TaskRow | None, row: TaskRow) -> None:
         old = _tally_key(before) if before is not None and before.visible else None
         new = _tally_key(row) if row.visible else None
@@ -381,10 +359,6 @@ class Turn:
 def _decides(state: State, phase: Phase, *, is_message: bool) -> bool:
     """Whether a task that might have been a direct answer is a task from now on."""
     return state in INTERRUPTED or (phase is Phase.FINAL and not (state is State.COMPLETED and is_message))
-
-
-def _place(row: TaskRow) -> Place:
-    return row.lane, row.rank, row.key
 
 
 def _tally_key(row: TaskRow) -> TallyKey:

@@ -1,0 +1,94 @@
+"""What people and settings set at gates: limits, rates, breakers, pauses.
+
+Each operation counts what uses the gate in the turn that changes it: until now nobody may have counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from a2a_server.lifecycle.turn import Turn
+from a2a_server.model.rows import GateRow
+from a2a_server.model.turns import Needs
+from a2a_server.policy import Limit, counted, limited, paused, resumed
+
+WAKE_LIMIT: Final = 1000
+"""Tasks that a lifted limit wakes at once; the sweeper wakes the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimit:
+    """Bound what goes through a gate: a number of tasks at once, a `Rate` (rate:…), a `Trip` (breaker:…); None = lift.
+
+    What it counted so far counts on, so a process that starts may set its limits again.
+    """
+
+    key: str
+    limit: Limit
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The gate, what it holds and what uses it."""
+        _name(needs, self.key)
+
+    def decide(self, turn: Turn) -> GateRow:
+        """The gate as it is now. Raises ValueError: the limit is of another kind than the gate."""
+        return _kept(turn, limited(_gate(turn, self.key), self.limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Let nothing start that names the gate, until a moment or (0) until `Resume`. What runs goes on.
+
+    reason: for people; they read it wherever a task is explained that the gate holds.
+    """
+
+    key: str
+    until: int = 0
+    reason: str = "Paused."
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The gate, and what uses it."""
+        _name(needs, self.key)
+
+    def decide(self, turn: Turn) -> GateRow:
+        """The gate as it is now."""
+        return _kept(turn, paused(_gate(turn, self.key), self.until, self.reason))
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Open a gate that was paused, or a breaker that opened; what else it bounds stays."""
+
+    key: str
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """The gate, what it holds and what uses it."""
+        _name(needs, self.key)
+
+    def decide(self, turn: Turn) -> GateRow | None:
+        """The gate as it is now; None = it has no row, so it was open."""
+        gate = turn.gates.get(self.key)
+        return None if gate is None else _kept(turn, resumed(gate))
+
+
+def _name(needs: Needs, key: str) -> None:
+    needs.gates.add(key)
+    needs.recount.add(key)
+    needs.held = max(needs.held, WAKE_LIMIT)
+
+
+def _gate(turn: Turn, key: str) -> GateRow:
+    return turn.gates.get(key) or GateRow(key, None, 0, 0, 0, 0, "", 0)
+
+
+def _kept(turn: Turn, gate: GateRow) -> GateRow:
+    gate = counted(gate, turn.gates.leased(gate.key))
+    turn.gates.set(gate)
+    return gate
