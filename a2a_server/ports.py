@@ -7,14 +7,16 @@ A backend is written against its port's contract suite in tests/contracts.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import NoReturn, Protocol
+from typing import Protocol
 
-from a2a_server.model.objects import File, Scope, State
+from a2a_server.model.objects import Lane, Scope
 from a2a_server.model.queries import (
     DueKind,
+    Found,
     Page,
     QueueCapabilities,
     RowQuery,
+    Search,
     Snapshot,
     StoreCapabilities,
     Stored,
@@ -22,18 +24,7 @@ from a2a_server.model.queries import (
     TallyQuery,
     TaskQuery,
 )
-from a2a_server.model.rows import EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
-from a2a_server.model.runs import (
-    Completed,
-    Happening,
-    Output,
-    Pause,
-    Shelf,
-    SkillSpec,
-    Stopping,
-    TakeView,
-    TaskView,
-)
+from a2a_server.model.rows import EventRow, Head, Key, RecordRow, TallyKey, TaskRow, WorkerRow
 from a2a_server.model.turns import Bell, Changes, Hint, Loaded, Needs
 
 
@@ -117,11 +108,33 @@ class TaskStore(Protocol):
         ...
 
     async def next_alarm(self) -> int | None:
-        """Microseconds until the earliest `due_at` of any task, by the store's clock; None when nothing waits."""
+        """Microseconds until the earliest `due_at` of any task or record, by the store's clock; None = nothing waits.
+
+        Never below 0.
+        """
+        ...
+
+    async def due_records(self, limit: int) -> Sequence[RecordRow]:
+        """Records whose `due_at` is past, the earliest first; they are decided again in a turn."""
+        ...
+
+    async def search(self, query: Search) -> Found:
+        """Tasks by any filters. The cost is bounded by `query.scan`, however many tasks there are."""
+        ...
+
+    async def oldest(self, after: Key, limit: int) -> Sequence[TaskRow]:
+        """Tasks of every scope in the order they were made (by key) behind `after` (b"" = from the first)."""
+        ...
+
+    async def ahead(self, row: TaskRow, most: int) -> Mapping[Lane, int]:
+        """How many READY tasks of its queue stand before this one in (lane, rank, key), by lane, zero counts left out.
+
+        Counted from the best one on, and no more than `most` in all, which bounds the cost too.
+        """
         ...
 
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
-        """Rows of any other table by primary-key prefix, as the row tuples of model.rows where they exist."""
+        """Rows of any other table by primary-key prefix, as the row tuples of model.rows."""
         ...
 
     async def totals(self, query: TallyQuery) -> Mapping[TallyKey, int]:
@@ -276,107 +289,4 @@ class ArtifactStore(Protocol):
 
     async def close(self) -> None:
         """Give everything back; may be called twice."""
-        ...
-
-
-class Attempt(Protocol):
-    """One run of a task as its handler reaches the engine. Thread-safe except where a method is `async`."""
-
-    @property
-    def task(self) -> TaskView:
-        """The task."""
-        ...
-
-    @property
-    def run(self) -> int:
-        """Which run this is: the fence, 1 for the first."""
-        ...
-
-    @property
-    def number(self) -> int:
-        """Which attempt this is, 1 for the first; only failures and crashes count."""
-        ...
-
-    @property
-    def stopping(self) -> Stopping | None:
-        """Why the run should end, None while it may go on."""
-        ...
-
-    def emit(self, output: Output) -> None:
-        """Queue an output for the next turn. Raises LeaseLost once the run lost its task."""
-        ...
-
-    async def room(self) -> None:
-        """Wait until few enough outputs are uncommitted (256 events, 256 KiB). Raises LeaseLost."""
-        ...
-
-    async def flush(self) -> int:
-        """Wait until all that was emitted is committed; returns the last event's number. Raises LeaseLost."""
-        ...
-
-    def taken(self, name: str) -> TakeView:
-        """What earlier runs committed of the artifact `name`."""
-        ...
-
-    async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
-        """A value that was remembered; None = none.
-
-        A store that does not answer is waited for; raises LeaseLost once the run has lost its task meanwhile.
-        """
-        ...
-
-    async def remember(self, space: str, name: str, value: bytes | None, shelf: Shelf = Shelf.TASK) -> None:
-        """Keep a value, replacing the one before (None = forget it); durable on return. Raises LeaseLost."""
-        ...
-
-    async def names(self, space: str, prefix: str = "", shelf: Shelf = Shelf.TASK) -> Sequence[str]:
-        """The names in `space` that begin with `prefix`, in order, 10,000 at most. Waits and raises as `recall`."""
-        ...
-
-    def read(self, file: File) -> AsyncIterator[bytes]:
-        """A file's bytes, piece by piece: inline ones, or from the artifact store.
-
-        Raises Fail at the first step for a file that is only an address elsewhere, and when the object is gone.
-        """
-        ...
-
-    def pause(self, pause: Pause) -> NoReturn:
-        """End the run with a question; always raises Paused. Thread-safe. Raises LeaseLost once the task is lost."""
-        ...
-
-
-class AgentRunner(Protocol):
-    """An agent that can run its skills, in whatever framework it is written."""
-
-    @property
-    def skills(self) -> Sequence[SkillSpec]:
-        """Its skills, in the order of registration; exactly one is marked default."""
-        ...
-
-    @property
-    def listens_for(self) -> frozenset[State]:
-        """States that the agent wants to hear of, once they are committed (`tell`)."""
-        ...
-
-    async def open(self) -> None:
-        """Get ready to run, once in a process and before anything else. What it raises ends the server's start."""
-        ...
-
-    async def run(self, attempt: Attempt) -> Completed:
-        """Run `attempt.task.skill`.
-
-        Raises Reject, Fail, Retry, Paused, CancelledError or anything else (engine.outcomes).
-        """
-        ...
-
-    async def roll_back(self, attempt: Attempt, reason: str) -> None:
-        """Undo what the runs of the task did; it is about to end as failed or canceled. May be called twice."""
-        ...
-
-    async def tell(self, happening: Happening) -> None:
-        """The task reached a state of `listens_for`. Raising has it called again later. May be called twice."""
-        ...
-
-    async def close(self) -> None:
-        """Give everything back; called once after `open`, when no run is left."""
         ...

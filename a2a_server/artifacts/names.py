@@ -1,6 +1,7 @@
 """The names of objects: one rule for every artifact store.
 
-A name is `{key}/{artifact}/{fence}` or has one level more, is made by the engine and never has a word of a user in it.
+A name is `{key}/{artifact}/{fence}` or has one level more (`archive/{key}/{rev}` is a retired task), is made by the
+engine and never has a word of a user in it.
 Names are ASCII, so their order is that of their bytes everywhere.
 """
 

@@ -1,6 +1,8 @@
 """Doorbells by a RabbitMQ fan-out exchange: every process has a queue of its own that goes when its connection goes.
 
 The queue keeps the newest `BACKLOG` payloads of a process that does not keep up; nothing is acknowledged or confirmed.
+Payloads go to and come from the driver's inner channel: aio-pika's own objects, and its two tasks for each message,
+are a tenth to a quarter of a doorbell's way.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import aio_pika
-from aio_pika.abc import AbstractConnection, AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
 from aiormq.exceptions import (
     AMQPError,
     AuthenticationError,
@@ -70,7 +73,7 @@ class _Rabbitmq:
 
     @asynccontextmanager
     async def link(self, heard: Callable[[bytes], None]) -> AsyncIterator[_Link]:
-        async def hear(message: AbstractIncomingMessage) -> None:  # aio-pika awaits it
+        async def hear(message: DeliveredMessage) -> None:  # the driver awaits it
             heard(message.body)
 
         connection = await aio_pika.connect(self._url, client_properties={"connection_name": self._exchange})
@@ -84,8 +87,9 @@ class _Rabbitmq:
             gone = asyncio.Event()
             connection.close_callbacks.add(lambda *_: gone.set())
             channel.close_callbacks.add(lambda *_: gone.set())
-            await queue.consume(hear, no_ack=True)
-            yield _Link(exchange, gone)
+            inner = await channel.get_underlay_channel()
+            await inner.basic_consume(queue.name, hear, no_ack=True)
+            yield _Link(inner, self._exchange, gone)
         finally:
             await _closed(connection)
 
@@ -96,14 +100,14 @@ class _Rabbitmq:
 
 
 class _Link:
-    def __init__(self, exchange: AbstractExchange, gone: asyncio.Event) -> None:
+    def __init__(self, channel: AbstractChannel, exchange: str, gone: asyncio.Event) -> None:
+        self._channel = channel
         self._exchange = exchange
         self._gone = gone
 
     async def send(self, payloads: Sequence[bytes]) -> None:
-        for payload in payloads:
-            message = aio_pika.Message(payload, delivery_mode=aio_pika.DeliveryMode.NOT_PERSISTENT)
-            await self._exchange.publish(message, routing_key="", mandatory=False)
+        for payload in payloads:  # not persistent; it waits for room in the socket's buffer, for nothing else
+            await self._channel.basic_publish(payload, exchange=self._exchange)
 
     async def stay(self) -> None:
         await self._gone.wait()

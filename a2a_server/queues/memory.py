@@ -94,20 +94,21 @@ class MemoryQueue:
             _resolve(arrived)
 
     def _add(self, hint: Hint) -> bool:
-        known = self._hints.get(hint.key)
-        if known == hint:
+        queue, lane, _, key = hint
+        known = self._hints.get(key)
+        if known is not None and known == hint:
             return False
         if self._entries >= self._limit and not self._compact():
-            self._lost.add(hint.queue)
+            self._lost.add(queue)
             return True
         if known is not None:
-            self._count(known, -1)
-        self._hints[hint.key] = hint
-        self._count(hint, 1)
+            self._count(known.queue, known.lane, -1)
+        self._hints[key] = hint
+        self._count(queue, lane, 1)
         self._entries += 1
-        heap = self._heaps.get(hint.queue)
+        heap = self._heaps.get(queue)
         if heap is None:
-            self._heaps[hint.queue] = [hint]
+            self._heaps[queue] = [hint]
         else:
             heapq.heappush(heap, hint)
         return True
@@ -117,19 +118,40 @@ class MemoryQueue:
             self._lost -= queues
             return None
         heads = [(*head[1:], head) for queue in queues if (head := self._head(queue)) is not None]
+        if len(heads) == 1:
+            return self._first(heads[0][-1].queue, limit)
         heapq.heapify(heads)
         keys: list[Key] = []
         while heads and len(keys) < limit:
             hint = heads[0][-1]
             self._pop(hint.queue)
             del self._hints[hint.key]
-            self._count(hint, -1)
+            self._count(hint.queue, hint.lane, -1)
             keys.append(hint.key)
             following = self._head(hint.queue)
             if following is None:
                 heapq.heappop(heads)
             else:
                 heapq.heapreplace(heads, (*following[1:], following))
+        return keys
+
+    def _first(self, queue: str, limit: int) -> list[Key]:
+        """The best of one queue."""
+        heap, hints, keys = self._heaps[queue], self._hints, list[Key]()
+        lanes: dict[int, int] = {}
+        before = len(heap)
+        while heap and len(keys) < limit:
+            hint = heapq.heappop(heap)
+            _, lane, _, key = hint
+            if hints.get(key) is hint:
+                del hints[key]
+                keys.append(key)
+                lanes[lane] = lanes.get(lane, 0) + 1
+        self._entries -= before - len(heap)
+        if not heap:
+            del self._heaps[queue]
+        for lane, count in lanes.items():
+            self._count(queue, lane, -count)
         return keys
 
     def _head(self, queue: str) -> Hint | None:
@@ -158,8 +180,8 @@ class MemoryQueue:
         self._entries = len(self._hints)
         return self._entries < self._limit
 
-    def _count(self, hint: Hint, change: int) -> None:
-        place = (hint.queue, hint.lane)
+    def _count(self, queue: str, lane: int, change: int) -> None:
+        place = (queue, lane)
         count = self._depth.get(place, 0) + change
         if count:
             self._depth[place] = count

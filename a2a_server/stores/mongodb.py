@@ -28,9 +28,19 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from a2a_server.errors import StoreUnavailable
-from a2a_server.model.objects import Scope
-from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, StoreCapabilities, TallyQuery, TaskQuery
-from a2a_server.model.rows import DUMPED, EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
+from a2a_server.model.objects import Lane, Scope
+from a2a_server.model.queries import (
+    DueKind,
+    Found,
+    Page,
+    RowQuery,
+    Search,
+    Snapshot,
+    StoreCapabilities,
+    TallyQuery,
+    TaskQuery,
+)
+from a2a_server.model.rows import DUMPED, EventRow, Head, Key, RecordRow, TallyKey, TaskRow, WorkerRow
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import Blobs
 from a2a_server.stores import mongodb_lists as lists, mongodb_reads as reads
@@ -41,6 +51,7 @@ from a2a_server.stores.mongodb_erase import erase
 from a2a_server.stores.mongodb_link import Link
 from a2a_server.stores.mongodb_rows import SHAPES, Document
 from a2a_server.stores.mongodb_schema import NEWEST, check_deployment, check_schema, migrate, version
+from a2a_server.stores.mongodb_search import search
 from a2a_server.stores.mongodb_turn import run_turn
 from a2a_server.stores.mongodb_view import View
 from a2a_server.stores.standing import standing
@@ -154,7 +165,29 @@ class MongodbStore:
         link = self._linked()
         with link.translated():
             alarm = await lists.next_alarm(View(link.db))
-            return None if alarm is None else alarm - await link.now()
+            return None if alarm is None else max(0, alarm - await link.now())
+
+    @apart
+    async def due_records(self, limit: int) -> Sequence[RecordRow]:
+        link = self._linked()
+        with link.translated():
+            return await lists.due_records(View(link.db), limit, await link.now())
+
+    @apart
+    async def search(self, query: Search) -> Found:
+        link = self._linked()
+        return await link.transaction(lambda session: search(View(link.db, session), query))
+
+    @apart
+    async def oldest(self, after: Key, limit: int) -> Sequence[TaskRow]:
+        link = self._linked()
+        return await link.transaction(lambda session: lists.oldest(View(link.db, session), after, limit))
+
+    @apart
+    async def ahead(self, row: TaskRow, most: int) -> Mapping[Lane, int]:
+        link = self._linked()
+        with link.translated():
+            return await lists.ahead(View(link.db), row, most)
 
     @apart
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:

@@ -5,18 +5,31 @@ Every condition here has an index, by which the answer is also in order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from a2a_server.model.objects import Phase, State
-from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, TallyQuery, TaskQuery
-from a2a_server.model.rows import ArtifactRow, EventRow, GateRow, Key, MessageRow, TallyKey, WorkerRow
+from a2a_server.model.objects import Lane, Phase, State
+from a2a_server.model.queries import DueKind, Page, RowQuery, Search, Snapshot, Table, TallyQuery, TaskQuery
+from a2a_server.model.rows import (
+    ArtifactRow,
+    EventRow,
+    GateRow,
+    Key,
+    MessageRow,
+    RecordRow,
+    TallyKey,
+    TaskRow,
+    WorkerRow,
+)
 from a2a_server.stores.mongodb_reads import snapshot
 from a2a_server.stores.mongodb_rows import PHASES, SHAPES, STATES, Document, span
 from a2a_server.stores.mongodb_view import BY_KEY, BY_RANK, View, among
 
-_NEWEST = (("status_at", -1), ("_id", -1))
+NEWEST_FIRST = (("status_at", -1), ("_id", -1))
+_EARLIEST = (("due_at", 1), ("_id", 1))
+_TURNED = {Table.EDGE_TO: ("edge", ("downstream", "upstream")), Table.TAG_OF: ("tag", ("task", "tag"))}
+"""Tables that are read by other columns than their primary key, and these."""
 _AT_ONCE = 16
 """Tasks of a page that come together: whatever their size, they fit into an answer."""
 
@@ -25,7 +38,7 @@ async def page(view: View, query: TaskQuery) -> Page[Snapshot]:
     """See `TaskStore.page`. In a transaction."""
     shown: list[Snapshot] = []
     size = 0
-    async for task in view.each("task", _listed(query), _NEWEST, query.limit + 1, _AT_ONCE):
+    async for task in view.each("task", _listed(query), NEWEST_FIRST, query.limit + 1, _AT_ONCE):
         if len(shown) == query.limit:
             return Page(shown, more=True)
         one = Snapshot(task)
@@ -45,27 +58,37 @@ async def count(view: View, query: TaskQuery, most: int) -> int:
     return await view.db["task"].count_documents(_listed(replace(query, after=None)), limit=most)
 
 
+def scoped(query: TaskQuery | Search) -> Document:
+    """The condition of the tasks that a list or a search is about."""
+    return {"tenant": query.tenant, "owner": query.owner, "agent": query.agent, "visible": True}
+
+
+def by_status(query: TaskQuery | Search, states: Iterable[State]) -> Document:
+    """Those in one of these states, which come newest status first from an index.
+
+    Each state is a range of its own in the index; MongoDB merges them and stops at the limit.
+    """
+    return {**scoped(query), "state": among({int(state) for state in states})}
+
+
 def _listed(query: TaskQuery) -> Document:
-    # Each state is a range of its own in the index; MongoDB merges them and stops at the limit.
-    where: Document = {
-        "tenant": query.tenant,
-        "owner": query.owner,
-        "agent": query.agent,
-        "visible": True,
-        "state": among([int(state) for state in State]) if query.state is None else int(query.state),
-    }
+    where = by_status(query, State if query.state is None else (query.state,))
     if query.context is not None:
         where["context"] = query.context
     moment: Document = {}
     if query.status_from is not None:
         moment["$gte"] = query.status_from
     if query.after is not None:
-        at, key = query.after
-        moment["$lte"] = at  # the range in the index, of which the next condition takes a few ties away
-        where["$or"] = [{"status_at": {"$lt": at}}, {"_id": {"$lt": key}}]
+        moment["$lte"] = query.after.status_at
+        where["$or"] = behind(*query.after)
     if moment:
         where["status_at"] = moment
     return where
+
+
+def behind(at: int, key: Key) -> list[Document]:
+    """Alternatives that take the few ties away from a range that ends with this status time."""
+    return [{"status_at": {"$lt": at}}, {"_id": {"$lt": key}}]
 
 
 def _size(shown: Snapshot) -> int:
@@ -82,9 +105,11 @@ async def due(view: View, kind: DueKind, limit: int, now: int) -> Sequence[Key]:
         return await _due_held(view, limit, now)
     if kind is DueKind.ORPHAN:
         return await _orphans(view, limit, now)
+    if kind is DueKind.SETTLE:
+        return await _unsettled(view, limit)
     past: Document = {"due_at": {"$gt": 0, "$lte": now}}
     if kind is DueKind.ALARM:
-        found = await view.fields("task", past, ("_id",), (("due_at", 1), ("_id", 1)), limit)
+        found = await view.fields("task", past, ("_id",), _EARLIEST, limit)
         return [each["_id"] for each in found]
     pushes = await view.fields("push", {**past, "dead": False}, ("task",), (("due_at", 1),), limit)
     return list(dict.fromkeys(each["task"] for each in pushes))  # a task may have several
@@ -95,6 +120,18 @@ async def _orphans(view: View, limit: int, now: int) -> list[Key]:
     alive = [worker.id for worker in workers if worker.seen_at + worker.ttl >= now]
     where = {"phase": int(Phase.LEASED), "worker": {"$nin": alive}}
     return [each["_id"] for each in await view.fields("task", where, ("_id",), (("worker", 1), ("_id", 1)), limit)]
+
+
+async def _unsettled(view: View, limit: int) -> list[Key]:
+    keys: list[Key] = []
+    cursor = view.db["edge"].find({"done": {"$gt": 0}}, {"_id": 0, "downstream": 1}, session=view.session)
+    async with cursor.sort("downstream", 1) as edges:
+        async for edge in edges:  # a task may have many
+            if not keys or edge["downstream"] != keys[-1]:
+                keys.append(edge["downstream"])
+                if len(keys) == limit:
+                    break
+    return keys
 
 
 async def _due_held(view: View, limit: int, now: int) -> list[Key]:
@@ -120,16 +157,51 @@ def _room(gate: GateRow | None, now: int, most: int) -> int:
 
 
 async def next_alarm(view: View) -> int | None:
-    """The earliest `due_at` of any task."""
-    first = await view.fields("task", {"due_at": {"$gt": 0}}, ("due_at",), (("due_at", 1), ("_id", 1)), 1)
-    return first[0]["due_at"] if first else None
+    """The earliest `due_at` of any task or record."""
+    first = [
+        each["due_at"]
+        for table in ("task", "record")
+        for each in await view.fields(table, {"due_at": {"$gt": 0}}, ("due_at",), _EARLIEST, 1)
+    ]
+    return min(first, default=None)
+
+
+async def due_records(view: View, limit: int, now: int) -> Sequence[RecordRow]:
+    """See `TaskStore.due_records`."""
+    if limit <= 0:
+        return []
+    return await view.rows("record", {"due_at": {"$gt": 0, "$lte": now}}, _EARLIEST, limit)
+
+
+async def oldest(view: View, after: Key, limit: int) -> Sequence[TaskRow]:
+    """See `TaskStore.oldest`. In a transaction."""
+    if limit <= 0:
+        return []
+    return [row async for row in view.each("task", {"_id": {"$gt": after}}, BY_KEY, limit, _AT_ONCE)]
+
+
+async def ahead(view: View, row: TaskRow, most: int) -> Mapping[Lane, int]:
+    """See `TaskStore.ahead`."""
+    found: dict[Lane, int] = {}
+    for lane in [lane for lane in Lane if lane <= row.lane]:
+        places: list[Document] = [{}]
+        if lane == row.lane:
+            places = [{"rank": {"$lt": row.rank}}, {"rank": row.rank, "_id": {"$lt": row.key}}]
+        for place in places:
+            if (left := most - sum(found.values())) <= 0:
+                return found
+            where = {"phase": int(Phase.READY), "queue": row.queue, "lane": int(lane), **place}
+            if count := await view.db["task"].count_documents(where, limit=left, session=view.session):
+                found[lane] = found.get(lane, 0) + count
+    return found
 
 
 async def rows(view: View, query: RowQuery) -> Page[tuple[object, ...]]:
     """See `TaskStore.rows`. Raises ValueError for a prefix longer than the key, or an `after` that is not a key."""
+    if query.table in _TURNED:
+        return await _turned(view, query, *_TURNED[query.table])
     shape = SHAPES[query.table.value]
-    if len(query.prefix) > len(shape.key) or (query.after is not None and len(query.after) != len(shape.key)):
-        raise ValueError(f"the primary key of {query.table.value} is {', '.join(shape.key)}")
+    _check(query, shape.key)
     conditions: list[Document] = []
     if query.prefix:
         conditions.append({"_id": query.prefix[0] if len(shape.key) == 1 else span(query.prefix)})
@@ -138,6 +210,21 @@ async def rows(view: View, query: RowQuery) -> Page[tuple[object, ...]]:
     where = {"$and": conditions} if conditions else {}
     found: list[tuple[Any, ...]] = await view.rows(query.table.value, where, BY_KEY, query.limit + 1)
     return Page(found[: query.limit], more=len(found) > query.limit)
+
+
+async def _turned(view: View, query: RowQuery, table: str, key: tuple[str, str]) -> Page[tuple[object, ...]]:
+    _check(query, key)
+    where: Document = dict(zip(key, query.prefix, strict=False))
+    if query.after is not None:
+        (first, second), (at, behind_it) = key, query.after
+        where = {"$and": [where, {first: {"$gte": at}}, {"$or": [{first: {"$gt": at}}, {second: {"$gt": behind_it}}]}]}
+    found: list[tuple[Any, ...]] = await view.rows(table, where, [(name, 1) for name in key], query.limit + 1)
+    return Page(found[: query.limit], more=len(found) > query.limit)
+
+
+def _check(query: RowQuery, key: tuple[str, ...]) -> None:
+    if len(query.prefix) > len(key) or (query.after is not None and len(query.after) != len(key)):
+        raise ValueError(f"the primary key of {query.table.value} is {', '.join(key)}")
 
 
 async def totals(view: View, query: TallyQuery) -> Mapping[TallyKey, int]:

@@ -9,10 +9,23 @@ Nothing can be skipped either: of two that claim the same tasks one begins anew 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from a2a_server.model.objects import Phase
-from a2a_server.model.rows import ArtifactRow, FairKey, Key, PushRow, SentRow, TaskName, TaskRow
+from a2a_server.model.rows import (
+    ArtifactRow,
+    EdgeRow,
+    FairKey,
+    Interest,
+    Key,
+    PushRow,
+    RecordKey,
+    RecordRow,
+    SentRow,
+    TaskName,
+    TaskRow,
+    gate_of,
+)
 from a2a_server.model.turns import ClaimNeed, Loaded, Needs
 from a2a_server.stores.mongodb_rows import SHAPES, Document, encoded
 from a2a_server.stores.mongodb_view import BY_KEY, BY_RANK, View, among, of_tasks
@@ -25,8 +38,7 @@ async def load(view: View, needs: Needs) -> Loaded:
     """What the transaction sees of `needs`, without the time. Raises the driver's errors."""
     loaded = Loaded(now=0)
     await _load_tasks(view, loaded, needs)
-    gates = needs.gates.union(*{row.gates for row in loaded.tasks.values()})
-    await _load_gates(view, loaded, gates)
+    await _load_gates(view, loaded, needs.gates | _gates_of(loaded.tasks.values()))
     if needs.held > 0 and loaded.gates:
         await _load_held(view, loaded, needs.held)
     if needs.recount:
@@ -42,7 +54,11 @@ async def load(view: View, needs: Needs) -> Loaded:
         loaded.workers = {row.id: row for row in workers}
     if needs.takes:
         await _load_takes(view, loaded, needs.takes)
-    if told := [row.key for row in loaded.tasks.values() if row.pushes]:
+    if needs.waits:
+        await _load_waits(view, loaded, needs.waits)
+    if needs.records:
+        await _load_records(view, loaded, needs.records)
+    if told := [row.key for row in loaded.tasks.values() if row.pushes & Interest.TOLD]:
         await _load_pushes(view, loaded, told)
     return loaded
 
@@ -81,12 +97,14 @@ async def _named(view: View, names: Collection[TaskName]) -> dict[TaskName, Key]
 async def _best_ready(view: View, claim: ClaimNeed) -> list[Key]:
     if claim.limit <= 0 or not claim.queues:
         return []
-    where = {
+    where: Document = {
         "phase": _READY,
         "queue": among(set(claim.queues)),
         "crashes": {"$lte": claim.max_crashes},
         "format": {"$lte": claim.max_format},
     }
+    if claim.lanes:
+        where["lane"] = among({int(lane) for lane in claim.lanes})
     return [each["_id"] for each in await view.fields("task", where, ("_id",), BY_RANK, claim.limit)]
 
 
@@ -101,7 +119,14 @@ def _candidates(loaded: Loaded, claim: ClaimNeed, best: list[Key]) -> tuple[Key,
 
 
 def _allowed(row: TaskRow, claim: ClaimNeed) -> bool:
+    if claim.lanes and row.lane not in claim.lanes:
+        return False
     return row.crashes <= claim.max_crashes and row.format <= claim.max_format
+
+
+def _gates_of(rows: Iterable[TaskRow]) -> set[str]:
+    names = set[str]().union(*{row.gates for row in rows})
+    return {gate_of(name)[0] if "*" in name else name for name in names}
 
 
 async def _load_gates(view: View, loaded: Loaded, names: Collection[str]) -> None:
@@ -122,7 +147,7 @@ async def _load_held(view: View, loaded: Loaded, limit: int) -> None:
     if new:
         await view.lock("task", new)
         loaded.tasks.update(new)
-        await _load_gates(view, loaded, set[str]().union(*(row.gates for row in new.values())))
+        await _load_gates(view, loaded, _gates_of(new.values()))
 
 
 def _held_by(gate: str) -> Document:
@@ -130,9 +155,12 @@ def _held_by(gate: str) -> Document:
 
 
 async def _count_leased(view: View, loaded: Loaded, gates: Collection[str]) -> None:
-    used = Counter[str]()
+    names, used = Counter[str](), Counter[str]()
     for leased in await view.fields("task", {"phase": int(Phase.LEASED)}, ("gates",)):
-        used.update(leased["gates"])
+        names.update(leased["gates"])
+    for name, times in names.items():
+        gate, amount = gate_of(name)
+        used[gate] += amount * times
     loaded.leased = {gate: used[gate] for gate in gates}
 
 
@@ -160,6 +188,30 @@ async def _load_takes(view: View, loaded: Loaded, keys: Collection[Key]) -> None
     for row in opened:
         if row.take == newest[row.task, row.id]:
             loaded.takes[row.task] = (*loaded.takes.get(row.task, ()), row)
+
+
+async def _load_waits(view: View, loaded: Loaded, keys: Collection[Key]) -> None:
+    where: Document = {"downstream": among(keys)}
+    kind = {name: f"${name}" for name in ("downstream", "on_failure", "done")}
+    cursor = await view.db["edge"].aggregate(
+        [{"$match": where}, {"$group": {"_id": kind, "count": {"$sum": 1}}}], session=view.session
+    )
+    async for each in cursor:
+        downstream, on_failure, done = (each["_id"][name] for name in kind)
+        loaded.waits.setdefault(downstream, {})[on_failure, done] = each["count"]
+    if any(done > 0 for counts in loaded.waits.values() for _, done in counts):
+        edges: list[EdgeRow] = await view.rows("edge", {**where, "done": {"$gt": 0}})
+        arrived = defaultdict[Key, list[EdgeRow]](list)
+        for edge in sorted(edges):
+            arrived[edge.downstream].append(edge)
+        loaded.arrived = {key: tuple(each) for key, each in arrived.items()}
+
+
+async def _load_records(view: View, loaded: Loaded, keys: Collection[RecordKey]) -> None:
+    ids = [encoded(key) for key in keys]
+    if await view.lock("record", ids):
+        records: list[RecordRow] = await view.rows("record", {"_id": among(ids)})
+        loaded.records = {row.key: row for row in records}
 
 
 async def _load_pushes(view: View, loaded: Loaded, keys: Collection[Key]) -> None:

@@ -3,7 +3,8 @@
 `_id` is the primary key. One column stands there as it is, a task's bytes or a gate's name. Several are put together
 into one text whose order in the index is the order of the Python tuples, so that rows are read by any prefix of their
 key as one range of the one index that every collection has anyway; beside it the columns stand for themselves, for
-people and for other indexes. A task and a gate have one field more, `lock`, that whoever locks them counts up.
+people and for other indexes. A task, a gate and a record have one field more, `lock`, that whoever locks them counts
+up.
 
 Weakness: subdocuments would be plainer keys; but MongoDB orders bytes by their length first.
 """
@@ -18,6 +19,7 @@ from a2a_server.errors import DataRejected
 from a2a_server.model.objects import Generation, Lane, Phase, State
 from a2a_server.model.rows import (
     ArtifactRow,
+    EdgeRow,
     EventKind,
     EventRow,
     FairKey,
@@ -26,8 +28,10 @@ from a2a_server.model.rows import (
     JournalRow,
     MessageRow,
     PushRow,
+    RecordRow,
     SentRow,
     StateRow,
+    TagRow,
     TallyKey,
     TaskRow,
     WorkerRow,
@@ -42,6 +46,8 @@ STATES: Final = {int(each): each for each in State}
 PHASES: Final = {int(each): each for each in Phase}
 _EVENT_KINDS: Final = {int(each): each for each in EventKind}
 _JOURNAL_KINDS: Final = {int(each): each for each in JournalKind}
+_BEFORE_SURROGATES: Final = 0xD7FF
+_BEHIND_SURROGATES: Final = 0xE000
 
 
 class Shape(NamedTuple):
@@ -79,10 +85,20 @@ def encoded(values: Iterable[str | int | bytes]) -> str:
     return "".join(map(_encoded, values))
 
 
-def span(values: Iterable[str | int | bytes]) -> Document:
-    """The condition on `_id` that means: the first columns of the primary key are these."""
-    first = encoded(values)
-    return {"$gte": first, "$lt": f"{first[:-1]}{chr(ord(first[-1]) + 1)}"} if first else {"$gte": ""}
+def span(values: Iterable[str | int | bytes], begins: str = "") -> Document:
+    """The condition on `_id` that means: the first columns of the primary key are these.
+
+    begins: and the text in the next one begins so.
+    """
+    first = encoded(values) + begins.replace("\0", "\0\1")
+    return {"$gte": first, "$lt": _after(first)} if first else {"$gte": ""}
+
+
+def _after(first: str) -> str:
+    """The first text behind all that begin with this one."""
+    first = first.rstrip("\U0010ffff")
+    last = ord(first[-1])
+    return f"{first[:-1]}{chr(last + 1 if last != _BEFORE_SURROGATES else _BEHIND_SURROGATES)}"
 
 
 def _encoded(value: str | int | bytes) -> str:
@@ -184,14 +200,14 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "artifact": _shape(ArtifactRow._fields, 3, ArtifactRow._make),
     "state": _shape(StateRow._fields, 3, StateRow._make),
     "sent": _shape(SentRow._fields, 5, SentRow._make),
-    "edge": _shape(("upstream", "downstream", "on_failure", "done"), 2),
-    "tag": _shape(("tenant", "owner", "tag", "task"), 4),
+    "edge": _shape(EdgeRow._fields, 2, EdgeRow._make),
+    "tag": _shape(TagRow._fields, 4, TagRow._make),
     "gate": _shape(GateRow._fields, 1, GateRow._make),
     "fair": _shape((*FairKey._fields, "vt"), 5, _fair_row, _fair_record),
     "tally": _shape(("shard", *TallyKey._fields, "count"), 7, _tally_row, _tally_record),
     "worker": _shape(WorkerRow._fields, 1, WorkerRow._make),
     "push": _shape(PushRow._fields, 2, PushRow._make, _generation_record),
-    "record": _shape(("kind", "tenant", "owner", "id", "rev", "due_at", "body"), 4),
+    "record": _shape(RecordRow._fields, 4, RecordRow._make),
     "blob": _shape(("object", "part", "body"), 2),
     "audit": _shape(("chain", "seq", "at", "hash", "body"), 2),
 }

@@ -86,7 +86,41 @@ async def _first(db: AsyncDatabase[Document]) -> None:
             await db[table].create_indexes(_FIRST[table])
 
 
-_MIGRATIONS: Final[tuple[Callable[[AsyncDatabase[Document]], Awaitable[None]], ...]] = (_first,)
+_SECOND: Final[dict[str, list[IndexModel]]] = {
+    # Children, newest first.
+    "task": [
+        _index(
+            "task_parent",
+            *("tenant", "owner", "agent", "parent", "-_id"),
+            where={"visible": True, "parent": {"$gt": b""}},
+        ),
+    ],
+    "edge": [
+        # Edges of who waits; they are counted without the documents.
+        _index("edge_to", "downstream", "upstream", "on_failure", "done"),
+        # Who has to be settled.
+        _index("edge_done", "downstream", "done", where={"done": {"$gt": 0}}),
+    ],
+    "tag": [_index("tag_of", "task", "tag")],
+    "record": [_index("record_due", "due_at", "_id", where={"due_at": {"$gt": 0}})],
+}
+_SUPERSEDED: Final = (("edge", "edge_downstream"), ("tag", "tag_task"))
+_GONE: Final = 27
+
+
+async def _second(db: AsyncDatabase[Document]) -> None:
+    """Indexes for edges, tags, records and searches; a schema before this serves all of it without them, slowly."""
+    for table, indexes in _SECOND.items():
+        await db[table].create_indexes(indexes)
+    for table, name in _SUPERSEDED:
+        try:
+            await db[table].drop_index(name)
+        except OperationFailure as error:
+            if _GONE not in codes(error):  # somebody else did
+                raise
+
+
+_MIGRATIONS: Final[tuple[Callable[[AsyncDatabase[Document]], Awaitable[None]], ...]] = (_first, _second)
 NEWEST: Final = len(_MIGRATIONS)
 OLDEST: Final = 1
 """The oldest schema that this code serves as it is."""

@@ -11,18 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
-from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.errors import OperationFailure
 
 from a2a_server.errors import Conflict, DataRejected, EngineError
-from a2a_server.model.rows import GateRow, StateRow, TaskRow, WorkerRow
+from a2a_server.model.rows import EdgeRow, GateRow, RecordKey, RecordRow, StateRow, TaskRow, WorkerRow
 from a2a_server.model.turns import Changes, Loaded
 from a2a_server.stores.mongodb_content import put_aside
 from a2a_server.stores.mongodb_link import is_duplicate
-from a2a_server.stores.mongodb_rows import SHAPES, Document
-from a2a_server.stores.mongodb_view import View
+from a2a_server.stores.mongodb_rows import SHAPES, Document, encoded, span
+from a2a_server.stores.mongodb_view import View, among
 
-Write: TypeAlias = InsertOne[Document] | UpdateOne | ReplaceOne[Document] | DeleteOne
+Write: TypeAlias = InsertOne[Document] | UpdateOne | UpdateMany | ReplaceOne[Document] | DeleteOne
 
 _TASK: Final = SHAPES["task"]
 
@@ -45,12 +45,16 @@ async def write(view: View, loaded: Loaded, changes: Changes) -> None:
     await _replace(view, "artifact", changes.artifacts)
     await _write_states(view, changes.states)
     await _replace(view, "sent", changes.sent)
-    await _write_gates(view, changes.gates)
+    await _write_revised(view, "gate", changes.gates)
+    await _bulk(view, "gate", [DeleteOne({"_id": gate}) for gate in changes.gone_gates])
     await _replace(view, "fair", list(changes.fair.items()))
     await _bulk(view, "tally", [add_tally((*item, count)) for item, count in changes.tally.items() if count])
     await _bulk(view, "worker", [_worker(row) for row in changes.workers])
     await _bulk(view, "worker", [DeleteOne({"_id": worker}) for worker in changes.gone_workers])
     await _replace(view, "push", changes.pushes)
+    await _write_edges(view, loaded, changes)
+    await _write_tags(view, changes)
+    await _write_records(view, changes.records, changes.gone_records)
 
 
 def add_tally(row: Any) -> UpdateOne:  # noqa: ANN401 - shard, key and count
@@ -114,16 +118,60 @@ async def _write_states(view: View, rows: Sequence[StateRow]) -> None:
     await _bulk(view, "state", [DeleteOne({"_id": shape.id(key)}) for key, row in states.items() if not row.body])
 
 
-async def _write_gates(view: View, rows: Sequence[GateRow]) -> None:
-    with _duplicates(Conflict("another writer made a gate")):
-        await insert(view, "gate", [row for row in rows if row.rev == 1])
+async def _write_records(view: View, rows: Sequence[RecordRow], gone: Sequence[tuple[RecordKey, int]]) -> None:
+    await _write_revised(view, "record", rows)
+    if gone:
+        deletes = [DeleteOne({"_id": encoded(key), "rev": rev}) for key, rev in gone]
+        deleted = await view.db["record"].bulk_write(deletes, session=view.session)
+        if deleted.deleted_count != len(deletes):
+            raise Conflict("another writer changed a record")
+
+
+async def _write_revised(view: View, table: str, rows: Sequence[GateRow] | Sequence[RecordRow]) -> None:
+    with _duplicates(Conflict(f"another writer made a {table}")):
+        await insert(view, table, [row for row in rows if row.rev == 1])
     updates: list[Write] = []
     for row in rows:
         if row.rev != 1:
-            fields = SHAPES["gate"].document(row)
+            fields = SHAPES[table].document(row)
             updates.append(UpdateOne({"_id": fields.pop("_id"), "rev": row.rev - 1}, {"$set": fields}))
-    if await _bulk(view, "gate", updates) != len(updates):
-        raise Conflict("another writer changed a gate")
+    if await _bulk(view, table, updates) != len(updates):
+        raise Conflict(f"another writer changed a {table}")
+
+
+async def _write_edges(view: View, loaded: Loaded, changes: Changes) -> None:
+    """Nothing would be in conflict between a new edge and the end of its upstream: so both write the upstream."""
+    ends = {edge.upstream for edge in changes.edges}.union(changes.ended)
+    if unlocked := ends.difference(loaded.tasks, (row.key for row in changes.new_tasks)):
+        await view.lock("task", unlocked)
+    await _keep(view, "edge", changes.edges)
+    ended = [
+        UpdateMany({"_id": span((upstream,)), "done": 0}, {"$set": {"done": state}})
+        for upstream, state in changes.ended.items()
+    ]
+    await _bulk(view, "edge", ended)
+    if changes.settled:
+        await _settle(view, changes.settled)
+
+
+async def _settle(view: View, edges: Sequence[EdgeRow]) -> None:
+    where = {"_id": among({encoded(edge[:2]) for edge in edges}), "done": {"$gt": 0}}
+    found = await view.fields("edge", where, ("done",))
+    await _bulk(view, "edge", [UpdateOne({"_id": each["_id"]}, {"$set": {"done": -each["done"]}}) for each in found])
+
+
+async def _write_tags(view: View, changes: Changes) -> None:
+    await _keep(view, "tag", changes.tags)
+    await _bulk(view, "tag", [DeleteOne({"_id": encoded(row)}) for row in changes.gone_tags])
+
+
+async def _keep(view: View, table: str, rows: Sequence[Any]) -> None:
+    """Insert those that do not exist."""
+    writes: list[Write] = []
+    for row in rows:
+        fields = SHAPES[table].document(row)
+        writes.append(UpdateOne({"_id": fields.pop("_id")}, {"$setOnInsert": fields}, upsert=True))
+    await _bulk(view, table, writes)
 
 
 def _worker(row: WorkerRow) -> UpdateOne:

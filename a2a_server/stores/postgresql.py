@@ -21,9 +21,19 @@ from functools import partial
 from typing import Final, TypeVar
 
 from a2a_server.errors import Conflict, StoreUnavailable
-from a2a_server.model.objects import Scope
-from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, StoreCapabilities, TallyQuery, TaskQuery
-from a2a_server.model.rows import DUMPED, EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
+from a2a_server.model.objects import Lane, Scope
+from a2a_server.model.queries import (
+    DueKind,
+    Found,
+    Page,
+    RowQuery,
+    Search,
+    Snapshot,
+    StoreCapabilities,
+    TallyQuery,
+    TaskQuery,
+)
+from a2a_server.model.rows import DUMPED, EventRow, Head, Key, RecordRow, TallyKey, TaskRow, WorkerRow
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import Blobs
 from a2a_server.stores import postgresql_lists as lists, postgresql_reads as reads
@@ -34,6 +44,7 @@ from a2a_server.stores.postgresql_erase import erase
 from a2a_server.stores.postgresql_link import Address, Database, Pool, committed, connect, ended, opening, translated
 from a2a_server.stores.postgresql_load import NOW, load
 from a2a_server.stores.postgresql_schema import Schema, known_migrations
+from a2a_server.stores.postgresql_search import search
 from a2a_server.stores.postgresql_tables import TABLES, numbered
 from a2a_server.stores.postgresql_write import write
 from a2a_server.stores.standing import standing
@@ -111,10 +122,8 @@ class PostgresqlStore:
     async def close(self) -> None:
         pool, self._pool = self._pool, None
         beats, self._beats = self._beats, None
-        if pool is not None:
-            await pool.close()
-        if beats is not None:
-            await asyncio.to_thread(beats.close)
+        if pool is not None and beats is not None:
+            await asyncio.gather(pool.close(), asyncio.to_thread(beats.close))
 
     async def turn(self, needs: Needs, decide: Callable[[Loaded], Changes]) -> Loaded:
         run = partial(self._turn, needs=needs, decide=decide)
@@ -158,6 +167,18 @@ class PostgresqlStore:
 
     async def next_alarm(self) -> int | None:
         return await self._read(partial(reads.next_alarm, offset=self._offset))
+
+    async def due_records(self, limit: int) -> Sequence[RecordRow]:
+        return await self._read(partial(reads.due_records, limit=limit, offset=self._offset))
+
+    async def search(self, query: Search) -> Found:
+        return await self._read(partial(search, query=query))
+
+    async def oldest(self, after: Key, limit: int) -> Sequence[TaskRow]:
+        return await self._read(partial(reads.oldest, after=after, limit=limit))
+
+    async def ahead(self, row: TaskRow, most: int) -> Mapping[Lane, int]:
+        return await self._read(partial(reads.ahead, row=row, most=most))
 
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
         return await self._read(partial(reads.rows, query=query))

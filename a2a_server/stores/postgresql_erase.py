@@ -1,4 +1,4 @@
-"""Erasing of finished tasks, in a transaction: tasks by key first, counts last, as turns take them."""
+"""Erasing of finished tasks, in a transaction: tasks by key first, counts and then edges last, as turns take them."""
 
 # ruff: noqa: S608 - nothing but our own tables and columns is put into SQL
 
@@ -10,8 +10,8 @@ from typing import Final
 
 from a2a_server.model.rows import Key, TallyKey
 from a2a_server.stores.postgresql_link import Database
-from a2a_server.stores.postgresql_tables import TALLY, numbered, tally_key
-from a2a_server.stores.postgresql_write import ADD_TALLY
+from a2a_server.stores.postgresql_tables import EDGE, TALLY, numbered, tally_key
+from a2a_server.stores.postgresql_write import ADD_TALLY, locked
 
 _FINAL: Final = (
     "SELECT key, visible, tenant, owner, agent, queue, state, phase FROM task "
@@ -26,13 +26,19 @@ _DELETES: Final = ", ".join(
         ("artifact", "task"),
         ("state", "scope"),
         ("sent", "task"),
-        ("edge", "upstream"),
-        ("edge", "downstream"),
         ("tag", "task"),
         ("push", "task"),
     )
 )
 _DELETE: Final = f"WITH {_DELETES} DELETE FROM task WHERE key = ANY ($1::bytea[])"
+# Edges have another end, whose turns change them too, and come last in those.
+_DELETE_EDGES: Final = (
+    "WITH want (upstream, downstream) AS MATERIALIZED ("
+    "SELECT upstream, downstream FROM edge WHERE upstream = ANY ($1::bytea[]) "
+    "UNION SELECT upstream, downstream FROM edge WHERE downstream = ANY ($1::bytea[])), "
+    f"locked AS MATERIALIZED ({locked(EDGE)}) "
+    "DELETE FROM edge USING locked WHERE edge.upstream = locked.upstream AND edge.downstream = locked.downstream"
+)
 _WANT = f"{TALLY.unnested(TallyKey._fields)} AS want ({', '.join(TallyKey._fields)})"
 # Whose count is lowered does not matter, totals add the shards up; the highest one most likely stays above zero.
 _FULLEST_SHARDS: Final = numbered(
@@ -52,7 +58,8 @@ async def erase(database: Database, keys: Sequence[Key]) -> int:
     found = await database.fetch(_FINAL, keys)
     if not found:
         return 0
-    await database.execute(_DELETE, [record[0] for record in found])
+    keys = [record[0] for record in found]
+    await database.execute(_DELETE, keys)
     counted = Counter(tally_key(record[2:8]) for record in found if record[1])
     if counted:
         wanted = list(zip(*counted, strict=True))
@@ -60,4 +67,5 @@ async def erase(database: Database, keys: Sequence[Key]) -> int:
         lowered = [(fullest.get(key, ""), *key, -count) for key, count in sorted(counted.items())]
         await database.execute(_ADD, *zip(*lowered, strict=True))
         await database.execute(_DROP_ZEROS, *wanted)
+    await database.execute(_DELETE_EDGES, keys)
     return len(found)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import asyncpg
 
@@ -27,7 +28,20 @@ COMMAND_SECONDS: Final = 35.0
 READ_SECONDS: Final = 12.0
 """What a read may take, a new connection included: it waits for nobody's locks, and somebody waits for its answer."""
 _CLOSE_SECONDS: Final = 2.0
+_LAST_SECONDS: Final = 1.5
+"""What still runs when the pool is closed, and nobody waits for, may take so long; then its transaction is dropped."""
 _ROLLBACK_SECONDS: Final = 2.0
+
+# A host that vanished without a word is given up in about a lease: after 5 s of silence it is asked each second, and
+# what was sent to it may stay unconfirmed for 8 s. A server that is only slow confirms all the same.
+_GONE_MS: Final = 8000
+_WATCHED: Final = {
+    "TCP_KEEPIDLE": 5,  # macOS calls it TCP_KEEPALIVE
+    "TCP_KEEPALIVE": 5,
+    "TCP_KEEPINTVL": 1,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": _GONE_MS,
+}
 
 _OPTIONS: Final = {"pool": "8", "pgbouncer": "false", "schema": "", "prefix": ""}  # the last one is the notifier's
 _SCHEMA: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -139,7 +153,24 @@ async def connect(address: Address, seconds: float = CONNECT_SECONDS) -> Databas
             max_cacheable_statement_size=0,
             server_settings={"application_name": "a2a_server", **({} if address.pooled else address.settings())},
         )
+    _watch(socket_of(database))
     return database
+
+
+def socket_of(database: Database) -> socket.socket:
+    """What carries the connection; the driver has no other way to it."""
+    carrier: socket.socket = cast("Any", database)._transport.get_extra_info("socket")  # noqa: SLF001 - as said
+    return carrier
+
+
+def _watch(carrier: socket.socket) -> None:
+    """Have the system notice a host that is gone, as far as it can; sockets of files need none of it."""
+    if carrier.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    carrier.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _WATCHED.items():
+        if (option := getattr(socket, name, None)) is not None:
+            carrier.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Pool:
@@ -172,15 +203,18 @@ class Pool:
         return await self._shielded(lambda: self._work(work, READ_SECONDS))
 
     async def close(self) -> None:
-        """Wait for what runs, then close every connection. May be called twice."""
+        """Wait for what runs, briefly, then close every connection: within 4 s. May be called twice."""
         self._closed = True
+        idle, self._idle = self._idle, []
+        await asyncio.gather(self._last(), *map(ended, idle))
+
+    async def _last(self) -> None:
         if self._running:
-            _, late = await asyncio.wait(self._running, timeout=COMMAND_SECONDS)
+            _, late = await asyncio.wait(self._running, timeout=_LAST_SECONDS)
             for task in late:
                 task.cancel()
-        idle, self._idle = self._idle, []
-        for database in idle:
-            await ended(database)
+            if late:
+                await asyncio.wait(late, timeout=_CLOSE_SECONDS)
 
     async def _shielded(self, work: Callable[[], Awaitable[T]]) -> T:
         if self._closed:
@@ -188,7 +222,13 @@ class Pool:
         task = asyncio.ensure_future(work())
         self._running.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if task.cancelled() and not (caller and caller.cancelling()):  # `close` gave it up, not its caller
+                raise StoreUnavailable("the store is closed") from None
+            raise
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

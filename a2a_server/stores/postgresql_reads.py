@@ -7,18 +7,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, cast
 
-from a2a_server.model.objects import Scope
-from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, TallyQuery
-from a2a_server.model.rows import ArtifactRow, EventRow, Head, Key, MessageRow, TallyKey, TaskRow
+from a2a_server.model.objects import Lane, Scope
+from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, Table as Asked, TallyQuery
+from a2a_server.model.rows import ArtifactRow, EventRow, Head, Key, MessageRow, RecordRow, TallyKey, TaskRow
 from a2a_server.stores.postgresql_link import Database
 from a2a_server.stores.postgresql_load import NOW
 from a2a_server.stores.postgresql_tables import (
     ARTIFACT,
+    EDGE,
     EVENT,
     MESSAGE,
     PHASES,
+    RECORD,
     STATES,
     TABLES,
+    TAG,
     TASK,
     Record,
     event_row,
@@ -66,6 +69,10 @@ _EVENTS: Final = numbered(
     "FROM (SELECT * FROM event WHERE task = ? AND n > ? ORDER BY n LIMIT ?) AS next "
     "WINDOW up AS (ORDER BY n ROWS UNBOUNDED PRECEDING)) AS sized WHERE place = 1 OR total <= ?::int8 ORDER BY n"
 )
+_AHEAD: Final = numbered(
+    "SELECT lane, count(*) FROM (SELECT lane FROM task WHERE phase = 3 AND queue = ? "
+    "AND (lane, rank, key) < (?, ?, ?) ORDER BY lane, rank, key LIMIT ?) AS before GROUP BY lane"
+)
 _HEADS: Final = "SELECT key, last_n, state, phase, cancel_at, fence, visible FROM task WHERE key = ANY ($1::bytea[])"
 
 _DUE_ALARMS: Final = f"SELECT key FROM task WHERE due_at > 0 AND due_at <= (SELECT {NOW}) ORDER BY due_at, key LIMIT ?"
@@ -92,13 +99,37 @@ LIMIT ?
 _DUE_PUSHES: Final = (
     f"SELECT task FROM push WHERE due_at > 0 AND due_at <= (SELECT {NOW}) AND NOT dead ORDER BY due_at LIMIT ?"
 )
+# Each task is found by one step in the index, however many of its edges are done.
+_DUE_SETTLES: Final = """
+WITH RECURSIVE waiting (downstream) AS (
+  (SELECT downstream FROM edge WHERE done > 0 ORDER BY downstream LIMIT 1)
+  UNION ALL
+  SELECT (SELECT edge.downstream FROM edge WHERE done > 0 AND edge.downstream > waiting.downstream
+          ORDER BY edge.downstream LIMIT 1)
+  FROM waiting WHERE waiting.downstream IS NOT NULL
+)
+SELECT downstream FROM waiting WHERE downstream IS NOT NULL LIMIT ?
+"""
 _DUE: Final = {
     DueKind.ALARM: numbered(_DUE_ALARMS),
     DueKind.ORPHAN: numbered(_DUE_ORPHANS),
     DueKind.HELD: numbered(_DUE_HELD),
     DueKind.PUSH: numbered(_DUE_PUSHES),
+    DueKind.SETTLE: numbered(_DUE_SETTLES),
 }
-_NEXT_ALARM: Final = numbered(f"SELECT min(due_at) - ({NOW}) FROM task WHERE due_at > 0")
+_DUE_RECORDS: Final = numbered(
+    f"SELECT {RECORD.listed} FROM record WHERE due_at > 0 AND due_at <= (SELECT {NOW}) "
+    f"ORDER BY due_at, {', '.join(RECORD.key)} LIMIT ?"
+)
+_NEXT_ALARM: Final = numbered(
+    "SELECT least((SELECT min(due_at) FROM task WHERE due_at > 0), (SELECT min(due_at) FROM record WHERE due_at > 0)) "
+    f"- ({NOW})"
+)
+_OLDEST: Final = numbered(f"SELECT {TASK.listed} FROM task WHERE key > ? ORDER BY key LIMIT ?")
+_ASKED: Final = {asked: TABLES[asked.value] for asked in Asked if asked.value in TABLES} | {
+    Asked.EDGE_TO: EDGE._replace(key=("downstream", "upstream")),
+    Asked.TAG_OF: TAG._replace(key=("task", "tag")),
+}
 _TALLIED = "tenant, owner, agent, queue, state, phase"
 
 
@@ -161,19 +192,36 @@ async def heads(database: Database, keys: Collection[Key]) -> Mapping[Key, Head]
 
 async def due(database: Database, kind: DueKind, limit: int, offset: int) -> Sequence[Key]:
     """See `TaskStore.due`."""
-    records = await database.fetch(_DUE[kind], offset, limit)
+    moment = () if kind is DueKind.SETTLE else (offset,)
+    records = await database.fetch(_DUE[kind], *moment, limit)
     return list(dict.fromkeys(record[0] for record in records))  # a task may have several pushes due
 
 
 async def next_alarm(database: Database, offset: int) -> int | None:
     """See `TaskStore.next_alarm`."""
     alarm: int | None = await database.fetchval(_NEXT_ALARM, offset)
-    return alarm
+    return None if alarm is None else max(0, alarm)
+
+
+async def due_records(database: Database, limit: int, offset: int) -> Sequence[RecordRow]:
+    """See `TaskStore.due_records`."""
+    return [RecordRow._make(record) for record in await database.fetch(_DUE_RECORDS, offset, limit)]
+
+
+async def oldest(database: Database, after: Key, limit: int) -> Sequence[TaskRow]:
+    """See `TaskStore.oldest`."""
+    return [task_row(record) for record in await database.fetch(_OLDEST, after, limit)]
+
+
+async def ahead(database: Database, row: TaskRow, most: int) -> Mapping[Lane, int]:
+    """See `TaskStore.ahead`."""
+    records = await database.fetch(_AHEAD, row.queue, int(row.lane), row.rank, row.key, most)
+    return {Lane(lane): count for lane, count in records}
 
 
 async def rows(database: Database, query: RowQuery) -> Page[tuple[object, ...]]:
     """See `TaskStore.rows`. Raises ValueError for a prefix longer than the key, or an `after` that is not a key."""
-    table = TABLES[query.table.value]
+    table = _ASKED[query.table]
     keys = table.key
     if len(query.prefix) > len(keys) or (query.after is not None and len(query.after) != len(keys)):
         raise ValueError(f"the primary key of {query.table.value} is {', '.join(keys)}")

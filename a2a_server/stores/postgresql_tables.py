@@ -17,6 +17,7 @@ from a2a_server.errors import DataRejected
 from a2a_server.model.objects import Generation, Lane, Phase, State
 from a2a_server.model.rows import (
     ArtifactRow,
+    EdgeRow,
     EventKind,
     EventRow,
     FairKey,
@@ -25,8 +26,11 @@ from a2a_server.model.rows import (
     JournalRow,
     MessageRow,
     PushRow,
+    RecordKey,
+    RecordRow,
     SentRow,
     StateRow,
+    TagRow,
     TallyKey,
     TaskRow,
     WorkerRow,
@@ -111,7 +115,13 @@ def task_row(record: Record) -> TaskRow:
 
 def task_record(row: TaskRow) -> Record:
     """The record of a task. Raises DataRejected for gates that cannot be joined."""
+    row = plain(row)
     return (*row[:13], joined(row.gates), *row[14:])
+
+
+def plain(row: TaskRow) -> TaskRow:
+    """The row with its bits as a number; the driver takes a flag of several for an array."""
+    return row if type(row.pushes) is int else row._replace(pushes=int(row.pushes))
 
 
 # Tasks of one owner and skill name the same gates, so a row of them is put together once, and shared.
@@ -201,13 +211,12 @@ SENT: Final = Table(
 )
 EDGE: Final = Table(
     "edge",
-    _typed(("upstream", "downstream", "on_failure", "done"), "bytea bytea int2 int2"),
+    _typed(EdgeRow._fields, "bytea bytea int2 int2"),
     ("upstream", "downstream"),
-    tuple,
+    EdgeRow._make,
     _same,
 )
-_TAG = ("tenant", "owner", "tag", "task")
-TAG: Final = Table("tag", _typed(_TAG, "text text text bytea"), _TAG, tuple, _same)
+TAG: Final = Table("tag", _typed(TagRow._fields, "text text text bytea"), TagRow._fields, TagRow._make, _same)
 GATE: Final = Table(
     "gate", _typed(GateRow._fields, "text int8 int8 int8 int8 int8 text int8"), ("key",), GateRow._make, _same
 )
@@ -235,8 +244,13 @@ PUSH: Final = Table(
     PushRow._make,
     _same,
 )
-_RECORD = ("kind", "tenant", "owner", "id", "rev", "due_at", "body")
-RECORD: Final = Table("record", _typed(_RECORD, "text text text text int8 int8 bytea"), _RECORD[:4], tuple, _same)
+RECORD: Final = Table(
+    "record",
+    _typed(RecordRow._fields, "text text text text int8 int8 bytea"),
+    RecordKey._fields,
+    RecordRow._make,
+    _same,
+)
 _BLOB = ("object", "part", "body")
 BLOB: Final = Table("blob", _typed(_BLOB, "text int4 bytea"), _BLOB[:2], tuple, _same)
 _AUDIT = ("chain", "seq", "at", "hash", "body")

@@ -23,12 +23,22 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from a2a_server.errors import Conflict, StoreUnavailable
-from a2a_server.model.objects import Scope
-from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, StoreCapabilities, TallyQuery, TaskQuery
-from a2a_server.model.rows import DUMPED, EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
+from a2a_server.model.objects import Lane, Scope
+from a2a_server.model.queries import (
+    DueKind,
+    Found,
+    Page,
+    RowQuery,
+    Search,
+    Snapshot,
+    StoreCapabilities,
+    TallyQuery,
+    TaskQuery,
+)
+from a2a_server.model.rows import DUMPED, EventRow, Head, Key, RecordRow, TallyKey, TaskRow, WorkerRow
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import Blobs
-from a2a_server.stores import sqlite_reads as reads
+from a2a_server.stores import sqlite_reads as reads, sqlite_search as searches
 from a2a_server.stores.sqlite_blobs import SqliteBlobs
 from a2a_server.stores.sqlite_check import examine
 from a2a_server.stores.sqlite_dump import fill, pages
@@ -160,6 +170,18 @@ class SqliteStore:
 
     async def next_alarm(self) -> int | None:
         return await self._read(partial(reads.next_alarm, now=self._now()))
+
+    async def due_records(self, limit: int) -> Sequence[RecordRow]:
+        return await self._read(partial(reads.due_records, limit=limit, now=self._now()))
+
+    async def search(self, query: Search) -> Found:
+        return await self._read(partial(searches.search, query=query))
+
+    async def oldest(self, after: Key, limit: int) -> Sequence[TaskRow]:
+        return await self._read(partial(searches.oldest, after=after, limit=limit))
+
+    async def ahead(self, row: TaskRow, most: int) -> Mapping[Lane, int]:
+        return await self._read(partial(searches.ahead, row=row, most=most))
 
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
         return await self._read(partial(reads.rows, query=query))

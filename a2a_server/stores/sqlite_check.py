@@ -9,7 +9,7 @@ from pathlib import Path
 
 from a2a_server.errors import ConfigurationError, SchemaMismatch
 from a2a_server.stores.sqlite_schema import versions
-from a2a_server.stores.standing import standing
+from a2a_server.stores.standing import MISSING, standing
 
 
 def examine(path: Path) -> str:
@@ -45,7 +45,7 @@ def _missing(path: Path) -> str:
         above = above.parent
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise ConfigurationError(f"{path} cannot be made: {above} is no directory that can be written")
-    return f"{path} does not exist yet; the first start makes it"
+    return f"{path} {MISSING}"
 
 
 def _versions(path: Path) -> tuple[int, int]:

@@ -14,7 +14,18 @@ from collections.abc import Collection
 from typing import Final
 
 from a2a_server.model.objects import Phase
-from a2a_server.model.rows import FairKey, Key, SentKey, SentRow, TaskName, TaskRow
+from a2a_server.model.rows import (
+    EdgeRow,
+    FairKey,
+    Interest,
+    Key,
+    RecordRow,
+    SentKey,
+    SentRow,
+    TaskName,
+    TaskRow,
+    gate_of,
+)
 from a2a_server.model.turns import ClaimNeed, Loaded, Needs
 from a2a_server.stores.sqlite_rows import (
     ARTIFACT_COLUMNS,
@@ -31,6 +42,7 @@ from a2a_server.stores.sqlite_rows import (
     worker_row,
 )
 
+_TOLD: Final = int(Interest.TOLD)
 _QUALIFIED = ", ".join(f"task.{name}" for name in TaskRow._fields)
 
 _TASKS_BY_KEY: Final = sized(f"SELECT {TASK_COLUMNS} FROM task WHERE key IN ({{list}})")
@@ -55,6 +67,10 @@ _READY: Final = (
     "SELECT lane, rank, key FROM task INDEXED BY task_ready "
     "WHERE phase = 3 AND queue = ? AND crashes <= ? AND format <= ? ORDER BY lane, rank, key LIMIT ?"
 )
+_READY_IN_LANE: Final = (
+    "SELECT lane, rank, key FROM task INDEXED BY task_ready "
+    "WHERE phase = 3 AND queue = ? AND lane = ? AND crashes <= ? AND format <= ? ORDER BY rank, key LIMIT ?"
+)
 _ANY_READY: Final = "SELECT 1 FROM task INDEXED BY task_ready WHERE phase = 3 AND queue = ? LIMIT 1"
 _HEADS: Final = (
     "WITH lanes (lane) AS (VALUES (1), (2), (3), (4), (5)) "
@@ -77,6 +93,16 @@ _FEW_GATES: Final = (
 )
 _WORKERS: Final = sized("SELECT id, seen_at, ttl, dead, format, body FROM worker WHERE id IN ({list})")
 _PUSHES: Final = sized(f"SELECT {PUSH_COLUMNS} FROM push WHERE task IN ({{list}}) ORDER BY task, id")
+_EDGES: Final = sized(
+    "SELECT upstream, downstream, on_failure, done FROM edge INDEXED BY edge_downstream "
+    "WHERE downstream IN ({list}) ORDER BY downstream, upstream"
+)
+_RECORDS: Final = sized(
+    "WITH want (kind, tenant, owner, id) AS (VALUES {list}) "
+    "SELECT record.kind, record.tenant, record.owner, record.id, rev, due_at, body "
+    "FROM want CROSS JOIN record USING (kind, tenant, owner, id)",
+    width=4,
+)
 _TAKES: Final = sized(
     f"SELECT {ARTIFACT_COLUMNS} FROM artifact AS a WHERE task IN ({{list}}) AND closed = 0 AND NOT EXISTS "
     "(SELECT 1 FROM artifact AS b WHERE b.task = a.task AND b.id = a.id AND b.take > a.take) ORDER BY task, id"
@@ -89,7 +115,7 @@ def load(db: Database, needs: Needs, now: int) -> Loaded:
     _load_tasks(db, loaded, needs)
     gates = needs.gates
     if loaded.tasks:
-        gates = gates.union(*{row.gates for row in loaded.tasks.values()})
+        gates = gates.union(_keys(set[str]().union(*{row.gates for row in loaded.tasks.values()})))
     _load_gates(db, loaded, gates)
     if needs.held > 0 and loaded.gates:
         _load_held(db, loaded, needs.held)
@@ -99,21 +125,43 @@ def load(db: Database, needs: Needs, now: int) -> Loaded:
         if db.execute(_ANY_READY, (queue,)).fetchone():
             heads = db.execute(_HEADS, (queue,)).fetchall()
             loaded.heads.update(((queue, lane), rank) for lane, rank in heads if rank is not None)
+    if loaded.tasks and (told := [row.key for row in loaded.tasks.values() if row.pushes & _TOLD]):
+        _load_pushes(db, loaded, told)
+    _load_named(db, loaded, needs)
+    return loaded
+
+
+def _load_named(db: Database, loaded: Loaded, needs: Needs) -> None:
+    """What no other row leads to."""
     if needs.fair:
         loaded.fair = {FairKey(*record[:5]): record[5] for record in select_wide(db, _FAIR, needs.fair)}
     if needs.workers:
         loaded.workers = {record[0]: worker_row(record) for record in select_in(db, _WORKERS, needs.workers)}
     if needs.takes:
         _load_takes(db, loaded, needs.takes)
-    if loaded.tasks and (told := [row.key for row in loaded.tasks.values() if row.pushes]):
-        _load_pushes(db, loaded, told)
-    return loaded
+    if needs.waits:
+        _load_waits(db, loaded, needs.waits)
+    if needs.records:
+        found = map(RecordRow._make, select_wide(db, _RECORDS, needs.records))
+        loaded.records = {row.key: row for row in found}
 
 
 def _load_takes(db: Database, loaded: Loaded, keys: Collection[Key]) -> None:
     for record in select_in(db, _TAKES, keys):
         take = artifact_row(record)
         loaded.takes[take.task] = (*loaded.takes.get(take.task, ()), take)
+
+
+def _load_waits(db: Database, loaded: Loaded, keys: Collection[Key]) -> None:
+    arrived: dict[Key, list[EdgeRow]] = {}
+    for record in select_in(db, _EDGES, keys):
+        edge = EdgeRow._make(record)
+        counts = loaded.waits.setdefault(edge.downstream, {})
+        kind = (edge.on_failure, edge.done)
+        counts[kind] = counts.get(kind, 0) + 1
+        if edge.done > 0:
+            arrived.setdefault(edge.downstream, []).append(edge)
+    loaded.arrived = {key: tuple(edges) for key, edges in arrived.items()}
 
 
 def _load_pushes(db: Database, loaded: Loaded, keys: Collection[Key]) -> None:
@@ -148,10 +196,23 @@ def _load_tasks(db: Database, loaded: Loaded, needs: Needs) -> None:
 def _best_ready(db: Database, claim: ClaimNeed) -> list[Key]:
     found: list[tuple[int, int, Key]] = []
     for queue in dict.fromkeys(claim.queues):
-        found.extend(db.execute(_READY, (queue, claim.max_crashes, claim.max_format, claim.limit)))
+        if claim.lanes:
+            found.extend(_best_of_lanes(db, claim, queue))
+        else:
+            found.extend(db.execute(_READY, (queue, claim.max_crashes, claim.max_format, claim.limit)))
     if len(claim.queues) > 1:
         found.sort()
     return [key for _, _, key in found[: claim.limit]]
+
+
+def _best_of_lanes(db: Database, claim: ClaimNeed, queue: str) -> list[tuple[int, int, Key]]:
+    found: list[tuple[int, int, Key]] = []
+    for lane in sorted(set(claim.lanes)):
+        left = claim.limit - len(found)
+        if left <= 0:
+            break
+        found.extend(db.execute(_READY_IN_LANE, (queue, int(lane), claim.max_crashes, claim.max_format, left)))
+    return found
 
 
 def _candidates(loaded: Loaded, claim: ClaimNeed, best: list[Key]) -> tuple[Key, ...]:
@@ -167,7 +228,15 @@ def _candidates(loaded: Loaded, claim: ClaimNeed, best: list[Key]) -> tuple[Key,
 
 
 def _allowed(row: TaskRow, claim: ClaimNeed) -> bool:
+    if claim.lanes and row.lane not in claim.lanes:
+        return False
     return row.crashes <= claim.max_crashes and row.format <= claim.max_format
+
+
+def _keys(names: set[str]) -> set[str]:
+    """The keys of gates as tasks name them; hardly any is named with an amount."""
+    amounts = [name for name in names if "*" in name]
+    return names.difference(amounts).union([gate_of(name)[0] for name in amounts]) if amounts else names
 
 
 def _load_gates(db: Database, loaded: Loaded, names: set[str]) -> None:
@@ -189,11 +258,16 @@ def _load_held(db: Database, loaded: Loaded, limit: int) -> None:
             tasks.update((row.key, row) for row in rows)
             loaded.held[gate] = tuple(row.key for row in rows)
             further.update(*(row.gates for row in rows))
-    _load_gates(db, loaded, further)
+    _load_gates(db, loaded, _keys(further))
 
 
 def _count_leased(db: Database, loaded: Loaded, gates: Collection[str]) -> None:
     used = Counter[str]()
     for (names,) in db.execute(_LEASED_GATES):
-        used.update(names.split("\n"))
+        if "*" in names:
+            for name in names.split("\n"):
+                gate, amount = gate_of(name)
+                used[gate] += amount
+        else:
+            used.update(names.split("\n"))
     loaded.leased = {gate: used[gate] for gate in gates}

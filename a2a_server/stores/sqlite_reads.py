@@ -15,13 +15,14 @@ from dataclasses import replace
 from typing import Final, cast
 
 from a2a_server.model.objects import Scope, State
-from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, TallyQuery, TaskQuery
+from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, Table, TallyQuery, TaskQuery
 from a2a_server.model.rows import (
     ArtifactRow,
     EventRow,
     Head,
     Key,
     MessageRow,
+    RecordRow,
     TallyKey,
     TaskRow,
 )
@@ -30,6 +31,7 @@ from a2a_server.stores.sqlite_rows import (
     EVENT_COLUMNS,
     MESSAGE_COLUMNS,
     PHASES,
+    RECORD_COLUMNS,
     STATES,
     TASK_COLUMNS,
     artifact_row,
@@ -86,7 +88,29 @@ _DUE_HELD: Final = (
 _DUE_PUSHES: Final = (
     "SELECT task FROM push INDEXED BY push_due WHERE due_at > 0 AND due_at <= ? AND dead = 0 ORDER BY due_at LIMIT ?"
 )
-_NEXT_ALARM: Final = "SELECT min(due_at) FROM task INDEXED BY task_due WHERE due_at > 0"
+# Each task once and by one step in the index, however many of its upstreams have ended.
+_DUE_SETTLE: Final = """
+WITH RECURSIVE settling (key) AS (
+  SELECT min(downstream) FROM edge INDEXED BY edge_settle WHERE done > 0
+  UNION ALL
+  SELECT (SELECT min(downstream) FROM edge INDEXED BY edge_settle WHERE done > 0 AND downstream > settling.key)
+  FROM settling WHERE settling.key IS NOT NULL
+)
+SELECT key FROM settling WHERE key IS NOT NULL LIMIT ?
+"""
+_DUE_RECORDS: Final = (
+    f"SELECT {RECORD_COLUMNS} FROM record INDEXED BY record_due WHERE due_at > 0 AND due_at <= ? "
+    "ORDER BY due_at LIMIT ?"
+)
+_NEXT_ALARMS: Final = (
+    "SELECT min(due_at) FROM task INDEXED BY task_due WHERE due_at > 0",
+    "SELECT min(due_at) FROM record INDEXED BY record_due WHERE due_at > 0",
+)
+# Tables that are read by another key than their primary one, too.
+_OTHER_KEYS: Final[Mapping[Table, tuple[str, tuple[str, ...]]]] = {
+    Table.EDGE_TO: ("edge", ("downstream", "upstream")),
+    Table.TAG_OF: ("tag", ("task", "tag")),
+}
 _TOTALS: Final = "SELECT tenant, owner, agent, queue, state, phase, sum(count) FROM tally "
 _TOTALS_GROUP: Final = "GROUP BY tenant, owner, agent, queue, state, phase HAVING sum(count) <> 0"
 
@@ -247,6 +271,8 @@ def due(db: sqlite3.Connection, kind: DueKind, limit: int, now: int) -> Sequence
     """See `TaskStore.due`."""
     if kind is DueKind.HELD:
         return _due_held(db, limit, now)
+    if kind is DueKind.SETTLE:
+        return [key for (key,) in db.execute(_DUE_SETTLE, (limit,))]
     sql = {DueKind.ALARM: _DUE_ALARMS, DueKind.ORPHAN: _DUE_ORPHANS, DueKind.PUSH: _DUE_PUSHES}[kind]
     return list(dict.fromkeys(key for (key,) in db.execute(sql, (now, limit))))  # a task may have several pushes due
 
@@ -268,14 +294,19 @@ def _due_held(db: sqlite3.Connection, limit: int, now: int) -> Sequence[Key]:
 
 def next_alarm(db: sqlite3.Connection, now: int) -> int | None:
     """See `TaskStore.next_alarm`."""
-    alarm: int | None = db.execute(_NEXT_ALARM).fetchone()[0]
-    return None if alarm is None else alarm - now
+    alarms = [alarm for sql in _NEXT_ALARMS for (alarm,) in db.execute(sql) if alarm is not None]
+    return max(0, min(alarms) - now) if alarms else None
+
+
+def due_records(db: sqlite3.Connection, limit: int, now: int) -> Sequence[RecordRow]:
+    """See `TaskStore.due_records`."""
+    return [RecordRow._make(record) for record in db.execute(_DUE_RECORDS, (now, limit))]
 
 
 def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:
     """See `TaskStore.rows`. Raises ValueError for a prefix longer than the key, or an `after` that is not a key."""
-    source = SOURCES[query.table.value]
-    keys = source.key
+    table, keys = _OTHER_KEYS.get(query.table) or (query.table.value, SOURCES[query.table.value].key)
+    source = SOURCES[table]
     if len(query.prefix) > len(keys) or (query.after is not None and len(query.after) != len(keys)):
         raise ValueError(f"the primary key of {query.table.value} is {', '.join(keys)}")
     start = len(query.prefix) if (query.after or ())[: len(query.prefix)] == query.prefix else 0
@@ -285,7 +316,7 @@ def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:
         behind = keys[start:]
         filters.append(f"({', '.join(behind)}) > ({', '.join('?' * len(behind))})")
     where = f"WHERE {' AND '.join(filters)} " if filters else ""
-    sql = f"SELECT {source.selected} FROM {query.table.value} {where}ORDER BY {', '.join(keys)} LIMIT ?"
+    sql = f"SELECT {source.selected} FROM {table} {where}ORDER BY {', '.join(keys)} LIMIT ?"
     records = db.execute(sql, (*query.prefix, *(query.after or ())[start:], query.limit + 1)).fetchall()
     return Page([source.make(record) for record in records[: query.limit]], more=len(records) > query.limit)
 

@@ -23,6 +23,7 @@ from a2a_server.model.rows import (
     JournalRow,
     MessageRow,
     PushRow,
+    RecordRow,
     TallyKey,
     TaskRow,
     WorkerRow,
@@ -39,6 +40,7 @@ _IN_PLACE = "CASE WHEN content IS NULL THEN body ELSE (SELECT body FROM content 
 EVENT_COLUMNS: Final = ", ".join((*EventRow._fields[:-1], _IN_PLACE))  # where its body is does not matter to readers
 MESSAGE_COLUMNS: Final = ", ".join((*MessageRow._fields[:-1], _IN_PLACE))
 PUSH_COLUMNS: Final = ", ".join(PushRow._fields)
+RECORD_COLUMNS: Final = ", ".join(RecordRow._fields)
 
 _GENERATIONS: Final = {int(each): each for each in Generation}
 LANES: Final = {int(each): each for each in Lane}

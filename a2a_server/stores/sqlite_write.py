@@ -14,11 +14,12 @@ from operator import itemgetter
 from typing import Final
 
 from a2a_server.errors import Conflict
-from a2a_server.model.rows import ArtifactRow, GateRow, PushRow, StateRow, TaskRow
+from a2a_server.model.rows import ArtifactRow, GateRow, PushRow, RecordKey, RecordRow, StateRow, TaskRow
 from a2a_server.model.turns import Changes, Loaded
 from a2a_server.stores.sqlite_rows import (
     ARTIFACT_COLUMNS,
     PUSH_COLUMNS,
+    RECORD_COLUMNS,
     TASK_COLUMNS,
     Database,
     Record,
@@ -99,6 +100,7 @@ _UPDATE_GATE: Final = (
     "UPDATE gate SET capacity = ?2, used = ?3, tokens = ?4, refilled_at = ?5, closed_until = ?6, reason = ?7, rev = ?8 "
     "WHERE key = ?1 AND rev = ?8 - 1"
 )
+_DELETE_GATE: Final = "DELETE FROM gate WHERE key = ?"
 _UPSERT_FAIR: Final = (
     "INSERT INTO fair (shard, queue, lane, tenant, owner, vt) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (shard, queue, lane, tenant, owner) DO UPDATE SET vt = excluded.vt"
@@ -118,6 +120,26 @@ _UPSERT_PUSH: Final = (
     + ", ".join(f"{name} = excluded.{name}" for name in PushRow._fields[2:])
 )
 
+_INSERT_EDGE: Final = (
+    "INSERT INTO edge (upstream, downstream, on_failure, done) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (upstream, downstream) DO NOTHING"
+)
+_END_EDGES: Final = "UPDATE edge SET done = ?2 WHERE upstream = ?1 AND done = 0"
+_SETTLE_EDGE: Final = "UPDATE edge SET done = -done WHERE upstream = ? AND downstream = ? AND done > 0"
+_INSERT_TAG: Final = (
+    "INSERT INTO tag (tenant, owner, tag, task) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, owner, tag, task) DO NOTHING"
+)
+_DELETE_TAG: Final = "DELETE FROM tag WHERE tenant = ? AND owner = ? AND tag = ? AND task = ?"
+_INSERT_RECORD: Final = (
+    f"INSERT INTO record ({RECORD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (kind, tenant, owner, id) DO NOTHING"
+)
+_UPDATE_RECORD: Final = (
+    "UPDATE record SET rev = ?5, due_at = ?6, body = ?7 "
+    "WHERE kind = ?1 AND tenant = ?2 AND owner = ?3 AND id = ?4 AND rev = ?5 - 1"
+)
+_DELETE_RECORD: Final = "DELETE FROM record WHERE kind = ? AND tenant = ? AND owner = ? AND id = ? AND rev = ?"
+
 
 def write(db: Database, loaded: Loaded, changes: Changes) -> None:
     """Write into the open transaction.
@@ -132,10 +154,18 @@ def write(db: Database, loaded: Loaded, changes: Changes) -> None:
     if changes.tasks:
         _update_tasks(db, loaded, changes.tasks)
     _write_content(db, changes)
-    if changes.sent:
-        db.executemany(_UPSERT_SENT, changes.sent)
+    _write_shared(db, changes)
+    if changes.records or changes.gone_records:
+        _write_records(db, changes.records, changes.gone_records)
+    _write_links(db, changes)
+
+
+def _write_shared(db: Database, changes: Changes) -> None:
+    """Rows that belong to no task."""
     if changes.gates:
         _write_gates(db, changes.gates)
+    if changes.gone_gates:
+        db.executemany(_DELETE_GATE, [(gate,) for gate in changes.gone_gates])
     if changes.fair:
         db.executemany(_UPSERT_FAIR, [(*key[:2], int(key.lane), *key[3:], vt) for key, vt in changes.fair.items()])
     if changes.tally:
@@ -144,8 +174,29 @@ def write(db: Database, loaded: Loaded, changes: Changes) -> None:
         db.executemany(_UPSERT_WORKER, [worker_record(row) for row in changes.workers])
     if changes.gone_workers:
         db.executemany(_DELETE_WORKER, [(worker,) for worker in changes.gone_workers])
-    if changes.pushes:
-        db.executemany(_UPSERT_PUSH, changes.pushes)
+
+
+def _write_links(db: Database, changes: Changes) -> None:
+    if changes.edges:
+        db.executemany(_INSERT_EDGE, changes.edges)
+    if changes.ended:
+        db.executemany(_END_EDGES, list(changes.ended.items()))
+    if changes.settled:
+        db.executemany(_SETTLE_EDGE, [row[:2] for row in changes.settled])
+    if changes.tags:
+        db.executemany(_INSERT_TAG, changes.tags)
+    if changes.gone_tags:
+        db.executemany(_DELETE_TAG, changes.gone_tags)
+
+
+def _write_records(db: Database, rows: Sequence[RecordRow], gone: Sequence[tuple[RecordKey, int]]) -> None:
+    for statement, records in (
+        (_INSERT_RECORD, [tuple(row) for row in rows if row.rev == 1]),
+        (_UPDATE_RECORD, [tuple(row) for row in rows if row.rev != 1]),
+        (_DELETE_RECORD, [(*key, rev) for key, rev in gone]),
+    ):
+        if records and db.executemany(statement, records).rowcount != len(records):
+            raise Conflict("another writer changed a record")
 
 
 def _write_content(db: Database, changes: Changes) -> None:
@@ -159,6 +210,10 @@ def _write_content(db: Database, changes: Changes) -> None:
         db.executemany(_UPSERT_ARTIFACT, [artifact_record(row) for row in changes.artifacts])
     if changes.states:
         _write_states(db, changes.states)
+    if changes.sent:
+        db.executemany(_UPSERT_SENT, changes.sent)
+    if changes.pushes:
+        db.executemany(_UPSERT_PUSH, changes.pushes)
 
 
 def _placed(db: Database, record: Record) -> Record:
