@@ -21,6 +21,8 @@ from dataclasses import replace
 from typing import NoReturn
 
 from a2a_server.codec import decode_event, encode_status
+from a2a_server.engine.backlog import Backlog
+from a2a_server.engine.children import Children
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.objects import Objects, any_large
 from a2a_server.engine.shelves import Shelves
@@ -31,10 +33,11 @@ from a2a_server.errors import EngineError, Fail, LeaseLost, Paused, Retry, Store
 from a2a_server.lifecycle.endings import RESUMED, End
 from a2a_server.lifecycle.runs import Draft, Report, Reported
 from a2a_server.lifecycle.turn import speech
-from a2a_server.model.objects import ArtifactEvent, File, Phase, Progress, State
+from a2a_server.model.objects import ArtifactEvent, File, Message, Phase, Progress, State
+from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import Snapshot
-from a2a_server.model.rows import EventKind, StateRow, TaskRow
-from a2a_server.model.runs import Chunk, Output, Pause, Shelf, Stopping, TakeView, TaskView
+from a2a_server.model.rows import EdgeRow, EventKind, StateRow, TaskRow
+from a2a_server.model.runs import ChildResult, Chunk, Join, Output, Pause, Shelf, Stopping, TakeView, TaskView
 from a2a_server.ports import ArtifactStore, TaskStore
 
 
@@ -43,10 +46,10 @@ class RunningAttempt:
 
     # thousands wait at a time
     __slots__ = (
-        "_artifacts", "_awaited", "_broken", "_bytes", "_draft_bytes", "_drafts", "_finishing", "_flushing", "_kept",
-        "_large", "_limits", "_loop", "_lost", "_moved", "_notes", "_on_lost", "_outputs", "_pending",
-        "_reported_bytes", "_reported_outputs", "_reporting", "_settled_outputs", "_states", "_store", "_takes",
-        "_thread", "_uploading", "_writer", "paused", "row", "stopping", "task",
+        "_artifacts", "_awaited", "_backlog", "_broken", "_children", "_draft_bytes", "_drafts", "_finishing",
+        "_flushing", "_kept", "_large", "_limits", "_loop", "_lost", "_notes", "_on_lost", "_outputs",
+        "_reporting", "_spawning", "_states", "_store", "_takes", "_thread",
+        "_uploading", "_writer", "paused", "row", "stopping", "task",
     )  # fmt: skip
 
     def __init__(
@@ -60,11 +63,12 @@ class RunningAttempt:
         limits: Limits,
         on_lost: Callable[[Exception], None],
         awaited: Callable[[TaskRow], bool],
+        spawning: Callable[[TaskRow, Callable[[], None]], Children],
     ) -> None:
         self.row = row
         self.task = task
         self.stopping: Stopping | None = None
-        self.paused: Pause | None = None
+        self.paused: Pause | Join | None = None
         self._writer = writer
         self._limits = limits
         self._on_lost = on_lost
@@ -76,23 +80,20 @@ class RunningAttempt:
         self._outputs: list[tuple[Output, int]] = []
         self._drafts: list[Draft] = []
         self._draft_bytes = 0
-        self._bytes = 0
         self._states: list[StateRow] = []
         self._takes = Takes(row.key, row.fence, limits.inline_bytes, limits.artifact_limit_bytes)
         self._uploading: asyncio.Task[None] | None = None
         self._reporting: asyncio.Future[Reported] | None = None
         self._flushing = False
         self._finishing = False
-        self._pending = 0
-        self._settled_outputs = 0
-        self._moved: set[asyncio.Future[None]] = set()
+        self._backlog = Backlog()
         self._lost: Exception | None = None
         self._broken: Fail | Retry | None = None
         self._notes = 0
         self._large: Objects | None = None
         self._kept: Shelves | None = None
-        self._reported_outputs = 0
-        self._reported_bytes = 0
+        self._spawning = spawning
+        self._children: Children | None = None
 
     @property
     def run(self) -> int:
@@ -120,18 +121,19 @@ class RunningAttempt:
 
     async def room(self) -> None:
         """Wait until little enough is uncommitted. Raises LeaseLost."""
-        limits = self._limits
+        limits, backlog = self._limits, self._backlog
         while (self._lost is None and self._broken is None) and (
-            self._pending >= limits.uncommitted_events or self._bytes >= limits.uncommitted_bytes
+            backlog.count >= limits.uncommitted_events or backlog.size >= limits.uncommitted_bytes
         ):
-            await self._step()
+            await backlog.changed()
         self._check()
 
     async def flush(self) -> int:
         """Wait until everything emitted so far is committed; the number of the last event. Raises LeaseLost."""
-        last = self._settled_outputs + self._pending
-        while self._lost is None and self._broken is None and self._settled_outputs < last:
-            await self._step()
+        backlog = self._backlog
+        last = backlog.committed + backlog.count
+        while self._lost is None and self._broken is None and backlog.committed < last:
+            await backlog.changed()
         self._check()
         return self.row.last_n
 
@@ -146,7 +148,7 @@ class RunningAttempt:
     async def remember(self, space: str, name: str, value: bytes | None, shelf: Shelf = Shelf.TASK) -> None:
         """Keep a value; durable on return. Raises LeaseLost."""
         self._check()
-        self._pending += 1
+        self._backlog.count += 1
         self._states.append(self._shelves.row(space, name, value, shelf))
         self._flush_soon()
         await self.flush()
@@ -163,8 +165,34 @@ class RunningAttempt:
         """A file's bytes, piece by piece. Raises Fail at the first step when they cannot be had."""
         return self._objects.read(file)
 
-    def pause(self, pause: Pause) -> NoReturn:
-        """Take note of the question and leave the handler. Thread-safe. Raises Paused; LeaseLost."""
+    async def spawn(self, step: str, message: Message, options: TaskOptions) -> str:
+        """The id of the child that this step makes, or has made in an earlier run. Raises Fail, LeaseLost."""
+        self._check()
+        try:
+            message = await self._objects.stored_message(message)
+        except Exception as error:
+            raise self._objects.failure(error) from error
+        return await self._family.spawn(step, message, options)
+
+    async def states(self, children: Sequence[str]) -> Sequence[State]:
+        """How these children stand."""
+        return await self._family.states(children)
+
+    async def results(self, children: Sequence[str]) -> Sequence[ChildResult]:
+        """What became of these children."""
+        return await self._family.results(children)
+
+    async def joins(self) -> Sequence[EdgeRow]:
+        """The edges by which the task follows its children, oldest child first."""
+        return await self._family.joins()
+
+    @property
+    def wrote(self) -> bool:
+        """Whether the task has artifacts."""
+        return self._takes.any
+
+    def pause(self, pause: Pause | Join) -> NoReturn:
+        """Take note of what is waited for and leave the handler. Thread-safe. Raises Paused; LeaseLost."""
         if self._lost is not None or self._finishing:
             raise LeaseLost
         self.paused = self.paused or pause
@@ -176,7 +204,7 @@ class RunningAttempt:
             self._lost = error or LeaseLost()
             self._outputs.clear()
             self._drafts.clear()
-            self._wake()
+            self._backlog.wake()
 
     @property
     def lost(self) -> Exception | None:
@@ -200,8 +228,8 @@ class RunningAttempt:
             for take in closing:
                 if takes.unfinished(take):
                     await self._close_large(take)
-        if self._reporting is not None:
-            await self._settled()
+        while self._reporting is not None and self._lost is None:
+            await self._backlog.changed()
         self._check()
         for take in closing:
             if not take.row.closed:
@@ -229,30 +257,32 @@ class RunningAttempt:
         return self._large
 
     @property
+    def _family(self) -> Children:
+        if self._children is None:
+            self._children = self._spawning(self.row, self._check)
+        return self._children
+
+    @property
     def _shelves(self) -> Shelves:
         if self._kept is None:
             self._kept = Shelves(self.row, self._store, retry_seconds=self._limits.poll_seconds, check=self._check)
         return self._kept
 
     def _closing(self, end: End) -> list[Take]:
-        return [] if end.kind in RESUMED else self._takes.left_open()
+        goes_on = end.kind in RESUMED and not (end.waiting is not None and end.waiting.returned)
+        return [] if goes_on else self._takes.left_open()
 
     def _take(self, output: Output) -> None:
         if self._lost is not None or self._finishing:
             return
         if self._outputs or (isinstance(output, Chunk) and any_large(output.parts, self._limits.inline_bytes)):
             size = output_bytes(output)
-            self._bytes += size
+            self._backlog.size += size
             self._outputs.append((output, size))
         else:
             self._draft(output)
-        self._pending += 1
+        self._backlog.count += 1
         self._flush_soon()
-
-    def _settle(self, outputs: int, size: int) -> None:
-        self._pending -= outputs
-        self._settled_outputs += outputs
-        self._bytes -= size
 
     def _flush_soon(self) -> None:
         if not self._flushing:
@@ -274,17 +304,19 @@ class RunningAttempt:
                 self._uploading = self._loop.create_task(self._upload(output, size))
                 return
             del self._outputs[0]
-            self._bytes -= size
+            self._backlog.size -= size
             self._draft(output)
 
     def _draft(self, output: Output) -> None:
         if isinstance(output, Chunk):
-            chunk = self._takes.chunk(output, len(self._drafts), self.row.status_at)
-            if chunk is None:
-                self._settle(1, 0)
-                self._wake()
+            draft = self._takes.chunk(output, len(self._drafts), self.row.status_at)
+            if draft is None:
+                self._backlog.settle(1, 0)
+                self._backlog.wake()
                 return
-            draft = chunk
+            if any(isinstance(part, File) and part.stored for part in output.parts):
+                self._states += (kept := self._objects.passed_on(output.parts))
+                self._backlog.count += len(kept)
         elif isinstance(output, Progress):
             self._notes += 1
             message = speech(self.row, output.note, f"{self.row.fence}.{self._notes}") if output.note else None
@@ -292,15 +324,14 @@ class RunningAttempt:
         else:
             draft = Draft(None, journal={"level": output.level, "text": output.text})
         size = OUTPUT_BYTES + len(draft.body) if draft.journal is None else output_bytes(output)
-        self._bytes += size
+        self._backlog.size += size
         self._draft_bytes += size
         self._drafts.append(draft)
 
     def _report(self, end: End | None) -> Report:
         drafts, self._drafts = tuple(self._drafts), []
         states, self._states = tuple(self._states), []
-        self._reported_outputs = len(drafts) + len(states)
-        self._reported_bytes, self._draft_bytes = self._draft_bytes, 0
+        self._backlog.reported, self._draft_bytes = (len(drafts) + len(states), self._draft_bytes), 0
         return Report(
             self.row.key,
             self.row.fence,
@@ -311,7 +342,7 @@ class RunningAttempt:
             self._limits.retries,
             last_n=self.row.last_n,
             max_events=self._limits.max_events_per_task,
-            weight=self._reported_bytes
+            weight=self._backlog.reported[1]
             + sum([len(state.body) for state in states])
             + (end_bytes(end) if end else 0)
             + 512,
@@ -326,32 +357,15 @@ class RunningAttempt:
             return
         reported = future.result()
         self.row = reported.row
-        self._settle(self._reported_outputs, self._reported_bytes)
+        self._backlog.settle(*self._backlog.reported)
         self._takes.written(reported.takes)
         if self.row.phase is not Phase.LEASED:
             self.lose()
             self._on_lost(LeaseLost())
             return
-        self._wake()
+        self._backlog.wake()
         if self._outputs or self._drafts or self._states:
             self._flush()
-
-    async def _settled(self) -> None:
-        while self._reporting is not None and self._lost is None:
-            await self._step()
-
-    async def _step(self) -> None:
-        waiter = self._loop.create_future()
-        self._moved.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._moved.discard(waiter)
-
-    def _wake(self) -> None:
-        for waiter in self._moved:
-            if not waiter.done():
-                waiter.set_result(None)
 
     def _check(self) -> None:
         if self._lost is not None:
@@ -365,10 +379,10 @@ class RunningAttempt:
             parts = [await self._objects.stored(part) for part in output.parts]
         except Exception as error:  # noqa: BLE001 - whatever an artifact store raises, the run must not hang on it
             self._uploading = None
-            self._settle(len(self._outputs), sum(size for _, size in self._outputs))
+            self._backlog.settle(len(self._outputs), sum(size for _, size in self._outputs))
             self._outputs.clear()
             self._broken = self._objects.failure(error)
-            self._wake()
+            self._backlog.wake()
             return
         self._uploading = None
         if self._lost is not None:

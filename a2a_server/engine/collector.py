@@ -22,6 +22,7 @@ from typing import Final
 from uuid import UUID
 
 from a2a_server.codec import decode_parts
+from a2a_server.engine.archiving import is_archive
 from a2a_server.engine.paging import state_pages, takes_of
 from a2a_server.engine.references import streamed_files
 from a2a_server.engine.writer import Writer
@@ -39,7 +40,7 @@ from a2a_server.lifecycle.keeping import (
 )
 from a2a_server.model.objects import File
 from a2a_server.model.queries import StoredName
-from a2a_server.model.rows import Key, StateRow
+from a2a_server.model.rows import NO_KEY, Key, StateRow
 from a2a_server.policy import SECOND
 from a2a_server.ports import ArtifactStore, TaskStore
 
@@ -103,13 +104,21 @@ class Collector:
         return deleted
 
     async def _step(self, page: Sequence[StoredName]) -> int:
-        old = [entry.name for entry in page if entry.stored_at + self._unused < self._clock()]
+        then = self._clock() - self._unused
+        old = [entry.name for entry in page if entry.stored_at < then and not is_archive(entry.name)]
         needed = await self._named(old)
-        unused = [name for name in old if name not in needed and not await self._in_use(name)]
+        return await self.discard([name for name in old if name not in needed])
+
+    async def discard(self, names: Sequence[str], but: Key = NO_KEY) -> int:
+        """Delete those of these objects that nothing refers to, or this one task only. Returns how many. Idempotent.
+
+        Raises what the stores raise.
+        """
+        unused = [name for name in names if not await self._in_use(name, but)]
         if not unused:
             return 0
         await self._keep([Note(name, MARK, self._mark, {}) for name in unused])
-        gone = [name for name in unused if not await self._in_use(name)]
+        gone = [name for name in unused if not await self._in_use(name, but)]
         await self._artifacts.delete(gone)
         for name in gone:
             await self._forget(name)
@@ -143,8 +152,8 @@ class Collector:
         self._named_by_task |= found
         return found
 
-    async def _in_use(self, name: str) -> bool:
-        """Whether a message of an existing task refers to the object, or somebody was about to a short while ago.
+    async def _in_use(self, name: str, but: Key) -> bool:
+        """Whether a message of another task refers to the object, or somebody was about to a short while ago.
 
         Where it is so, marks that condemn it are taken off: this collector's, and those of collectors that died.
         """
@@ -156,14 +165,15 @@ class Collector:
                 touched = touched or (mark.name == TOUCHED and marked_at(mark) >= long_ago)
                 if mark.name == self._mark or (mark.name.startswith(CONDEMNED) and marked_at(mark) < long_ago):
                     old_marks.append(Note(name, MARK, mark.name))
-        if not (touched or await self._has_user(name)):
+        if not (touched or await self._has_user(name, but)):
             return False
         await self._keep(old_marks)
         return True
 
-    async def _has_user(self, name: str) -> bool:
+    async def _has_user(self, name: str, but: Key) -> bool:
         async for rows in self._pages(name, USE):
-            if await self._store.heads([user_of(row) for row in rows]):
+            users = {user_of(row) for row in rows} - {but}
+            if users and await self._store.heads(users):
                 return True
         return False
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from a2a_server.policy import SECOND, RetryPolicy
@@ -19,6 +20,7 @@ class Limits:
     stall_seconds: float = 60.0
     block_seconds: float = 1.0
     poll_seconds: float = 1.0
+    scheduling_seconds: float = 60.0
     cancel_grace_seconds: float = 5.0
     drain_seconds: float = 30.0
     start_seconds: float = 30.0
@@ -34,6 +36,12 @@ class Limits:
     artifact_limit_bytes: int = 1 << 30
     collect_seconds: float = 3600.0
     unused_object_seconds: float = 86400.0
+    retention_completed_days: int = 30
+    retention_failed_days: int = 90
+    retention_canceled_days: int = 90
+    retention_rejected_days: int = 90
+    archive: bool = False
+    retire_seconds: float = 3600.0
     max_events_per_task: int = 1_000_000
     uncommitted_events: int = 256
     uncommitted_bytes: int = 256 * 1024
@@ -42,6 +50,21 @@ class Limits:
     ring_events: int = 256
     ring_bytes: int = 256 * 1024
     rings_bytes: int = 64 << 20
+    lanes: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    aging_seconds: float = 0.0
+    worker_tags: tuple[str, ...] = ()
+    worker_tools: tuple[str, ...] = ()
+    worker_agents: tuple[str, ...] = ()
+    worker_cpu: float = 0.0
+    worker_memory_bytes: int = 0
+    worker_storage_bytes: int = 0
+    resources: Mapping[str, int] = field(default_factory=dict)
+    client_max_concurrency: int = 0
+    client_skill_max_concurrency: int = 0
+    agent_max_concurrency: int = 0
+    breaker_failures: int = 0
+    breaker_seconds: float = 30.0
 
     @property
     def retries(self) -> RetryPolicy:

@@ -1,12 +1,76 @@
-"""An artifact store whose traffic is counted; what it does is done by the one that it wraps."""
+"""A runner and an artifact store whose work is measured; what they do is done by those that they wrap."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Collection, Sequence
+from contextlib import suppress
 
+from a2a_server.context.metering import METER, Meter, Stepped
+from a2a_server.errors import LeaseLost
+from a2a_server.model.objects import State
 from a2a_server.model.queries import Stored, StoredName
+from a2a_server.model.runs import Completed, Happening, LogLine, SkillSpec
 from a2a_server.ports import ArtifactStore
+from a2a_server.running import AgentRunner, Attempt
 from a2a_server.telemetry.observer import Observer
+
+
+class MeteredRunner:
+    """Implements ports.AgentRunner. Notes what each run took that ended well, and writes it into the task's journal.
+
+    note: gets the skill, seconds, and processor seconds (None = not measured). cpu: whether processor time is measured
+    and journaled; it costs two looks at the clock each time that a run is resumed.
+    """
+
+    def __init__(self, inner: AgentRunner, note: Callable[[str, float, float | None], None], *, cpu: bool) -> None:
+        self._inner = inner
+        self._note = note
+        self._cpu = cpu
+
+    @property
+    def skills(self) -> Sequence[SkillSpec]:
+        """See `AgentRunner.skills`."""
+        return self._inner.skills
+
+    @property
+    def listens_for(self) -> frozenset[State]:
+        """See `AgentRunner.listens_for`."""
+        return self._inner.listens_for
+
+    async def open(self) -> None:
+        """See `AgentRunner.open`."""
+        await self._inner.open()
+
+    async def run(self, attempt: Attempt) -> Completed:
+        """See `AgentRunner.run`."""
+        began = time.perf_counter()
+        if not self._cpu:
+            completed = await self._inner.run(attempt)
+            self._note(attempt.task.skill, time.perf_counter() - began, None)
+            return completed
+        meter = Meter()
+        METER.set(meter)  # the run has a context of its own: its task's
+        try:
+            completed = await Stepped(self._inner.run(attempt), meter)
+        finally:
+            wall = time.perf_counter() - began
+            with suppress(LeaseLost):  # a run that is over says nothing more
+                attempt.emit(LogLine("info", f"Used {meter.seconds:.6f} s of the processor in {wall:.6f} s."))
+        self._note(attempt.task.skill, wall, meter.seconds)
+        return completed
+
+    async def roll_back(self, attempt: Attempt, reason: str) -> None:
+        """See `AgentRunner.roll_back`."""
+        await self._inner.roll_back(attempt, reason)
+
+    async def tell(self, happening: Happening) -> None:
+        """See `AgentRunner.tell`."""
+        await self._inner.tell(happening)
+
+    async def close(self) -> None:
+        """See `AgentRunner.close`."""
+        await self._inner.close()
 
 
 class MeteredArtifacts:

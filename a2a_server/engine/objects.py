@@ -17,9 +17,10 @@ from a2a_server.engine.paging import log_of
 from a2a_server.engine.takes import Take
 from a2a_server.errors import Fail, ObjectMissing, Retry, TooLarge
 from a2a_server.lifecycle.contents import content
+from a2a_server.lifecycle.keeping import stored_files, use_of
 from a2a_server.model.objects import ArtifactEvent, File, Message, Part
 from a2a_server.model.queries import Stored
-from a2a_server.model.rows import EventKind, TaskRow
+from a2a_server.model.rows import EventKind, StateRow, TaskRow
 from a2a_server.ports import ArtifactStore, TaskStore
 
 _log = logging.getLogger("a2a_server.engine.objects")
@@ -29,6 +30,8 @@ class Objects:
     """The objects of the run that holds `row`."""
 
     def __init__(self, row: TaskRow, store: TaskStore, artifacts: ArtifactStore, limits: Limits) -> None:
+        self._row = row
+        self._passed_on: set[str] = set()
         self._key = row.key
         self._id = row.id
         self._fence = row.fence
@@ -45,6 +48,14 @@ class Objects:
         self._count += 1
         name = f"{UUID(bytes=self._key)}/files/{self._fence}/{self._count}"
         return await as_object(self._artifacts, name, part, limit_bytes=self._limit)
+
+    def passed_on(self, parts: Sequence[Part]) -> list[StateRow]:
+        """Rows that keep the objects of other tasks to which these parts refer; of each object once."""
+        mine = f"{UUID(bytes=self._key)}/"
+        files = [file for file in stored_files(parts) if not file.stored.startswith(mine)]
+        new = [file for file in files if file.stored not in self._passed_on]
+        self._passed_on.update(file.stored for file in new)
+        return [use_of(self._row, file) for file in new]
 
     async def stored_message(self, message: Message) -> Message:
         """The message with its large files in the artifact store. Raises what the store raises."""

@@ -10,8 +10,11 @@ import math
 from typing import Final
 
 from a2a_server.errors import Fail, Reject, Retry
+from a2a_server.lifecycle.dead_letters import Dead
 from a2a_server.lifecycle.endings import End, EndKind
-from a2a_server.model.runs import Completed, Pause, SkillSpec, Stopping
+from a2a_server.lifecycle.joining import Waiting
+from a2a_server.lifecycle.labels import key_of
+from a2a_server.model.runs import Completed, Join, Pause, SkillSpec, Stopping
 from a2a_server.policy import SECOND
 
 TRANSIENT = (OSError, TimeoutError)
@@ -30,15 +33,20 @@ def completed(result: Completed) -> End:
     return End(EndKind.COMPLETED, message=result.message, partial=_told(result.partial))
 
 
-def paused(pause: Pause, patience_seconds: float) -> End:
-    """The end of a run that asked; `patience_seconds` is how long the answer may take."""
+def paused(pause: Pause | Join, patience_seconds: float) -> End:
+    """The end of a run that asked, or joins; `patience_seconds` is how long the answer may take."""
+    if isinstance(pause, Join):
+        keys = tuple(key_of(child) for child in pause.children)
+        return End(EndKind.PAUSED, waiting=Waiting(keys, pause.need, pause.name, pause.note))
     return End(EndKind.PAUSED, pause=pause, patience=round(patience_seconds * SECOND))
 
 
-def swallowed() -> End:
-    """The end of a run whose handler asked and went on."""
+def swallowed(pause: Pause | Join | None) -> End:
+    """The end of a run whose handler asked or joined and went on."""
+    did = "joined" if isinstance(pause, Join) else "asked"
     return End(
-        EndKind.FAILED, "The handler went on after it had asked; it must let the exception Paused pass through it."
+        EndKind.FAILED,
+        f"The handler went on after it had {did}; it must let the exception Paused pass through it.",
     )
 
 
@@ -51,6 +59,7 @@ def stopped(reason: Stopping | None) -> End | None:
             return End(
                 EndKind.FAILED,
                 "The run was ended: it took longer than the task allows (timeoutSeconds, or its deadline).",
+                dead=Dead.TIMEOUT,
             )
         case Stopping.SHUTDOWN:
             return End(EndKind.HANDED_BACK)

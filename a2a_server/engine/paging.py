@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from a2a_server.model.queries import Page, RowQuery, Table
 from a2a_server.model.rows import ArtifactRow, EventRow, Key, StateRow
@@ -37,6 +37,20 @@ async def takes_of(store: TaskStore, key: Key) -> AsyncIterator[ArtifactRow]:
                 yield row
         if not page.more:
             return
+
+
+async def rows_of(
+    store: TaskStore, table: Table, prefix: tuple[str | int | bytes, ...], width: int
+) -> AsyncIterator[tuple[object, ...]]:
+    """Every row of a table whose primary key begins so, in its order; the key is the first `width` columns."""
+    after: Any = None
+    while True:
+        page = await store.rows(RowQuery(table, prefix, after, PAGE_ROWS))
+        for row in page.rows:
+            yield row
+        if not page.more:
+            return
+        after = page.rows[-1][:width]
 
 
 async def state_pages(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
 
-from a2a_server.errors import ConfigurationError, StoreUnavailable
+from a2a_server.errors import ServiceUnreachable, StoreUnavailable
 
 FIRST_SECONDS: Final = 0.1
 LONGEST_SECONDS: Final = 2.0
@@ -19,7 +19,7 @@ _log = logging.getLogger("a2a_server.engine.reaching")
 async def reached(opening: Callable[[], Awaitable[None]], *, seconds: float, random: Random) -> None:
     """Call `opening` until it does not raise StoreUnavailable.
 
-    Raises ConfigurationError with its text after `seconds`, and what else `opening` raises at once.
+    Raises ServiceUnreachable with its text after `seconds`, and what else `opening` raises at once.
     """
     loop = asyncio.get_running_loop()
     give_up, wait, said = loop.time() + seconds, FIRST_SECONDS, False
@@ -29,7 +29,7 @@ async def reached(opening: Callable[[], Awaitable[None]], *, seconds: float, ran
         except StoreUnavailable as error:
             if loop.time() + wait > give_up:
                 tried = f" It was tried for {seconds:g} s (start_seconds)." if seconds else ""
-                raise ConfigurationError(f"{error}{tried}") from error
+                raise ServiceUnreachable(f"{error}{tried}") from error
             if not said:
                 _log.warning("%s It is tried again for up to %g s.", error, seconds)
             said = True

@@ -12,7 +12,8 @@ comes while the handler is being stopped is taken for part of the stopping, unle
 `Fail`).
 
 A last run (`TaskSpec.failing`) does not call the handler: it undoes what earlier runs did, within a grace, and ends the
-task. Being canceled makes no difference to it.
+task. Being canceled makes no difference to it. A run after the handler has returned (`TaskSpec.returned`) does not call
+it either: it looks whether the task's children have come to what it waits for (`gathering`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from typing import Any, Final
 from a2a_server.codec import decode, decode_spec, unpack_message
 from a2a_server.engine import outcomes
 from a2a_server.engine.attempt import RunningAttempt
+from a2a_server.engine.children import Children
+from a2a_server.engine.gathering import gathered
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.submitting import Submissions
 from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import ClientError, EngineError, Fail, LeaseLost, Paused, Reject, Retry, StoreUnavailable
@@ -38,11 +42,14 @@ from a2a_server.lifecycle.submission import Show
 from a2a_server.model.objects import Message, Phase
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import Key, TaskRow
-from a2a_server.model.runs import LogLine, SkillSpec, Stopping
+from a2a_server.model.runs import CHECKS, LogLine, SkillSpec, Stopping
 from a2a_server.policy import SECOND, SUSPECT_CRASHES
-from a2a_server.ports import AgentRunner, ArtifactStore, TaskStore
+from a2a_server.ports import ArtifactStore, TaskStore
+from a2a_server.running import AgentRunner
 from a2a_server.telemetry.observer import SILENT, Observer
 
+JUDGED: Final = frozenset({EndKind.COMPLETED, EndKind.FAILED})
+"""Ends behind a result that was checked."""
 FINISH_TRIES: Final = 3
 """How often an end is replaced because artifacts of the run could not be stored."""
 
@@ -62,6 +69,7 @@ class Workshop:
     clock: Callable[[], int]
     random: Random
     awaited: Callable[[TaskRow], bool]
+    submissions: Submissions
     observer: Observer = SILENT
 
 
@@ -205,14 +213,23 @@ class Run:
             if self._spec.failing:
                 return await self._undone(self._attempt)
             self._limit_time(self._attempt)
-            completed = await self._shop.runner.run(self._attempt)
-            return outcomes.swallowed() if self._attempt.paused else outcomes.completed(completed)
+            return await self._run(self._attempt)
         except LeaseLost:
             return None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; outcomes judges it
             return self._judged(error)
+
+    async def _run(self, attempt: RunningAttempt) -> End:
+        wishes = self._spec.wishes
+        criterion = wishes.complete_when if wishes is not None else ""
+        if self._spec.returned:
+            return await gathered(attempt, criterion, None)
+        completed = await self._shop.runner.run(attempt)
+        if attempt.paused:
+            return outcomes.swallowed(attempt.paused)
+        return await gathered(attempt, criterion, completed) if criterion else outcomes.completed(completed)
 
     def _judged(self, error: BaseException) -> End | None:
         pause = self._attempt.paused if self._attempt is not None else None
@@ -222,7 +239,7 @@ class Run:
         if canceled or (self._stopping is not None and not isinstance(error, (Reject, Fail))):
             return outcomes.stopped(self._stopping)
         if pause is not None or isinstance(error, Paused):
-            return outcomes.swallowed()
+            return outcomes.swallowed(pause)
         error_id = self._shop.new_key().hex()[-12:]
         if not outcomes.is_expected(error):
             named = self._named | {"error_id": error_id}
@@ -237,6 +254,7 @@ class Run:
         attempt = self._new_attempt(tuple(unpack_message(decode(message.body)) for message in snapshot.messages))
         if self.row.fence > 1:
             attempt.restore(snapshot)
+        if self.row.fence > 1 or (self._spec.wishes is not None and self._spec.wishes.forked_from):
             attempt.task = replace(attempt.task, checkpoints=await attempt.checkpoints())
         if snapshot.task.cancel_at and not self._spec.failing:
             attempt.stopping = self._stopping = Stopping.CANCELED
@@ -260,6 +278,21 @@ class Run:
             limits=shop.limits,
             on_lost=self._on_lost,
             awaited=shop.awaited,
+            spawning=self._children,
+        )
+
+    def _children(self, row: TaskRow, check: Callable[[], None]) -> Children:
+        shop = self._shop
+        return Children(
+            row,
+            shop.store,
+            shop.writer,
+            artifacts=shop.artifacts,
+            submissions=shop.submissions,
+            skills=shop.runner.skills,
+            retry_seconds=shop.limits.poll_seconds,
+            check=check,
+            new_key=shop.new_key,
         )
 
     def _limit_time(self, attempt: RunningAttempt) -> None:
@@ -303,7 +336,17 @@ class Run:
             if attempt is not None:
                 attempt.lose()
 
+    async def _checked(self, attempt: RunningAttempt, end: End) -> End:
+        """The end with what the checks said of this run's result, or of an earlier one's that it ends for."""
+        if not self.skill.checks or end.kind not in JUDGED:
+            return end
+        noted = await attempt.recall(CHECKS, CHECKS)
+        found = {} if noted is None else decode(noted)
+        own = found.get("run") == self.row.fence or self._spec.failing or self._spec.returned
+        return replace(end, checks=found["checks"]) if found and own else end
+
     async def _commit(self, attempt: RunningAttempt, end: End) -> None:
+        end = await self._checked(attempt, end)
         for _ in range(FINISH_TRIES):
             try:
                 await attempt.finish(end)

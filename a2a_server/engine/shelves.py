@@ -41,13 +41,15 @@ class Shelves:
             Shelf.OWNER: shelf_scope(row.tenant, row.owner),
         }
         self._fence = row.fence
+        self._count = 0
         self._store = store
         self._retry_seconds = retry_seconds
         self._check = check
 
     def row(self, space: str, name: str, value: bytes | None, shelf: Shelf) -> StateRow:
-        """The row that keeps a value."""
-        return StateRow(self._scopes[shelf], space, name, 0, self._fence, value or b"")
+        """The row that keeps a value; `fence` and `seq` tell in which order values were remembered."""
+        self._count += 1
+        return StateRow(self._scopes[shelf], space, name, self._count, self._fence, value or b"")
 
     async def recall(self, space: str, name: str, shelf: Shelf) -> bytes | None:
         """The value; None = there is none."""

@@ -11,6 +11,8 @@ event share it with its encoded forms.
 Whoever makes a task may ask for more (`whole`): its watch then keeps what doorbells tell of the task from its beginning
 on, and while nothing was missed it answers as the store would, without asking it (`told`).
 
+Whoever watches many tasks at once (`crowds`) hears every bell and holds no watch.
+
 Rings are bounded for each task and for the process; an event that finds no room is simply not in a ring, and read from
 the log. Weakness: a reader that is always slower than the ring reads the store for every page.
 
@@ -26,6 +28,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from typing import Final
 
 from a2a_server.codec import decode_event
+from a2a_server.engine.crowds import Crowds
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.told import Told
 from a2a_server.errors import Draining, StoreUnavailable
@@ -208,6 +211,7 @@ class Hub:
         self._watches: dict[Key, Watch] = {}
         self._ring_bytes = 0
         self._told_bytes = 0
+        self.crowds = Crowds()
         self._closed = False
 
     @property
@@ -261,11 +265,13 @@ class Hub:
                 self._extend(watch, bell.events, row.last_n)
                 watch.state, watch.phase, watch.visible = row.state, row.phase, row.visible
             watch.wake()
+        self.crowds.on_bells(bells)
 
     async def on_silence(self) -> None:
         """Doorbells were lost: nothing that they told is whole any more, and the store is asked."""
         for watch in self._watches.values():
             self._forget(watch)
+        self.crowds.on_silence()
         await self.check()
 
     async def check(self) -> None:
@@ -287,6 +293,7 @@ class Hub:
         self._closed = True
         for watch in self._watches.values():
             watch.wake(Draining())
+        self.crowds.close()
 
     async def settle(self, watch: Watch, after: int) -> None:
         """Wait until the task is terminal or interrupted by an event behind `after`. Raises Draining."""
@@ -305,7 +312,8 @@ class Hub:
     async def follow(self, watch: Watch, after: int) -> AsyncIterator[Sequence[LoggedEvent]]:
         """Every event behind number `after`, in order and without a gap, in batches as they come.
 
-        It does not end by itself: the reader leaves at the event that it takes for the end. Raises Draining.
+        The reader leaves at the event that it takes for the end; it ends by itself only when the task is deleted.
+        Raises Draining.
         """
         n = after
         self._observer.stream_opened()
@@ -315,6 +323,8 @@ class Hub:
                 if batch is None:
                     rows = await self._store.events(watch.key, n, self._limits.ring_events, self._limits.ring_bytes)
                     batch = [LoggedEvent(row) for row in rows]
+                    if not batch and watch.key not in await self._store.heads([watch.key]):
+                        return  # the task was retired, and its log with it
                 if batch:
                     n = batch[-1].row.n
                     self._observer.stream_sent(len(batch))

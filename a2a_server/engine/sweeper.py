@@ -2,7 +2,8 @@
 
 Every process sweeps; each duty asks the store for candidates and decides them again in a turn, so any number of
 sweepers is as good as one. Alarms ring on time because the sweeper sleeps only until the next one; the rest is done at
-every poll. Methods are named by duty: `ring_alarms`, `rescue_orphans`, `wake_held`. What only looks (`checks`) goes on
+every poll. Gates that open by themselves let go on time what they hold, where this process saw them close. Methods are
+named by duty: `ring_alarms`, `rescue_orphans`, `wake_held`. What only looks (`checks`) goes on
 beside them: a turn that waits for a row that somebody keeps locked must not keep those waiting whose task has ended.
 """
 
@@ -11,15 +12,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
-from typing import Final
+from typing import Final, TypeAlias
 
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import ClientError, EngineError
-from a2a_server.lifecycle.sweeping import FORGOTTEN_AFTER, Alarms, Bury, Forget, Recount, Rescue, Wake
+from a2a_server.lifecycle.sweeping import FORGOTTEN_AFTER, Alarms, Bury, Forget, Rescue, Wake
 from a2a_server.model.queries import DueKind, RowQuery, Table
-from a2a_server.model.rows import GateRow, WorkerRow
+from a2a_server.model.rows import WorkerRow
 from a2a_server.policy import SECOND
 from a2a_server.ports import TaskStore
 from a2a_server.telemetry.observer import SILENT, Observer
@@ -30,11 +32,20 @@ SWEEP_LIMIT: Final = 500
 TIDY_SECONDS: Final = 600.0
 """How often counts are checked, and rows that nobody needs are looked for, about."""
 
+MOST_OPENINGS: Final = 1000
+"""Gates that are waited for one by one; what others hold goes on at the next poll."""
+
+Duty: TypeAlias = Callable[[], Awaitable[object]]
+
 _log = logging.getLogger("a2a_server.engine.sweeper")
 
 
 class Sweeper:
-    """Sweeps until it is canceled. checks: what else has to look at the store at every poll, each by itself."""
+    """Sweeps until it is canceled.
+
+    checks: what else has to look at the store at every poll, each by itself. first: duties before each look at alarms;
+    more: further duties of every poll; tidies: of every `TIDY_SECONDS`.
+    """
 
     def __init__(
         self,
@@ -44,6 +55,9 @@ class Sweeper:
         poll_seconds: float,
         random: Random,
         checks: tuple[Callable[[], Awaitable[None]], ...],
+        first: tuple[Duty, ...] = (),
+        more: tuple[Duty, ...] = (),
+        tidies: tuple[Duty, ...] = (),
         observer: Observer = SILENT,
     ) -> None:
         self._store = store
@@ -51,6 +65,10 @@ class Sweeper:
         self._poll = poll_seconds
         self._random = random
         self._checks = checks
+        self._first = first
+        self._polled = (self.rescue_orphans, self.wake_held, *more)
+        self._tidies = (self.forget_workers, *tidies)
+        self._openings: dict[str, float] = {}
         self._observer = observer
         self._alarm_at: float | None = None
         self._sooner = asyncio.Event()
@@ -62,25 +80,40 @@ class Sweeper:
             self._alarm_at = at
             self._sooner.set()
 
+    def expect_openings(self, waits: Mapping[str, int]) -> None:
+        """These gates hold tasks and open in so many microseconds: let the tasks go on then."""
+        now = asyncio.get_running_loop().time()
+        first = min(self._openings.values(), default=math.inf)
+        for gate, wait in waits.items():
+            if gate in self._openings or len(self._openings) < MOST_OPENINGS:
+                self._openings[gate] = now + wait / SECOND
+        if min(self._openings.values(), default=math.inf) < first:
+            self._sooner.set()
+
     async def run(self) -> None:
         """Sweep for ever."""
         loop = asyncio.get_running_loop()
         next_poll = loop.time()
         next_tidy = next_poll + TIDY_SECONDS * self._random.random()
         while True:
+            for early in self._first:
+                await self._duty(early)
             await self._duty(self.ring_alarms)
             if loop.time() >= next_poll:
                 next_poll = loop.time() + self._poll * self._random.uniform(0.8, 1.2)
-                for duty in (self.rescue_orphans, self.wake_held):
+                for duty in self._polled:
                     await self._duty(duty)
+            elif self._opened(loop.time()):
+                await self._duty(self.wake_held)
             if loop.time() >= next_tidy:
                 next_tidy = loop.time() + TIDY_SECONDS * self._random.uniform(0.8, 1.2)
-                for duty in (self.recount_gates, self.forget_workers):
+                for duty in self._tidies:
                     await self._duty(duty)
             self._sooner.clear()
             wait = next_poll - loop.time()
             if self._alarm_at is not None:
                 wait = min(wait, self._alarm_at - loop.time())
+            wait = min(wait, min(self._openings.values(), default=math.inf) - loop.time())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.001, wait)):  # not wait_for: on 3.11 it swallows cancellations
                     await self._sooner.wait()
@@ -139,20 +172,21 @@ class Sweeper:
         old = [row.id for row in workers if row.seen_at + row.ttl + FORGOTTEN_AFTER < latest]
         return await self._writer.submit(Forget(tuple(old[:SWEEP_LIMIT]))) if old else 0
 
-    async def recount_gates(self) -> int:
-        """Count anew what uses the limits. Returns how many had a wrong count."""
-        page = await self._store.rows(RowQuery(Table.GATE, limit=SWEEP_LIMIT))
-        limits = tuple(row.key for row in page.rows if isinstance(row, GateRow) and row.capacity is not None)
-        return await self._writer.submit(Recount(limits)) if limits else 0
-
     async def wake_held(self) -> int:
         """Let held tasks go on whose gate has room."""
         woken = 0
         while keys := await self._store.due(DueKind.HELD, SWEEP_LIMIT):
-            woken += await self._writer.submit(Wake(tuple(keys)))
-            if len(keys) < SWEEP_LIMIT:
+            count = await self._writer.submit(Wake(tuple(keys)))
+            woken += count
+            if len(keys) < SWEEP_LIMIT or not count:
                 break
         return woken
+
+    def _opened(self, now: float) -> bool:
+        over = [gate for gate, at in self._openings.items() if at <= now]
+        for gate in over:
+            del self._openings[gate]
+        return bool(over)
 
     async def _workers(self) -> list[WorkerRow]:
         page = await self._store.rows(RowQuery(Table.WORKER, limit=10_000))

@@ -117,6 +117,11 @@ class Takes:
         for take in by_ordinal.values():
             take.view = TakeView(take.size, take.chunks)
 
+    @property
+    def any(self) -> bool:
+        """Whether this run, or an earlier one, has written any."""
+        return bool(self._takes)
+
     def view(self, name: str) -> TakeView:
         """What earlier runs committed of the artifact and can still be continued."""
         take = self._takes.get(name)

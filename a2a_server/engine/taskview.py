@@ -26,5 +26,7 @@ def view_of(row: TaskRow, history: tuple[Message, ...], spec: TaskSpec | None = 
         parameters=dict(spec.parameters),
         metadata=spec.metadata,
         title=spec.title,
+        tools=spec.wishes.requires.tools if spec.wishes and spec.wishes.requires else (),
         deadline=row.deadline_at / SECOND if row.deadline_at else None,
+        wishes=spec.wishes,
     )

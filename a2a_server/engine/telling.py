@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Final
@@ -26,12 +26,13 @@ from a2a_server.engine.writer import Writer
 from a2a_server.errors import EngineError, StoreUnavailable
 from a2a_server.lifecycle.telling import AGENT, Take, Told
 from a2a_server.model.objects import State, StatusEvent
-from a2a_server.model.queries import DueKind, RowQuery, Table
-from a2a_server.model.rows import EventKind, Key, PushRow
+from a2a_server.model.queries import DueKind, RowQuery, Snapshot, Table
+from a2a_server.model.rows import EventKind, Interest, Key, PushRow
 from a2a_server.model.runs import Happening, TaskView
 from a2a_server.model.turns import Bell
 from a2a_server.policy import SECOND
-from a2a_server.ports import AgentRunner, TaskStore
+from a2a_server.ports import TaskStore
+from a2a_server.running import AgentRunner
 
 TRIES: Final = 10
 """Failures after which an event is not told any more."""
@@ -44,16 +45,16 @@ _log = logging.getLogger("a2a_server.engine.telling")
 
 
 class Teller:
-    """Tells one agent. Concurrency: belongs to the event loop; `run` is called once.
+    """Tells the agents of this process. Concurrency: belongs to the event loop; `run` is called once.
 
-    alone: no other process tells it.
+    runners: by the agent's name. alone: no other process tells them.
     """
 
     def __init__(
         self,
         store: TaskStore,
         writer: Writer,
-        runner: AgentRunner,
+        runners: Mapping[str, AgentRunner],
         limits: Limits,
         random: Random,
         *,
@@ -62,15 +63,19 @@ class Teller:
         self._store = store
         self._alone = alone
         self._writer = writer
-        self._runner = runner
+        self._runners = dict(runners)
         self._limits = limits
         self._random = random
         self._news = asyncio.Event()
         self._telling: dict[Key, asyncio.Task[bool]] = {}
 
+    def tells(self, agent: str, runner: AgentRunner) -> None:
+        """Tell this agent too."""
+        self._runners[agent] = runner
+
     def on_bells(self, bells: Sequence[Bell]) -> None:
         """Look at once when a task moved that somebody listens to."""
-        if any(bell.row is not None and bell.row.pushes and bell.events for bell in bells):
+        if any(bell.row is not None and bell.row.pushes & Interest.TOLD and bell.events for bell in bells):
             self._news.set()
 
     async def run(self) -> None:
@@ -110,18 +115,19 @@ class Teller:
         push = next((row for row in page.rows if isinstance(row, PushRow)), None)
         if push is None or push.dead or not push.due_at:
             return False
+        snapshot = await self._store.snapshot(key, None, artifacts=False)
+        if snapshot is None or (runner := self._runners.get(snapshot.task.agent)) is None:
+            return False
+        view = _view_of(snapshot)
         if not self._alone and (push := await self._taken(push)) is None:
             return False
-        wanted = frozenset(State(state) for state in decode(push.body)) & self._runner.listens_for
-        cursor_n, view = push.cursor_n, None
+        wanted = frozenset(State(state) for state in decode(push.body)) & runner.listens_for
+        cursor_n = push.cursor_n
         async for event in _reached(self._store, key, cursor_n):
             if event.status.state in wanted:
-                view = view or await self._view(key)
-                if view is None:
-                    return False
                 try:
                     async with asyncio.timeout(TELL_SECONDS):
-                        await self._runner.tell(_happening(view, event))
+                        await runner.tell(_happening(view, event))
                 except Exception:  # noqa: BLE001 - the agent's own code; logged, and tried again
                     return await self._failed(push, cursor_n, view.id)
                 except asyncio.CancelledError:
@@ -157,12 +163,10 @@ class Teller:
             return False
         return True
 
-    async def _view(self, key: Key) -> TaskView | None:
-        snapshot = await self._store.snapshot(key, None, artifacts=False)
-        if snapshot is None:
-            return None
-        history = tuple(unpack_message(decode(message.body)) for message in snapshot.messages)
-        return view_of(snapshot.task, history)
+
+def _view_of(snapshot: Snapshot) -> TaskView:
+    history = tuple(unpack_message(decode(message.body)) for message in snapshot.messages)
+    return view_of(snapshot.task, history)
 
 
 async def _reached(store: TaskStore, key: Key, after: int) -> AsyncIterator[StatusEvent]:

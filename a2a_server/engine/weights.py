@@ -26,4 +26,5 @@ def output_bytes(output: Output) -> int:
 def end_bytes(end: End) -> int:
     """Of what an end says."""
     said = end.message or (end.pause and end.pause.message)
-    return sum(weight(part) for part in said.parts) if said else 0
+    note = len(end.waiting.note) + 64 * len(end.waiting.children) if end.waiting else 0
+    return note + (sum(weight(part) for part in said.parts) if said else 0)

@@ -4,7 +4,10 @@ Theory of operation
 -------------------
 The worker holds slots: many for coroutines, a few for threads. It takes hints from the queue and claims from the store
 as much as it has slots for; where this process accepts a message and a slot is free, the send's own turn leases the
-task (`reserve`, then `begin` or `release`).
+task (`reserve`, then `begin` or `release`). A worker that had no slot left claims before it does so again: what waits
+in any of its queues may stand higher than the task at the door.
+
+What the worker claims may be bounded: to lanes, to queues, to what it satisfies (`classes`).
 
 A thread with its own connection to the store says every few seconds that the worker lives (`Pulse`). A worker that was
 declared dead never comes back: it drops all its runs and registers under a new id. It retires likewise, of its own
@@ -21,20 +24,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 from a2a_server.codec import FORMAT
+from a2a_server.engine.classes import Classes, queues_of
 from a2a_server.engine.pulse import Pulse
 from a2a_server.engine.run import Run, Workshop
 from a2a_server.engine.watchdog import Doing
 from a2a_server.errors import ClientError, EngineError, StoreUnavailable
 from a2a_server.lifecycle.draining import DRAIN, SPACE, Drain
 from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.requirements import CLASS, Offer, Pool
 from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.lifecycle.sweeping import Bury
-from a2a_server.model.objects import Message
+from a2a_server.model.objects import Lane, Message
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import NO_KEY, Key, TaskRow, WorkerRow
 from a2a_server.model.runs import SkillSpec, Stopping
@@ -51,7 +56,8 @@ _log = logging.getLogger("a2a_server.engine.worker")
 class Worker:
     """Runs tasks of one agent. Concurrency: belongs to the event loop, but for its pulse's thread.
 
-    about: what its row tells operators. drain: called when one of them told it to drain.
+    about: what its row tells operators. offer: what it has for tasks that need something. standing: limits for
+    everybody. drain: called when an operator told it to drain.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class Worker:
         queue: WorkQueue,
         *,
         about: bytes = b"",
+        offer: Offer | None = None,
+        standing: Mapping[str, int] | None = None,
         drain: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = NO_KEY
@@ -70,14 +78,19 @@ class Worker:
         self._about = about
         self._asked_to_drain = drain
         self._skills: dict[str, SkillSpec] = {skill.id: skill for skill in shop.runner.skills}
-        self._queues = {
-            threaded: tuple(queue_of(agent, skill.id) for skill in shop.runner.skills if skill.threaded is threaded)
-            for threaded in (False, True)
-        }
-        self._free = {False: shop.limits.slots, True: shop.limits.threads}
+        self._queues = queues_of(agent, shop.runner.skills, shop.limits.queues)
+        self._agent = agent
+        self._lanes = tuple(Lane[name.upper()] for name in shop.limits.lanes)
+        self._classes = Classes(shop.store, offer or Offer(), self._queues)
+        self._standing = standing
+        self._owing = dict.fromkeys(self._queues, False)
+        self._size = {False: shop.limits.slots, True: shop.limits.threads}
+        self._free = dict(self._size)
+        self._look = dict.fromkeys(self._queues, 0)
         self._reserved = 0
         self._runs: dict[Key, Run] = {}
         self._live: set[Run] = set()
+        self._shares: dict[Run, Pool] = {}
         self._news = asyncio.Event()
         self._stopping = False
         self._hurried = False
@@ -127,7 +140,22 @@ class Worker:
     @property
     def scarce(self) -> bool:
         """Whether so few slots are free that tasks may soon wait for one."""
-        return self._free[False] * 2 < self._limits.slots or self._free[True] * 2 < self._limits.threads
+        return any(self._free[threaded] * 2 < size for threaded, size in self._size.items())
+
+    @property
+    def used(self) -> dict[bool, tuple[int, int]]:
+        """Of the slots for coroutines, and (True) for threads: how many are in use, and how many there are."""
+        return {threaded: (size - self._free[threaded], size) for threaded, size in self._size.items()}
+
+    def resize(self, size: int, *, threaded: bool) -> None:
+        """Have so many slots of a kind from now on; runs that are more than that go on to their end."""
+        more, self._size[threaded] = size - self._size[threaded], size
+        self._give_back(more, threaded=threaded)
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The queues of tasks that need something, as far as it has learnt of them."""
+        return self._classes.known
 
     @property
     def ready(self) -> bool:
@@ -139,10 +167,14 @@ class Worker:
         run = next((run for run in list(self._live) if run.is_run_by(task)), None)
         return None if run is None else Doing(run.skill.id, run.row.id)
 
-    def reserve(self, skill: str) -> bool:
+    def reserve(self, skill: str, lane: Lane = Lane.NORMAL) -> bool:
         """Keep a slot for a task of this skill that is about to be submitted; `begin` or `release` must follow."""
         spec = self._skills.get(skill)
-        if spec is None or self._stopping or not self.id or self._free[spec.threaded] <= 0:
+        if spec is None or spec.pulled or self._stopping or not self.id or self._free[spec.threaded] <= 0:
+            return False
+        if self._owing[spec.threaded] or queue_of(self._agent, skill) not in self._queues[spec.threaded]:
+            return False
+        if self._lanes and lane not in self._lanes:
             return False
         self._free[spec.threaded] -= 1
         self._reserved += 1
@@ -165,6 +197,8 @@ class Worker:
         for bell in bells:
             if (run := self._runs.get(bell.key)) and (head := bell.row or bell.head):
                 run.judge(head.fence, head.phase, head.cancel_at)
+            if (told := bell.row or bell.hint) and CLASS in told.queue and self._classes.is_new((told.queue,)):
+                self._spawn(self._learn())
 
     async def check(self) -> None:
         """Ask the store about every run: doorbells may have been lost."""
@@ -172,8 +206,15 @@ class Worker:
         for key, head in heads.items():
             if run := self._runs.get(key):
                 run.judge(head.fence, head.phase, head.cancel_at)
+        if self.ready:
+            await self._learn()
         if self._shop.store.capabilities.many_writers and self.ready:
             await self._look_for_word()
+
+    async def _learn(self) -> None:
+        with contextlib.suppress(EngineError):
+            if await self._classes.learn():
+                self._news.set()
 
     async def _look_for_word(self) -> None:
         worker = self.id
@@ -189,6 +230,8 @@ class Worker:
                 self._spawn(self._hand_back(row))
             return
         run = Run(row, self._skills[row.skill], self._shop, message, retire=self._retire, left=self._left)
+        if CLASS in row.queue:
+            self._shares[run] = self._classes.take(row)
         self._runs[row.key] = run
         self._live.add(run)
 
@@ -196,15 +239,21 @@ class Worker:
         self._live.discard(run)
         if self._runs.get(run.row.key) is run:
             del self._runs[run.row.key]
-        self._give_back(1, threaded=run.skill.threaded)
+        if self._give_back(1, threaded=run.skill.threaded):
+            self._owing[run.skill.threaded] = len(self._queues[run.skill.threaded]) > 1
+        if share := self._shares.pop(run, None):
+            self._classes.give_back(share)
+            self._news.set()  # what did not fit may fit now
         if run.suspect:  # the next suspect may go now
             self._news.set()
 
-    def _give_back(self, slots: int, *, threaded: bool) -> None:
+    def _give_back(self, slots: int, *, threaded: bool) -> bool:
+        """Whether there was none before."""
         was_full = self._free[threaded] <= 0
         self._free[threaded] += slots
         if was_full or self._stopping:
             self._news.set()
+        return was_full
 
     async def _hand_back(self, row: TaskRow) -> None:
         with contextlib.suppress(EngineError, ClientError):
@@ -263,7 +312,11 @@ class Worker:
         more = dict.fromkeys(self._queues, False)
         while not self._stopping:
             self._news.clear()
-            queues = {threaded: names for threaded, names in self._queues.items() if names and self._free[threaded] > 0}
+            queues = {
+                threaded: names
+                for threaded, free in self._free.items()
+                if free > 0 and (names := self._classes.queues(threaded=threaded))
+            }
             if not queues or not self.id:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._limits.poll_seconds):
@@ -308,11 +361,24 @@ class Worker:
                 more[threaded] = more[threaded] or bool(hinted)
                 continue
             suspects = not any(run.suspect for run in self._live)
-            claim = Claim(self.id, names, limit, hinted, suspects, grace=self._grace)
+            self._owing[threaded] = False
+            claim = Claim(
+                self.id,
+                names,
+                limit,
+                hinted,
+                suspects,
+                grace=self._grace,
+                lanes=self._lanes,
+                standing=self._standing,
+                pool=self._classes.free,
+                look=self._look[threaded],
+            )
             self._free[threaded] -= limit
             begin = partial(self._begin_all, claim=claim, threaded=threaded)
             claimed = await self._shop.writer.post(claim, begin)
             more[threaded] = claimed.more
+            self._look[threaded] = claim.further(claimed, CLAIM_LIMIT)
 
     def _begin_all(self, claimed: Claimed | BaseException, *, claim: Claim, threaded: bool) -> None:
         rows = claimed.rows if isinstance(claimed, Claimed) else ()

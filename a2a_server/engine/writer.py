@@ -11,8 +11,9 @@ their number is bounded by the slots. An operation that raises fails alone: thos
 whose data the store refuses is halved until the culprit stands alone.
 
 A turn whose commit is in doubt is run again, with the rows that it wrote added to its needs: where the store has one of
-them as it was written, the turn had been committed, and its outcomes stand. Until that is known it stays whole, also
-when another turn is in its way. After `patience_seconds` without the store its callers get StoreUnavailable.
+them as it was written, and as nobody else can have written it, the turn had been committed, and its outcomes stand.
+Until that is known it stays whole, also when another turn is in its way. After `patience_seconds` without the store its
+callers get StoreUnavailable.
 
 Weaknesses: a turn in doubt whose rows have all been changed by others since counts as not committed; and an
 operation that decides slowly delays all others of its turn (decisions are small on purpose).
@@ -26,13 +27,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from a2a_server.errors import ClientError, Conflict, DataRejected, EngineError, Overloaded, StoreUnavailable
 from a2a_server.lifecycle.operation import Operation
 from a2a_server.lifecycle.turn import Turn
+from a2a_server.model.objects import Phase
 from a2a_server.model.rows import Key, TaskRow
 from a2a_server.model.turns import Bell, Changes, Hint, Loaded, Needs
 from a2a_server.ports import TaskStore
@@ -67,7 +69,8 @@ class _Entry:
 class Writer:
     """Commits operations in groups. Concurrency: every method belongs to the event loop that runs `run`.
 
-    shard: under which this process counts. learn: is told the store's time after every turn.
+    shard: under which this process counts. learn: is told the store's time after every turn. opens: is
+    told after how many microseconds gates open that hold tasks.
     """
 
     def __init__(
@@ -81,10 +84,12 @@ class Writer:
         patience_seconds: float,
         observer: Observer = SILENT,
         learn: Callable[[int], None] = lambda _: None,
+        opens: Callable[[Mapping[str, int]], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._tell = tell
         self._learn = learn
+        self._opens = opens
         self._observer = observer
         self._shard = shard
         self._max_operations = max_operations
@@ -128,17 +133,31 @@ class Writer:
         return await self.post(operation)
 
     async def run(self) -> None:
-        """Commit until `close`."""
-        while True:
-            while self._entries:
-                await self._commit(self._batch())
+        """Commit until `close`. Canceled, it tells everyone who waits that the store did not answer."""
+        batch: list[_Entry] = []
+        try:
+            while await self._more():
+                batch = self._batch()
+                await self._commit(batch)
+        except asyncio.CancelledError:
+            self._closing = True
+            for entry in (*batch, *self._entries):
+                if not entry.future.done():
+                    _settle(entry, StoreUnavailable("the process ended before the store answered"))
+                    entry.future.exception()  # nobody may be left to ask for it
+            self._entries.clear()
+            raise
+
+    async def _more(self) -> bool:
+        while not self._entries:
             if self._closing:
-                return
+                return False
             self._idle = asyncio.get_running_loop().create_future()
             try:
                 await self._idle
             finally:
                 self._idle = None
+        return True
 
     def close(self) -> None:
         """Refuse what comes from now on; `run` returns when everything queued is committed."""
@@ -210,6 +229,8 @@ class Writer:
 
     async def _spread(self, turn: Turn) -> None:
         try:
+            if openings := turn.openings:
+                self._opens(openings)
             if bells := turn.bells:
                 await self._tell(bells, turn.hints, turn.alarm)
         except Exception:  # noqa: BLE001 - the writer must not end with whoever listens
@@ -252,6 +273,7 @@ class _GroupTurn:
         self.outcomes: list[Any] = []
         self._written = Changes()
         self._doubted: dict[Key, TaskRow] = {}
+        self._signed: list[TaskRow] = []
 
     @property
     def size(self) -> int:
@@ -265,8 +287,21 @@ class _GroupTurn:
 
     def doubt(self) -> None:
         """Whether the last decision was committed is unknown: find out before deciding again."""
-        self._doubted = {row.key: row for row in (*self._written.new_tasks, *self._written.tasks)}
+        written = self._written
+        self._doubted = {row.key: row for row in (*written.new_tasks, *written.tasks)}
+        self._signed = [*written.new_tasks, *(row for row in written.tasks if self._is_signed(row))]
         self.needs.tasks.update(self._doubted)
+
+    def _is_signed(self, row: TaskRow) -> bool:
+        """Whether only this turn can have written the row: it bears its time, or what a run's own worker alone says.
+
+        Others are the same whoever writes them, as when two sweepers wake one task.
+        """
+        now, before = self.turn.now, self.turn.before(row.key)
+        if before is None or row.status_at == now != before.status_at or row.cancel_at == now != before.cancel_at:
+            return True
+        leased = Phase.LEASED in (before.phase, row.phase)
+        return leased and row != before._replace(rev=row.rev, visible=row.visible)
 
     def decide(self, loaded: Loaded) -> Changes:
         if self._doubted and self._committed(loaded):
@@ -277,7 +312,7 @@ class _GroupTurn:
     def _committed(self, loaded: Loaded) -> bool:
         found = [(loaded.tasks.get(key), row) for key, row in self._doubted.items()]
         since = all(now is not None and now.rev >= row.rev for now, row in found)
-        return since and any(now == row for now, row in found)
+        return since and any(loaded.tasks[row.key] == row for row in self._signed)
 
     def _decided(self, loaded: Loaded) -> Changes:
         broken: dict[int, Exception] = {}

@@ -1,0 +1,71 @@
+"""Whether a task waits for another, by way of however many: asked before an edge could close a circle.
+
+A walk is outside of turns; what makes it exact is the revision of the owner's graph record (`lifecycle.dependencies`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from typing import Final
+
+from a2a_server.engine.paging import rows_of
+from a2a_server.errors import InvalidParams
+from a2a_server.lifecycle.dependencies import circular, graph_key
+from a2a_server.model.objects import Scope
+from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.rows import EdgeKind, EdgeRow, Interest, Key, RecordRow, TaskRow
+from a2a_server.ports import TaskStore
+
+MOST_TASKS: Final = 10_000
+"""Tasks that a walk looks at before it gives up."""
+PAGE: Final = 1000
+
+
+async def revision(store: TaskStore, scope: Scope) -> int:
+    """Of the owner's graph record; to be read before a walk."""
+    page = await store.rows(RowQuery(Table.RECORD, graph_key(scope), limit=1))
+    return next((row.rev for row in page.rows if isinstance(row, RecordRow)), 0)
+
+
+async def has_untold(store: TaskStore, row: TaskRow) -> bool:
+    """Whether others have yet to learn that this task ended: they would wait for ever if it were gone before."""
+    if row.pushes & Interest.WAITED:
+        async for edge in rows_of(store, Table.EDGE, (row.key,), 2):
+            if isinstance(edge, EdgeRow) and edge.done >= 0:
+                return True
+    return False
+
+
+async def refuse_circle(store: TaskStore, starts: Collection[Key], target: Key, path: str) -> None:
+    """Walk from the tasks `starts` along what each of them waits for. path: of the option at fault.
+
+    Raises InvalidParams when that leads to `target`, or to more tasks than are looked at.
+    """
+    seen, ahead = set(starts), list(starts)
+    while ahead:
+        key = ahead.pop()
+        if key == target:
+            raise circular(path)
+        if len(seen) > MOST_TASKS:
+            raise InvalidParams(
+                f"{path}: more than {MOST_TASKS} tasks wait behind it, too many to find out whether they wait for each "
+                "other; send the tasks in one batch.",
+                path=path,
+            )
+        async for edge in edges_to(store, key):
+            if not edge.done and edge.on_failure != EdgeKind.CHILD and edge.upstream not in seen:
+                seen.add(edge.upstream)
+                ahead.append(edge.upstream)
+
+
+async def edges_to(store: TaskStore, key: Key) -> AsyncIterator[EdgeRow]:
+    """Every edge by which the task follows others, oldest upstream first."""
+    after: tuple[str | int | bytes, ...] | None = None
+    while True:
+        page = await store.rows(RowQuery(Table.EDGE_TO, (key,), after, PAGE))
+        for row in page.rows:
+            if isinstance(row, EdgeRow):
+                after = (row.downstream, row.upstream)
+                yield row
+        if not page.more:
+            return

@@ -1,0 +1,105 @@
+"""A run that is somewhere else: what an agent that pulled its task says of it, on its way into turns.
+
+The agent tells over HTTP, a request at a time, and each request is one turn: its outputs are committed together or not
+at all. What the run wrote before is read back from the store when this process does not have it at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+
+from a2a_server.codec import decode_spec
+from a2a_server.engine.attempt import RunningAttempt
+from a2a_server.engine.children import Children
+from a2a_server.engine.engine import Engine
+from a2a_server.engine.taskview import view_of
+from a2a_server.errors import Fail, InvalidParams, LeaseLost
+from a2a_server.lifecycle.endings import End
+from a2a_server.lifecycle.pulling import PulledReport
+from a2a_server.lifecycle.runs import Report
+from a2a_server.model.objects import File, Message, Role
+from a2a_server.model.queries import Snapshot
+from a2a_server.model.rows import TaskRow
+from a2a_server.model.runs import Chunk, Output
+
+_NOBODY = Message(Role.USER, ())
+
+
+class PulledAttempt(RunningAttempt):
+    """The run that holds the task of `snapshot` under its fence. Concurrency: one call at a time.
+
+    told: whether outputs were committed ahead of an end that was not.
+    """
+
+    __slots__ = ("_own", "_reports_files", "told")
+
+    def __init__(self, snapshot: Snapshot, engine: Engine) -> None:
+        row, backends = snapshot.task, engine.backends
+        super().__init__(
+            row,
+            view_of(row, (_NOBODY,), decode_spec(row.spec)),
+            writer=engine.writer,
+            store=backends.store,
+            artifacts=backends.artifacts,
+            limits=engine.limits,
+            on_lost=_noted,
+            awaited=_always,
+            spawning=_childless,
+        )
+        self._notes = row.last_n  # ids of notes go on behind those that this run had before
+        self._own: dict[str, bool] = {take.name: take.closed for take in snapshot.artifacts if take.take == row.fence}
+        self._reports_files: tuple[File, ...] = ()
+        self.told = False
+        self.restore(snapshot)
+
+    def check(self, outputs: Sequence[Output]) -> None:
+        """Raises InvalidParams: one of them continues an artifact that the run has closed."""
+        closed = {name for name, is_closed in self._own.items() if is_closed}
+        for output in outputs:
+            if isinstance(output, Chunk):
+                if output.name in closed:
+                    raise InvalidParams(
+                        f'The artifact "{output.name}" is closed (last); give what follows another name.', path="name"
+                    )
+                if output.last:
+                    closed.add(output.name)
+
+    async def say(self, outputs: Sequence[Output], files: tuple[File, ...], end: End | None = None) -> TaskRow:
+        """The task behind the turn that wrote the outputs, and the end of the run where it is given.
+
+        files: objects that they refer to. Raises LeaseLost, Conflict, Fail and Retry as `finish`, StoreUnavailable,
+        DataRejected and Overloaded.
+        """
+        self._reports_files, self.told = files, False
+        for output in outputs:
+            if isinstance(output, Chunk):
+                went_on = output.name in self._own  # in an earlier request of the same run
+                self._own[output.name] = output.last
+                output = replace(output, resume=output.resume or went_on)  # noqa: PLW2901 - as it is meant
+            self.emit(output)
+        try:
+            if outputs and (end is None or any(map(self._takes.unfinished, self._closing(end)))):
+                await self.flush()
+                self.told = True
+            return self.row if end is None else await self.finish(end)
+        except LeaseLost:
+            raise self.lost or LeaseLost() from None
+
+    def _report(self, end: End | None) -> Report:
+        report = super()._report(end)
+        said = {field.name: getattr(report, field.name) for field in fields(report)}
+        files, self._reports_files = self._reports_files, ()
+        return PulledReport(**said, files=files)
+
+
+def _always(row: TaskRow) -> bool:  # noqa: ARG001 - somebody waits for the answer
+    return True
+
+
+def _childless(row: TaskRow, check: Callable[[], None]) -> Children:  # noqa: ARG001 - the shape of `spawning`
+    raise Fail("An agent that pulls its work spawns no tasks.")
+
+
+def _noted(error: Exception) -> None:
+    """`say` raises it."""
