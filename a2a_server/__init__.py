@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from a2a_server.agent import Agent, Partial
-    from a2a_server.context import Answer, SyncTask, TaskContext
+    from a2a_server.context import Answer, SyncTask, TaskContext, TaskHandle
     from a2a_server.errors import Fail, Reject, Retry
     from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Role, Text
-    from a2a_server.model.runs import Happening
+    from a2a_server.model.runs import ChildResult, Happening
 
     __version__: str
 
@@ -24,6 +24,7 @@ __all__ = [
     "Agent",
     "Answer",
     "Artifact",
+    "ChildResult",
     "Data",
     "Fail",
     "File",
@@ -36,6 +37,7 @@ __all__ = [
     "Role",
     "SyncTask",
     "TaskContext",
+    "TaskHandle",
     "Text",
     "__version__",
     "asgi",
@@ -44,10 +46,10 @@ __all__ = [
 
 _HOMES = {
     "a2a_server.agent": ("Agent", "Partial"),
-    "a2a_server.context": ("Answer", "SyncTask", "TaskContext"),
+    "a2a_server.context": ("Answer", "SyncTask", "TaskContext", "TaskHandle"),
     "a2a_server.errors": ("Fail", "Reject", "Retry"),
     "a2a_server.model.objects": ("Artifact", "Data", "File", "Message", "Progress", "Role", "Text"),
-    "a2a_server.model.runs": ("Happening",),
+    "a2a_server.model.runs": ("ChildResult", "Happening"),
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Literal, Self, overload
 
 import orjson
 
@@ -30,7 +30,7 @@ from a2a_server.agent.hooks import (
 from a2a_server.agent.inspection import ContextParameter
 from a2a_server.agent.skills import Skill, choose, skill_of
 from a2a_server.agent.values import Partial
-from a2a_server.errors import ConfigurationError
+from a2a_server.errors import ConfigurationError, Retry
 from a2a_server.model.card import AgentCard, AgentSkill, read_card
 from a2a_server.model.objects import Lane
 from a2a_server.model.runs import SkillSpec
@@ -125,7 +125,7 @@ class Agent:
     @property
     def skills(self) -> tuple[Skill, ...]:
         """The registered skills in the order of registration; exactly one is the default."""
-        skills = tuple(_rolling_back(skill) for skill in self._skills.values())
+        skills = tuple(_with_hooks(skill) for skill in self._skills.values())
         if skills and not any(skill.spec.default for skill in skills):
             return (replace(skills[0], spec=replace(skills[0].spec, default=True)), *skills[1:])
         return skills
@@ -186,6 +186,9 @@ class Agent:
         default: bool = False,
         direct: bool = False,
         retry_on: type[Exception] | tuple[type[Exception], ...] = (),
+        rate: str | tuple[int, float] | None = None,
+        breaker: int | tuple[int, float] | None = None,
+        context: Literal["parallel", "serial", "reject", "replace"] = "parallel",
     ) -> Callable[[Callable[P, R]], SkillFunction[P, R]]: ...
 
     def skill(
@@ -214,6 +217,12 @@ class Agent:
                     type has a `Message` in it.
                 retry_on: exception classes after which the task is tried again, beside `Retry`, OSError and
                     TimeoutError.
+                rate: starts per time, in all processes together: "10/s", "600/min", "1000/h", "5000/day", or (starts,
+                    seconds). So many at once, and on average; default: no limit.
+                breaker: failed runs in a row after which no task starts for a while, then one at a time until a run
+                    succeeds; or (failures, seconds). 0 = never; default: the server's `breaker_failures`.
+                context: what several tasks of one conversation do: run in parallel (default), one at a time (serial),
+                    refuse the second until the first has ended (reject), or cancel the first (replace).
 
         Raises:
             ConfigurationError: an option or a parameter that cannot work; the text names it and the way out.
@@ -225,6 +234,20 @@ class Agent:
             return self._register(function, options)
 
         return decorate
+
+    def pulled_skill(self, id: str, /, **options: Any) -> None:  # noqa: ANN401 - each has its rule
+        """Declare a skill that only agents run that pull their work over HTTP; no worker of ours takes its tasks.
+
+        Args:
+            id: unique in the agent.
+            **options: as of `skill`; those that tell of a function (`direct`, `retry_on`) have no effect.
+
+        Raises:
+            ConfigurationError: an option that cannot work; the text names it and the way out.
+        """
+        options = {"name": id, "description": options.get("name", id), **options, "id": id}
+        skill = skill_of(served_elsewhere, options, self._card.skills)
+        self._add(replace(skill, spec=replace(skill.spec, pulled=True, direct=False)))
 
     def on(self, *states: str) -> Callable[[Function], Function]:
         """Call a function when a task reached one of the states, after that is committed, at least once.
@@ -285,6 +308,10 @@ class Agent:
         if isinstance(function, SkillFunction):
             function = function.function
         skill = skill_of(function, options, self._card.skills)
+        self._add(skill)
+        return SkillFunction(function, skill.hooks)
+
+    def _add(self, skill: Skill) -> None:
         if skill.spec.id in self._skills:
             raise ConfigurationError(
                 f'skill "{skill.spec.id}" is registered twice; give one of them another id: @agent.skill(id="…")'
@@ -296,13 +323,18 @@ class Agent:
                     f'skills "{other.spec.id}" and "{skill.spec.id}" are both marked default=True; only one can be'
                 )
         self._skills[skill.spec.id] = skill
-        return SkillFunction(function, skill.hooks)
 
 
-def _rolling_back(skill: Skill) -> Skill:
-    if skill.hooks.rollback is None:
+async def served_elsewhere() -> None:
+    """Stands for the function of a skill that is run by others. Raises Retry: it was called here all the same."""
+    raise Retry("Agents that pull their work run this skill.")
+
+
+def _with_hooks(skill: Skill) -> Skill:
+    hooks = skill.hooks
+    if hooks.rollback is None and not hooks.results:
         return skill
-    return replace(skill, spec=replace(skill.spec, rolls_back=True))
+    return replace(skill, spec=replace(skill.spec, rolls_back=hooks.rollback is not None, checks=bool(hooks.results)))
 
 
 def _card_skill(spec: SkillSpec, written: AgentSkill | None) -> AgentSkill:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from a2a_server.agent.binding import Binding, Source
 from a2a_server.agent.inspection import inspected, name_of, streams, threaded
@@ -29,6 +29,11 @@ Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 _GIVEN = {"validate_result": ("result",), "rollback": ("reason",)}
 """What a hook is given beside the skill's own parameters."""
 
+LONGEST_NAME: Final = 128
+"""Characters of a check's name."""
+MOST_CHECKS: Final = 100
+"""Checks of one skill's results."""
+
 _STATES = {state.name.lower().replace("_", "-"): state for state in State if state is not State.SUBMITTED}
 
 
@@ -41,12 +46,21 @@ class Hook:
     threaded: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ResultCheck:
+    """A check of results. name: its own among those of its skill. required: a result that does not pass it fails."""
+
+    name: str
+    hook: Hook
+    required: bool
+
+
 @dataclass(slots=True)
 class Hooks:
     """What stands around one skill."""
 
     validate: Hook | None = None
-    validate_result: Hook | None = None
+    results: list[ResultCheck] = field(default_factory=list)
     rollback: Hook | None = None
 
 
@@ -91,22 +105,33 @@ class SkillFunction(Generic[P, R]):
         self._hooks.validate = self._hook(hook, self._hooks.validate, "validate")
         return hook
 
-    def validate_result(self, hook: Check) -> Check:
-        """Call `hook` with the parameter `result` before a result is written: a task it says no to FAILS.
+    @overload
+    def validate_result(self, hook: Check, /) -> Check: ...
 
-        It says no as for `validate`. The result is what the skill returned, before it is written; of a generator it is
-        the list of what it yielded, which clients have seen by then.
+    @overload
+    def validate_result(
+        self, hook: None = None, /, *, name: str = "", required: bool = True
+    ) -> Callable[[Check], Check]: ...
+
+    def validate_result(self, hook: Any = None, /, *, name: str = "", required: bool = True) -> Any:
+        """Call `hook` with the parameter `result` before a result is written, and record what it says.
+
+        It says no as for `validate`, and by raising `Fail`. The result is what the skill returned, before it is
+        written; of a generator it is the list of what it yielded, which clients have seen by then. A skill may have
+        several: all are called, in the order in which they are written.
+
+        Args:
+            hook: the function.
+            name: under which the task shows what it said, up to 128 characters; '' = the function's.
+            required: whether a task that it says no to FAILS, with the text of the first that does; else it is only
+                recorded.
 
         Raises:
-            ConfigurationError: as `validate`, or it takes no `result`.
+            ConfigurationError: as `validate`, or it takes no `result`, or its name is another check's, or too long.
         """
-        made = self._hook(hook, self._hooks.validate_result, "validate_result")
-        if not any(parameter.name == "result" for parameter in made.binding.parameters):
-            raise ConfigurationError(
-                f"hook {name_of(hook)}(): validate_result needs a parameter for the result: result"
-            )
-        self._hooks.validate_result = made
-        return hook
+        if hook is None:
+            return functools.partial(self._checked_by, name=name, required=required)
+        return self._checked_by(hook, name=name, required=required)
 
     def rollback(self, hook: Function) -> Function:
         """Call `hook` before the task ends as failed or canceled, to undo what its runs did; `reason: str` says why.
@@ -119,6 +144,28 @@ class SkillFunction(Generic[P, R]):
         """
         self._hooks.rollback = self._hook(hook, self._hooks.rollback, "rollback")
         return hook
+
+    def _checked_by(self, hook: Check, *, name: str, required: bool) -> Check:
+        made = self._hook(hook, None, "validate_result")
+        if not any(parameter.name == "result" for parameter in made.binding.parameters):
+            raise ConfigurationError(
+                f"hook {name_of(hook)}(): validate_result needs a parameter for the result: result"
+            )
+        name = name or name_of(hook)
+        self._check_name(name, self._hooks.results, hook)
+        self._hooks.results.append(ResultCheck(name, made, required))
+        return hook
+
+    def _check_name(self, name: str, others: Sequence[ResultCheck], hook: Callable[..., Any]) -> None:
+        wrong = ""
+        if not (name.isprintable() and len(name) <= LONGEST_NAME):
+            wrong = f"its name must be printable text of at most {LONGEST_NAME} characters"
+        elif any(other.name == name for other in others):
+            wrong = f'the skill {name_of(self.function)} has a check "{name}" already; give it another name'
+        elif len(others) == MOST_CHECKS:
+            wrong = f"a skill has at most {MOST_CHECKS} checks of its results"
+        if wrong:
+            raise ConfigurationError(f"hook {name_of(hook)}(): {wrong}")
 
     def _hook(self, hook: Callable[..., Any], before: Hook | None, kind: str) -> Hook:
         if before is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from a2a_server.agent.binding import Binding, Source
 from a2a_server.agent.hooks import Hooks
@@ -16,12 +16,28 @@ from a2a_server.errors import ConfigurationError, InvalidParams
 from a2a_server.model.card import AgentSkill
 from a2a_server.model.objects import OPTIONS_URI, Lane
 from a2a_server.model.options import TaskOptions
-from a2a_server.model.runs import SkillSpec
+from a2a_server.model.runs import SkillSpec, Together
 
 _NAMED = 20
 
 _Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
 _Modes = tuple[Annotated[str, Field(min_length=1)], ...]
+
+
+_UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0}
+
+
+def _rate(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    number, slash, unit = (word.strip() for word in value.partition("/"))
+    if not (slash and unit in _UNITS and number.isascii() and number.isdigit()):
+        raise ValueError("write it as 10/s, 600/min, 1000/h or 5000/day")
+    return int(number), _UNITS[unit]
+
+
+def _trip(value: object) -> object:
+    return (value, None) if isinstance(value, int) else value
 
 
 class SkillOptions(BaseModel):
@@ -43,6 +59,11 @@ class SkillOptions(BaseModel):
     default: bool = False
     direct: bool = False
     retry_on: tuple[type[Exception], ...] = ()
+    rate: Annotated[tuple[Annotated[int, Field(ge=1)], _Seconds] | None, BeforeValidator(_rate)] = None
+    breaker: Annotated[tuple[Annotated[int, Field(ge=0, le=1000)], _Seconds | None] | None, BeforeValidator(_trip)] = (
+        None
+    )
+    context: Together = Together.PARALLEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +116,9 @@ def skill_of(function: Callable[..., Any], options: dict[str, Any], card: Sequen
         retry_on=chosen.retry_on,
         schema=binding.schema or {},
         direct=chosen.direct or gives_message(function),
+        rate=chosen.rate,
+        breaker=chosen.breaker,
+        context=chosen.context,
     )
     signature = inspect.signature(function).parameters.values()
     defaults = {one.name: one.default for one in signature if one.default is not one.empty}

@@ -11,7 +11,7 @@ from a2a_server.agent.values import artifact_name, clean, metadata_of, part_of, 
 from a2a_server.errors import Fail
 from a2a_server.model.objects import Artifact, Data, File, Message, Part, Progress, Role, Text
 from a2a_server.model.runs import Chunk, Completed
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 
 TEXT = "text"
 """The artifact that the text pieces of a generator make."""

@@ -14,7 +14,7 @@ from a2a_server.context.asking import heard_of
 from a2a_server.errors import Reject
 from a2a_server.model.objects import Data, JsonObject, Message, Role, Text
 from a2a_server.model.runs import ASKED, Pause, Want
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 
 
 class Filled(NamedTuple):

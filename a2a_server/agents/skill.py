@@ -23,22 +23,25 @@ from functools import partial
 from typing import Any, Final
 
 from a2a_server.agent import Agent, Hook, Skill, Unbound
+from a2a_server.agent.hooks import ResultCheck
 from a2a_server.agent.inspection import name_of
 from a2a_server.agents.outputs import Outputs
 from a2a_server.agents.owned import in_own_thread
 from a2a_server.agents.parameters import filled
 from a2a_server.agents.raised import contained, decisive
 from a2a_server.codec import encode
-from a2a_server.context import Places, SyncTask, TaskContext, wait_for_room
+from a2a_server.context import Places, SyncTask, TaskContext, metering, wait_for_room
 from a2a_server.context.asking import heard_of
 from a2a_server.context.waiting import plainly
 from a2a_server.errors import Fail, NotOpened, Reject
 from a2a_server.model.objects import State
-from a2a_server.model.runs import CHECKPOINT, Completed, Happening, SkillSpec
-from a2a_server.ports import Attempt
+from a2a_server.model.runs import CHECKPOINT, CHECKS, Checked, Completed, Happening, SkillSpec
+from a2a_server.running import Attempt
 
 THREADS = 32
 
+LONGEST_MESSAGE: Final = 4000
+"""Characters that are kept of why a check says no."""
 HOOKS: Final = "hook"
 """The space of a task's state that holds what its hooks said."""
 
@@ -146,7 +149,7 @@ class SkillRunner:
         stop: threading.Event | None = None,
     ) -> Any:  # noqa: ANN401 - the function's own
         """What the function gives, called in a thread. stop: set when the caller is canceled."""
-        work = partial(plainly, function, *args, **arguments)
+        work = metering.in_thread(partial(plainly, function, *args, **arguments))
         return await _finished(self._threads.submit(contextvars.copy_context().run, work), stop or threading.Event())
 
 
@@ -179,8 +182,7 @@ class _Call:
             await self._driven(skill.function(**self._arguments))
         else:
             result = await skill.function(**self._arguments)
-            if hooks.validate_result is not None:
-                await self._checked(hooks.validate_result, result)
+            await self._checked(result)
             self.outputs.returned(result)
 
     async def undo(self, hook: Hook, reason: str) -> None:
@@ -228,41 +230,57 @@ class _Call:
             raise Reject(refused or "The agent does not take this task.")
         await self._attempt.remember(HOOKS, "validate", encode("yes"))
 
-    async def _checked(self, hook: Hook, result: object) -> None:
-        refused = _refusal(hook, await self._hooked("validate_result", hook, {"result": result}))
-        if refused is not None:
-            raise Fail(refused or "The result did not pass the agent's own check.")
+    async def _checked(self, result: object) -> None:
+        """Ask every check of the skill, and record what they say. Raises Fail: a required one says no."""
+        said = [await self._said(check, result) for check in self._skill.hooks.results]
+        if not said:
+            return
+        attempt = self._attempt
+        await attempt.remember(CHECKS, CHECKS, encode({"run": attempt.run, "checks": said}))
+        for one in said:
+            if not one["passed"] and one["required"]:
+                raise Fail(one["message"])
+
+    async def _said(self, check: ResultCheck, result: object) -> Checked:
+        try:
+            refused = _refusal(
+                check.hook, await self._hooked(f"validate_result {check.name}", check.hook, {"result": result})
+            )
+        except Fail as error:
+            refused = str(error.text)
+        why = "" if refused is None else refused or "The result did not pass the agent's own check."
+        why = why.encode(errors="replace").decode()
+        return Checked(name=check.name, passed=refused is None, required=check.required, message=why[:LONGEST_MESSAGE])
 
     async def _driven(self, stream: AsyncGenerator[object, None]) -> None:
-        check = self._skill.hooks.validate_result
+        checked = bool(self._skill.hooks.results)
         emit, room, seen = self.outputs.yielded, self._attempt.room, list[object]()
         try:
             async for item in stream:
                 emit(item)
-                if check is not None:
+                if checked:
                     seen.append(item)
                 await room()
         finally:
             await stream.aclose()
-        if check is not None:
-            await self._checked(check, seen)
+        await self._checked(seen)
 
     async def _in_thread(self) -> None:
         skill, loop, stop = self._skill, asyncio.get_running_loop(), threading.Event()
-        check = skill.hooks.validate_result
-        yielded: list[object] | None = None if check is None else []
+        checked = bool(skill.hooks.results)
+        yielded: list[object] | None = [] if checked else None
 
         def work() -> object:  # a large result is written as JSON here, not on the loop
             result = skill.function(**self._arguments)
             if skill.streams:
                 result = _drive(result, self.outputs, stop, lambda: wait_for_room(self._attempt, loop), yielded)
-            if check is None and not stop.is_set():
+            if not checked and not stop.is_set():
                 self.outputs.returned(result)
             return result
 
         result = await self._runner.in_thread(work, {}, stop=stop)
-        if check is not None:
-            await self._checked(check, yielded if skill.streams else result)
+        if checked:
+            await self._checked(yielded if skill.streams else result)
             await self._runner.in_thread(self.outputs.returned, {}, result)
 
 

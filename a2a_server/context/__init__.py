@@ -9,6 +9,7 @@ uncommitted.
 from __future__ import annotations
 
 from a2a_server.context.asking import Answer
+from a2a_server.context.family import TaskHandle
 from a2a_server.context.places import Places
 from a2a_server.context.remembering import Memory
 from a2a_server.context.sync import SyncMemory, SyncTask
@@ -26,6 +27,7 @@ __all__ = [
     "SyncMemory",
     "SyncTask",
     "TaskContext",
+    "TaskHandle",
     "wait_for_room",
     "waited",
 ]

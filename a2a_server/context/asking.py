@@ -21,7 +21,7 @@ from a2a_server.context.places import Places
 from a2a_server.errors import Fail
 from a2a_server.model.objects import Data, File, JsonObject, Message, Part, Role, Text
 from a2a_server.model.runs import ASKED, Pause, TaskView, Want
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 
 QUESTION_NAME = 200
 """Longest name of a question, in characters."""
@@ -88,8 +88,8 @@ def heard_of(task: TaskView) -> list[Message]:
     return [message for message in task.history if message.role is Role.USER]
 
 
-def question_of(question: str | Message | Sequence[Part]) -> Message:
-    """The message that asks.
+def question_of(question: str | Message | Sequence[Part], without: str = "asked without a question") -> Message:
+    """The message that asks. without: what the handler did wrongly if there is nothing in it.
 
     Raises:
         Fail: it has no parts, or one that cannot be sent.
@@ -102,7 +102,7 @@ def question_of(question: str | Message | Sequence[Part]) -> Message:
         case _:
             parts = tuple(clean(part) for part in question)
     if not parts or parts == (Text(""),):
-        raise Fail("The handler asked without a question.")
+        raise Fail(f"The handler {without}.")
     return Message(Role.AGENT, parts)
 
 

@@ -17,7 +17,7 @@ from a2a_server.context.places import Places
 from a2a_server.errors import Fail
 from a2a_server.model.objects import Json
 from a2a_server.model.runs import Shelf
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 
 P = ParamSpec("P")
 J = TypeVar("J", bound="str | int | float | bool | list[Any] | dict[str, Any] | None")

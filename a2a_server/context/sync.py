@@ -9,6 +9,7 @@ from typing import Any, ClassVar, overload
 
 from a2a_server.agent.values import progress_of
 from a2a_server.context.asking import Answer
+from a2a_server.context.family import TaskHandle, Until, spawn_options
 from a2a_server.context.places import Places
 from a2a_server.context.remembering import J, Memory, P, callable_of
 from a2a_server.context.task import TaskContext
@@ -16,7 +17,8 @@ from a2a_server.context.view import READ_BYTES, View, line
 from a2a_server.context.waiting import wait_for_room, waited
 from a2a_server.context.writers import PLAIN, SyncArtifactWriter
 from a2a_server.model.objects import File, Json, Message, Part, Progress
-from a2a_server.ports import Attempt
+from a2a_server.model.runs import ChildResult
+from a2a_server.running import Attempt
 
 
 class SyncTask(View):
@@ -67,6 +69,27 @@ class SyncTask(View):
     def need_auth(self, url: str, scope: str = "", name: str = "") -> Answer:
         """As `TaskContext.need_auth`."""
         return waited(self._task.need_auth(url, scope, name), self._loop)
+
+    def spawn(
+        self,
+        message: str | Message | Sequence[Part],
+        *,
+        skill: str = "",
+        parameters: Mapping[str, Json] | None = None,
+        priority: str | int | None = None,
+        tags: Sequence[str] = (),
+        title: str = "",
+        depends_on: Sequence[TaskHandle] = (),
+        name: str = "",
+        **options: Any,  # noqa: ANN401 - any task option
+    ) -> TaskHandle:
+        """As `TaskContext.spawn`."""
+        options |= spawn_options(skill, parameters, priority, tags, title)
+        return waited(self._family.spawn(message, name, depends_on, options), self._loop)
+
+    def join(self, *handles: TaskHandle, until: Until = "all", name: str = "") -> list[ChildResult]:
+        """As `TaskContext.join`."""
+        return waited(self._family.join(handles, until, name), self._loop)
 
     @overload
     def step(self, name: str, function: Callable[P, J], /, *args: P.args, **kwargs: P.kwargs) -> J: ...

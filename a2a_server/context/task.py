@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, overload
 
 from a2a_server.agent.values import progress_of
 from a2a_server.context.asking import Answer, question_of, sign_in
+from a2a_server.context.family import TaskHandle, Until, spawn_options
 from a2a_server.context.remembering import J, Memory, P, callable_of, checked, packed, unpacked
 from a2a_server.context.view import READ_BYTES, View, line, too_long
 from a2a_server.context.waiting import Pending, plainly
 from a2a_server.context.writers import PLAIN, ArtifactWriter
 from a2a_server.model.objects import File, Json, Message, Part, Progress
-from a2a_server.model.runs import CHECKPOINT, Want
+from a2a_server.model.runs import CHECKPOINT, ChildResult, Want
 
 
 class TaskContext(View):
@@ -99,6 +100,65 @@ class TaskContext(View):
             Paused, Fail, LeaseLost: as `ask`.
         """
         return await self._questions.ask(Want.AUTH, sign_in(url, scope), name)
+
+    async def spawn(
+        self,
+        message: str | Message | Sequence[Part],
+        *,
+        skill: str = "",
+        parameters: Mapping[str, Json] | None = None,
+        priority: str | int | None = None,
+        tags: Sequence[str] = (),
+        title: str = "",
+        depends_on: Sequence[TaskHandle] = (),
+        name: str = "",
+        **options: Any,  # noqa: ANN401 - any task option
+    ) -> TaskHandle:
+        """Have a part of this task done by a task of its own: same owner, same conversation.
+
+        It is made once, however often this task runs: the same place in the handler gives the same child in every run.
+        It is canceled with this task.
+
+        Args:
+            message: what the child is told: a text, a message, or its parts.
+            skill: that does it; default: this task's own.
+            parameters: of the skill, by name.
+            priority: critical, high, normal, low, backlog, or 1 to 5; default: the skill's.
+            tags: labels of the child.
+            title: of the child, for people.
+            depends_on: children that must have completed before it starts.
+            name: tells spawns apart whose order may change; default: their position.
+            options: most other task options, in their Python spelling: `delay_seconds`, `on_dependency_failure`, …
+
+        Raises:
+            Fail: an option breaks its rule, or the message cannot be sent.
+            LeaseLost: the run lost its task.
+        """
+        options |= spawn_options(skill, parameters, priority, tags, title)
+        return await self._family.spawn(message, name, depends_on, options)
+
+    async def join(self, *handles: TaskHandle, until: Until = "all", name: str = "") -> list[ChildResult]:
+        """Wait until tasks that this one spawned have ended, well or not, and give back what became of them.
+
+        The run ends here, and the task waits without a slot and without counting at any limit. When enough of them have
+        ended, the handler starts anew, from its beginning, and then this call returns. So spawn and join the same
+        things in the same order in every run, and put work that must not be done twice into `step`.
+
+        Args:
+            handles: what `spawn` gave.
+            until: "all", "any", or how many of them must have ended.
+            name: tells joins apart whose order may change; default: their position.
+
+        Returns:
+            Those that have ended, in the order of the handles; of "any" or a number maybe more than that, but in
+            every run the same. Look at `completed` or `state`: a join does not fail because a child did.
+
+        Raises:
+            Paused: they have not ended yet; let it pass. `finally` blocks run.
+            Fail: other tasks than before were joined at this place.
+            LeaseLost: the run lost its task.
+        """
+        return await self._family.join(handles, until, name)
 
     @overload
     async def step(self, name: str, function: Callable[P, Awaitable[J]], /, *args: P.args, **kwargs: P.kwargs) -> J: ...

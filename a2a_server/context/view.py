@@ -10,12 +10,13 @@ from a2a_server.agent import ContextParameter
 from a2a_server.agent.values import data_of, text_of
 from a2a_server.codec import canonical
 from a2a_server.context.asking import Questions
+from a2a_server.context.family import Family
 from a2a_server.context.places import Places
 from a2a_server.context.remembering import Steps, unpacked
 from a2a_server.errors import Fail
 from a2a_server.model.objects import File, Json, JsonObject, Message
 from a2a_server.model.runs import LogLine, Stopping
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 READ_BYTES: Final = 64 * 1024 * 1024
@@ -38,6 +39,7 @@ class View(ContextParameter):
         self._resources = resources
         self._questions = Questions(attempt, places)
         self._steps = Steps(attempt, places)
+        self._family = Family(attempt, places)
         self._checkpoints = {name: unpacked(body) for name, body in kept.items()}
 
     @property
@@ -67,8 +69,13 @@ class View(ContextParameter):
 
     @property
     def deadline(self) -> float | None:
-        """When the run is ended, seconds since the epoch; None = never."""
+        """When the task has to have ended, seconds since the epoch; None = it has no deadline."""
         return self._attempt.task.deadline
+
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The tools that the task requires, in no order; () = none were named."""
+        return self._attempt.task.tools
 
     @property
     def message(self) -> Message:
@@ -109,6 +116,30 @@ class View(ContextParameter):
     def title(self) -> str:
         """The task's title, '' = none."""
         return self._attempt.task.title
+
+    @property
+    def description(self) -> str:
+        """What the task is about, as its sender described it, '' = not at all."""
+        wishes = self._attempt.task.wishes
+        return "" if wishes is None else wishes.description
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The labels that its sender gave it."""
+        wishes = self._attempt.task.wishes
+        return () if wishes is None else wishes.tags
+
+    @property
+    def given(self) -> JsonObject:
+        """Free JSON for the agent: the task option `context`, {} = none. `context_id` is the conversation's."""
+        wishes = self._attempt.task.wishes
+        return (wishes.context if wishes is not None else None) or {}
+
+    @property
+    def parent_id(self) -> str:
+        """The id of the task that this one is a part of, '' = none."""
+        wishes = self._attempt.task.wishes
+        return "" if wishes is None else wishes.parent
 
     @property
     def stopping(self) -> Stopping | None:

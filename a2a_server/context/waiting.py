@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, TypeVar
 
 from a2a_server.errors import LeaseLost
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from a2a_server.agent.values import artifact_name, part_of, text_of
 from a2a_server.context.waiting import Pending, wait_for_room
 from a2a_server.model.objects import Part
 from a2a_server.model.runs import Chunk
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 
 PLAIN = "text/plain"
 
