@@ -40,6 +40,7 @@ from a2a_server.model.queries import Snapshot
 from a2a_server.model.requests import CancelRequest, GetRequest, ListRequest, SendRequest, SubscribeRequest
 from a2a_server.model.rows import EventKind, Key, TaskRow
 from a2a_server.policy import SECOND
+from a2a_server.service.explaining import Explaining
 from a2a_server.service.listing import TaskPage, list_tasks
 from a2a_server.service.sending import Sending
 from a2a_server.service.views import accepted_task, submitted_task, task_of
@@ -72,6 +73,7 @@ class Operations:
     def __init__(self, engine: Engine, base_url: Callable[[], str] = str) -> None:
         self._engine = engine
         self._sending = Sending(engine, base_url)
+        self._explaining = Explaining(engine)
         self._store = engine.backends.store
         self._objects = engine.backends.artifacts
         self._grace = round(engine.limits.cancel_grace_seconds * SECOND)
@@ -135,7 +137,9 @@ class Operations:
         row = snapshot.task
         if request.history_length is None and request.generation is None and row.generation is Generation.V01:
             snapshot = replace(snapshot, messages=())
-        return await task_of(snapshot, self._objects)
+        task = await task_of(snapshot, self._objects)
+        why = await self._explaining.brief(row)
+        return task if why is None else replace(task, info={**task.info, "explain": why})
 
     async def list(self, scope: Scope, request: ListRequest) -> TaskPage:
         """A page of the caller's tasks, newest status first. Raises InvalidParams for a token of another list."""

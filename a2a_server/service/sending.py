@@ -5,39 +5,50 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Final
 
 from a2a_server.agent import choose
-from a2a_server.codec import canonical, decode, encode, encode_spec, pack_message, unpack_message
-from a2a_server.engine.engine import Engine, new_id
-from a2a_server.errors import ClientError, StoreUnavailable
-from a2a_server.lifecycle.keeping import stored_files
+from a2a_server.codec import canonical, encode, pack_message
+from a2a_server.engine.admitting import Admitted, is_plain
+from a2a_server.engine.children import walked
+from a2a_server.engine.engine import Engine
+from a2a_server.engine.submitting import Said, lane_of
+from a2a_server.errors import ClientError, Conflict, Overloaded, StoreUnavailable
+from a2a_server.lifecycle.dependencies import Extras
+from a2a_server.lifecycle.requirements import CLASS
 from a2a_server.lifecycle.submission import Submit, Submitted
-from a2a_server.model.objects import OPTIONS_URI, Generation, JsonObject, Lane, Message, Scope, TaskSpec
-from a2a_server.model.options import TaskOptions, microseconds
+from a2a_server.model.objects import JsonObject, Message, Scope, Wishes
+from a2a_server.model.options import TaskOptions
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import NO_KEY, Key
 from a2a_server.model.runs import SkillSpec
-from a2a_server.policy import SECOND, gates_of, queue_of
 from a2a_server.service.files import Inbound, brings_files
+from a2a_server.service.templates import Templates
 
-_LANES: Final = {int(lane): lane for lane in Lane}
+ADMISSION_TRIES: Final = 20
+"""How often a send is posted anew because another one of its context came in between."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """A message as it is stored, its stored form, and the digest of the request that brought it."""
+class _Asked:
+    """Whose send it is, of which skill, what comes with it beside its options, and where it waits (None = as most)."""
 
-    message: Message
-    body: bytes
-    digest: bytes
+    scope: Scope
+    key: Key
+    skill: SkillSpec
+    wishes: Wishes | None = None
+    extras: Extras | None = None
+    admitted: Admitted | None = None
 
-    @property
-    def for_handler(self) -> Message:
-        """The message for a handler, which may do with it what it likes: answers show what was sent."""
-        return self.message if self.message.fixed else unpack_message(decode(self.body))
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A submission, and the request that it was made of, with its files taken in."""
+
+    submit: Submit
+    request: SendRequest
 
 
 class Sending:
@@ -46,23 +57,31 @@ class Sending:
     def __init__(self, engine: Engine, base_url: Callable[[], str]) -> None:
         self._engine = engine
         self._inbound = Inbound(engine, base_url)
-        self._window = round(engine.limits.idempotency_seconds * SECOND)
-        self._grace = round(engine.limits.cancel_grace_seconds * SECOND)
+        self._templates = Templates(engine)
 
-    async def submitted(self, scope: Scope, key: Key, request: SendRequest) -> tuple[Submitted, Message]:
+    async def submitted(
+        self,
+        scope: Scope,
+        key: Key,
+        request: SendRequest,
+        *,
+        wishes: Wishes | None = None,
+        extras: Extras | None = None,
+    ) -> tuple[Submitted, Message]:
         """What became of the message, and the message as it is stored. A new task gets the key `key`.
 
-        Raises TaskNotFound, UnsupportedOperation, InvalidParams, Overloaded.
+        wishes, extras: what comes with it beside its options, as of `Submissions.make`. Raises TaskNotFound,
+        UnsupportedOperation, InvalidParams, Overloaded.
         """
-        message, packed = _identified(request.message)
-        skill = choose(self._engine.runner.skills, request.options.skill)
-        digest = _digest(request, packed)
+        request, packed, digest, skill = await self._read(scope, request, request.options)
+        message = request.message
+        asked = _Asked(scope, key, skill, wishes, extras)
         if not brings_files(message):
-            return await self._posted(scope, key, request, _Said(message, encode(packed), digest), skill), message
-        request = await self._inbound.taken(scope, key, replace(request, message=message))
-        said = _Said(request.message, encode(pack_message(request.message)), digest)
+            return await self._sent(asked, request, Said(message, encode(packed), digest)), message
+        request = await self._inbound.taken(scope, key, request)
+        said = Said(request.message, encode(pack_message(request.message)), digest)
         try:
-            submitted = await self._posted(scope, key, request, said, skill)
+            submitted = await self._sent(asked, request, said)
         except ClientError:
             await self._inbound.dropped(key, request)
             raise
@@ -70,13 +89,98 @@ class Sending:
             await self._inbound.dropped(key, request)
         return submitted, request.message
 
-    def _posted(
-        self, scope: Scope, key: Key, request: SendRequest, said: _Said, skill: SkillSpec
-    ) -> asyncio.Future[Submitted]:
+    async def prepared(
+        self,
+        scope: Scope,
+        key: Key,
+        request: SendRequest,
+        *,
+        wishes: Wishes | None = None,
+        extras: Extras | None = None,
+        options: TaskOptions | None = None,
+    ) -> Prepared:
+        """The submission of a message for a new task, for operations that submit many. Raises InvalidParams.
+
+        options: by which it is recognised when it is sent again, where the request's own differ from call to call.
+
+        `dropped` has to be called where nothing comes of it.
+        """
+        request, packed, digest, skill = await self._read(scope, request, options or request.options)
+        if brings_files(request.message):
+            request = await self._inbound.taken(scope, key, request)
+            packed = pack_message(request.message)
+        said = Said(request.message, encode(packed), digest)
+        submissions = self._engine.submissions
+        admitted = None if is_plain(request, skill) else await submissions.admitting.admitted(scope, request, skill)
+        submit = submissions.make(scope, key, request, said, skill, wishes=wishes, extras=extras, admitted=admitted)
+        return Prepared(submit, request)
+
+    async def dropped(self, prepared: Prepared) -> None:
+        """Delete what was stored for a submission that nothing came of."""
+        if brings_files(prepared.request.message):
+            await self._inbound.dropped(prepared.submit.key, prepared.request)
+
+    async def _read(
+        self, scope: Scope, request: SendRequest, recognised_by: TaskOptions
+    ) -> tuple[SendRequest, JsonObject, bytes, SkillSpec]:
+        """The request with an id and with what its template gives, its message packed, its digest, and its skill."""
+        message, packed = _identified(request.message)
+        digest = _digest(request, recognised_by, packed)
+        if message is not request.message:
+            request = replace(request, message=message)
+        if request.options.template:
+            request = await self._templates.applied(scope, request)
+            packed = pack_message(request.message)
+        return request, packed, digest, choose(self._engine.runner.skills, request.options.skill)
+
+    async def _sent(self, asked: _Asked, request: SendRequest, said: Said) -> Submitted:
+        """Others of the same conversation may come in between: then it is posted anew."""
+        if is_plain(request, asked.skill):
+            try:
+                return await self._tied(asked, request, said)
+            except Conflict:
+                raise Overloaded("Too many tasks are tied to each other at the moment; try again.") from None
+        admitting = self._engine.submissions.admitting
+        for _ in range(ADMISSION_TRIES):
+            admitted = await admitting.admitted(asked.scope, request, asked.skill)
+            with suppress(Conflict):
+                return await self._tied(replace(asked, admitted=admitted), request, said)
+        raise crowded()
+
+    async def _tied(self, asked: _Asked, request: SendRequest, said: Said) -> Submitted:
+        options = request.options
+        parent, upstreams = options.parent_task_id, options.depends_on
+        if asked.extras is not None:
+            parent, upstreams = parent or asked.extras.parent, upstreams or asked.extras.depends_on
+        if not (parent and upstreams):
+            return await self._posted(asked, request, said)
+        store, agent = self._engine.backends.store, self._engine.agent
+        row = await store.find(asked.scope, agent, parent)
+        if row is None:
+            return await self._posted(asked, request, said)
+        made = self._make(asked, request, said)
+        return await walked(store, made, upstreams, parent=row.key, post=self._engine.submit)
+
+    def _make(self, asked: _Asked, request: SendRequest, said: Said, worker: Key = NO_KEY) -> Submit:
+        return self._engine.submissions.make(
+            asked.scope,
+            asked.key,
+            request,
+            said,
+            asked.skill,
+            worker=worker,
+            wishes=asked.wishes,
+            extras=asked.extras,
+            admitted=asked.admitted,
+        )
+
+    def _posted(self, asked: _Asked, request: SendRequest, said: Said) -> asyncio.Future[Submitted]:
         """The outcome of the submission to come; in a slot of this process where one is free. Raises Overloaded."""
-        worker, options = self._engine.worker, request.options
+        worker, options, skill = self._engine.worker, request.options, asked.skill
         reserved = NO_KEY
-        if not (options.delay_seconds or options.run_at) and worker.reserve(skill.id):
+        classed = asked.admitted is not None and CLASS in asked.admitted.queue
+        later = bool(options.delay_seconds or options.run_at or options.depends_on)
+        if not (later or classed) and worker.reserve(skill.id, lane_of(options, skill)):
             reserved = worker.id
 
         def settle(outcome: Submitted | BaseException) -> None:
@@ -86,76 +190,16 @@ class Sending:
                 worker.release(skill.id, doubt=reserved if isinstance(outcome, StoreUnavailable) else NO_KEY)
 
         try:
-            return self._engine.writer.post(self._submission(scope, key, request, said, skill, worker=reserved), settle)
+            return self._engine.writer.post(self._make(asked, request, said, reserved), settle)
         except BaseException:
             if reserved:
                 worker.release(skill.id)
             raise
 
-    def _submission(
-        self, scope: Scope, key: Key, request: SendRequest, said: _Said, skill: SkillSpec, *, worker: Key
-    ) -> Submit:
-        engine, options, message = self._engine, request.options, said.message
-        agent, limits, listens_for = engine.agent, engine.limits, engine.runner.listens_for
-        queue, gates = _place(scope.owner, agent, skill.id)
-        return Submit(
-            key=key,
-            scope=scope,
-            agent=agent,
-            generation=request.generation,
-            task_id=request.task_id,
-            context=request.context_id,
-            fresh_context="" if request.context_id else new_id(),
-            message_id=message.id,
-            digest=said.digest,
-            body=said.body,
-            files=stored_files(message.parts),
-            references=message.reference_task_ids,
-            tells=tuple(sorted(listens_for)) if listens_for else (),
-            visible=not skill.direct or request.generation is Generation.V01,
-            asked=_asked(options),
-            spec=_spec(request, skill, limits.timeout_seconds),
-            skill=skill.id,
-            queue=queue,
-            lane=options.priority or _LANES[skill.priority],
-            gates=gates,
-            max_attempts=options.max_attempts or skill.max_attempts or limits.max_attempts,
-            window=self._window,
-            delay=round(options.delay_seconds * SECOND) if options.delay_seconds else 0,
-            starts_at=microseconds(options.run_at) if options.run_at else 0,
-            deadline_at=microseconds(options.deadline) if options.deadline else 0,
-            worker=worker,
-            grace=self._grace,
-        )
 
-
-@lru_cache(maxsize=1024)
-def _place(owner: str, agent: str, skill: str) -> tuple[str, tuple[str, ...]]:
-    """Where a task waits: its queue and its gates."""
-    queue = queue_of(agent, skill)
-    return queue, gates_of(owner=owner, agent=agent, skill=skill, queue=queue)
-
-
-def _spec(request: SendRequest, skill: SkillSpec, timeout_seconds: float) -> bytes:
-    options = request.options
-    timeout = options.timeout_seconds or skill.timeout_seconds or timeout_seconds
-    if not (options.title or options.parameters or request.metadata is not None):
-        return _bare_spec(timeout, rolls_back=skill.rolls_back)
-    spec = TaskSpec(timeout, options.title, options.parameters, request.metadata, rolls_back=skill.rolls_back)
-    return encode_spec(spec)
-
-
-@lru_cache(maxsize=256, typed=True)
-def _bare_spec(timeout_seconds: float, *, rolls_back: bool) -> bytes:
-    return encode_spec(TaskSpec(timeout_seconds, rolls_back=rolls_back))
-
-
-def _asked(options: TaskOptions) -> str:
-    """The path of the first option that is for new tasks only, '' = none is given."""
-    if not options.model_fields_set:
-        return ""
-    given = options.model_dump(exclude_defaults=True, exclude={"return_immediately"}, by_alias=True)
-    return next((f'metadata["{OPTIONS_URI}"].{name}' for name in given), "")
+def crowded() -> Overloaded:
+    """How a send is refused that others of its context always came before."""
+    return Overloaded("Too many messages of this context at the same moment; try again.", retry_after_seconds=1)
 
 
 def _identified(message: Message) -> tuple[Message, JsonObject]:
@@ -170,9 +214,8 @@ def _identified(message: Message) -> tuple[Message, JsonObject]:
     return replace(message, id=digest), {**packed, "i": digest}
 
 
-def _digest(request: SendRequest, packed: JsonObject) -> bytes:
-    options = request.options  # how long the sender waits is not part of what it says
-    asked = (
+def _digest(request: SendRequest, options: TaskOptions, packed: JsonObject) -> bytes:
+    asked = (  # how long the sender waits is not part of what it says
         options.model_dump(mode="json", exclude={"return_immediately"}, exclude_defaults=True)
         if options.model_fields_set
         else {}

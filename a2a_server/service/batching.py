@@ -1,0 +1,284 @@
+"""Many tasks at once, with references among themselves: a workflow in one call.
+
+An item names another one of its batch as `#name` or `#position` (from 0), in `dependsOn` and `parentTaskId`; anything
+else is the id of a task that is there. Items may stand in any order. What would have tasks wait for each other for ever
+is refused before anything is stored, and the error names the circle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Final
+
+from a2a_server.engine.children import WALKS
+from a2a_server.engine.engine import Engine, new_id, new_key
+from a2a_server.engine.graph import refuse_circle, revision
+from a2a_server.errors import ClientError, Conflict, InvalidParams, Overloaded
+from a2a_server.lifecycle.batching import SubmitMany, at_item, renamed
+from a2a_server.lifecycle.dependencies import Extras
+from a2a_server.lifecycle.labels import id_of
+from a2a_server.lifecycle.submission import Submit, Submitted
+from a2a_server.model.objects import Generation, JsonObject, Message, Scope, Wishes
+from a2a_server.model.options import TaskOptions
+from a2a_server.model.requests import SendRequest
+from a2a_server.model.rows import Key
+from a2a_server.service.sending import Prepared, Sending
+
+MOST_ITEMS: Final = 10_000
+TOGETHER: Final = 500
+"""Items of a batch that is not atomic which are submitted in one turn."""
+BREATH: Final = 100
+"""Items that are encoded before others get their turn on the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One task of a batch. name: what other items call it (`#name`), not a number; '' = none.
+
+    message: with an id it is recognised when it is sent again, as any send. context_id: '' = a new one for each task.
+    """
+
+    message: Message
+    name: str = ""
+    options: TaskOptions = field(default_factory=TaskOptions)
+    context_id: str = ""
+    metadata: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a batch. id: under which its new tasks are found (label `batch:…`). outcomes: of each item."""
+
+    id: str
+    outcomes: Sequence[Submitted | ClientError]
+
+
+class Batching:
+    """Submits batches to one engine. Concurrency: any number of callers in the engine's event loop."""
+
+    def __init__(self, engine: Engine, sending: Sending) -> None:
+        self._engine = engine
+        self._sending = sending
+
+    async def submit(self, scope: Scope, items: Sequence[Item], *, atomic: bool = True, batch: str = "") -> Batch:
+        """Submit 1 to 10,000 tasks: durable when this returns. batch: the id to find them by, '' = a new one.
+
+        atomic: all or none, in one turn; the first error is raised and names its item. Else each for itself: an error
+        stands in the place of its item, and items that name it are refused too; circles are refused as a whole all the
+        same. Where the server has too much to do in the middle of it, Overloaded stands in the places of the rest.
+
+        Raises InvalidParams; Overloaded, having stored nothing.
+        """
+        if not 1 <= len(items) <= MOST_ITEMS:
+            raise InvalidParams(f"items has {len(items)} tasks; a batch has 1 to {MOST_ITEMS}.", path="items")
+        plan = _Plan(items)
+        batch = batch or new_id()
+        prepared: list[Prepared | ClientError] = []
+        try:
+            for position in range(len(items)):
+                prepared.append(await self._prepared(scope, plan, position, batch, atomic=atomic))
+                if position % BREATH == 0:
+                    await asyncio.sleep(0)
+            outcomes = await self._submitted(scope, plan, prepared, atomic=atomic)
+        except ClientError as error:
+            await self._dropped(prepared, [error] * len(prepared))
+            raise
+        await self._dropped(prepared, outcomes)
+        return Batch(batch, plan.explained(outcomes))
+
+    async def _dropped(
+        self, prepared: Sequence[Prepared | ClientError], outcomes: Sequence[Submitted | ClientError]
+    ) -> None:
+        for ready, outcome in zip(prepared, outcomes, strict=True):
+            if isinstance(ready, Prepared) and (isinstance(outcome, ClientError) or outcome.repeat):
+                await self._sending.dropped(ready)
+
+    async def _prepared(
+        self, scope: Scope, plan: _Plan, position: int, batch: str, *, atomic: bool
+    ) -> Prepared | ClientError:
+        item = plan.items[position]
+        options = plan.options(position)
+        request = SendRequest(
+            Generation.V10, item.message, "", item.context_id, options=options, metadata=item.metadata
+        )
+        if not item.message.id:
+            request = replace(request, message=replace(item.message, id=new_id()))
+        extras = Extras(path=f"items[{position}].options")
+        try:
+            ready = await self._sending.prepared(
+                scope, plan.keys[position], request, wishes=Wishes(batch=batch), extras=extras, options=item.options
+            )
+        except InvalidParams as error:
+            if atomic:
+                raise at_item(position, error) from error
+            return at_item(position, error)
+        return replace(ready, submit=replace(ready.submit, visible=True))
+
+    async def _submitted(
+        self, scope: Scope, plan: _Plan, prepared: Sequence[Prepared | ClientError], *, atomic: bool
+    ) -> list[Submitted | ClientError]:
+        found: dict[int, Submitted | ClientError] = {
+            position: ready for position, ready in enumerate(prepared) if isinstance(ready, ClientError)
+        }
+        wanted = [
+            (position, ready.submit) for position in plan.order if isinstance(ready := prepared[position], Prepared)
+        ]
+        walks = _walks([submit for _, submit in wanted])
+        others: dict[str, str] = {}
+        step = len(wanted) if atomic else TOGETHER
+        for start in range(0, len(wanted), max(1, step)):
+            group = wanted[start : start + step]
+            positions = tuple(position for position, _ in group)
+            submits = tuple(renamed(submit, others) for _, submit in group)
+            try:
+                outcomes = await self._walked(scope, walks, SubmitMany(scope, submits, positions, atomic))
+            except ClientError as error:
+                if not start:
+                    raise
+                found |= dict.fromkeys((position for position, _ in wanted[start:]), error)
+                break
+            found |= zip(positions, outcomes, strict=True)
+            for submit, outcome in zip(submits, outcomes, strict=True):
+                if isinstance(outcome, Submitted) and outcome.repeat:
+                    others[id_of(submit.key)] = outcome.row.id
+        return [found[position] for position in range(len(prepared))]
+
+    async def _walked(
+        self, scope: Scope, walks: Mapping[str, set[str]], many: SubmitMany
+    ) -> Sequence[Submitted | ClientError]:
+        for _ in range(WALKS):
+            if walks:
+                graph = await revision(self._engine.backends.store, scope)
+                await self._refuse_circles(scope, many.submits[0], walks)
+                many = replace(many, graph=graph)
+            try:
+                outcomes: Sequence[Submitted | ClientError] = await self._engine.submit(many)
+            except Conflict:
+                many = replace(many, submits=tuple([await self._renewed(submit) for submit in many.submits]))
+                continue
+            return outcomes
+        raise Overloaded("Too many tasks are tied to each other, or share a context, at the moment; try again.")
+
+    async def _renewed(self, submit: Submit) -> Submit:
+        if submit.admission is None:
+            return submit
+        return replace(submit, admission=await self._engine.submissions.admitting.renewed(submit.admission))
+
+    async def _refuse_circles(self, scope: Scope, submit: Submit, walks: Mapping[str, Iterable[str]]) -> None:
+        store = self._engine.backends.store
+        for parent, upstreams in walks.items():
+            row = await store.find(scope, submit.agent, parent)
+            rows = [await store.find(scope, submit.agent, task_id) for task_id in upstreams]
+            if row is not None:
+                keys = [upstream.key for upstream in rows if upstream is not None]
+                await refuse_circle(store, keys, row.key, "items")
+
+
+class _Plan:
+    """The references of a batch, resolved, and an order in which every item stands behind those that it names."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.keys: list[Key] = [new_key() for _ in items]
+        self._ids = [id_of(key) for key in self.keys]
+        self._places = self._named()
+        self._upstreams: list[list[int]] = []
+        self._parents: list[int | None] = []
+        for position, item in enumerate(items):
+            path = f"items[{position}].options"
+            named = enumerate(item.options.depends_on)
+            places = [self._place(word, f"{path}.dependsOn[{index}]") for index, word in named]
+            self._upstreams.append([place for place in places if place is not None])
+            self._parents.append(self._place(item.options.parent_task_id, f"{path}.parentTaskId"))
+        self.order = self._ordered()
+
+    def options(self, position: int) -> TaskOptions:
+        """The item's options, with ids instead of references."""
+        options = self.items[position].options
+        if not self._upstreams[position] and self._parents[position] is None:
+            return options
+        resolved = {
+            "depends_on": tuple(map(self._resolved, options.depends_on)),
+            "parent_task_id": self._resolved(options.parent_task_id),
+        }
+        return options.model_copy(
+            update={name: resolved[name] for name in resolved if name in options.model_fields_set}
+        )
+
+    def explained(self, outcomes: Sequence[Submitted | ClientError]) -> list[Submitted | ClientError]:
+        """The outcomes; an item that was refused because another one was says so."""
+        explained = list(outcomes)
+        for position in self.order:
+            parent = self._parents[position]
+            needed = self._upstreams[position] + ([] if parent is None else [parent])
+            refused = [place for place in needed if isinstance(explained[place], ClientError)]
+            if refused and isinstance(explained[position], ClientError):
+                text = f"items[{position}] needs {self._label(refused[0])}, which was refused."
+                explained[position] = InvalidParams(text, path=f"items[{position}]")
+        return explained
+
+    def _named(self) -> dict[str, int]:
+        places: dict[str, int] = {str(position): position for position in range(len(self.items))}
+        for position, item in enumerate(self.items):
+            path = f"items[{position}].name"
+            if item.name.isdecimal():
+                raise InvalidParams(f"{path} is a number; give it a letter, numbers are positions.", path=path)
+            if item.name and places.setdefault(item.name, position) != position:
+                other = places[item.name]
+                raise InvalidParams(f"{path} is the name of items[{other}] too; give each its own.", path=path)
+        return places
+
+    def _place(self, word: str, path: str) -> int | None:
+        if not word.startswith("#"):
+            return None
+        place = self._places.get(word[1:])
+        if place is None:
+            raise InvalidParams(f"{path} ({word}) names no item of this batch; name one, or a task's id.", path=path)
+        return place
+
+    def _resolved(self, word: str) -> str:
+        return self._ids[self._places[word[1:]]] if word.startswith("#") else word
+
+    def _ordered(self) -> list[int]:
+        awaited = {position: set(places) for position, places in enumerate(self._upstreams)}
+        before = {position: set(places) for position, places in awaited.items()}
+        for position, parent in enumerate(self._parents):
+            if parent is not None:
+                awaited[parent].add(position)
+                before[position].add(parent)
+        try:
+            TopologicalSorter(awaited).prepare()
+            return list(TopologicalSorter(before).static_order())
+        except CycleError as error:
+            circle = " → ".join(map(self._label, reversed(error.args[1])))
+            raise InvalidParams(
+                f"items: {circle}: these wait for each other, so none of them could ever start; take one of the "
+                "references away.",
+                path="items",
+            ) from None
+
+    def _label(self, position: int) -> str:
+        return f"#{self.items[position].name or position}"
+
+
+def _walks(submits: Iterable[Submit]) -> dict[str, set[str]]:
+    """Parents that are there already -> what is there already that submissions below them wait for."""
+    every = {id_of(submit.key): submit.extras or Extras() for submit in submits}
+    below: dict[str, list[str]] = {}
+    for task_id, extras in every.items():
+        if extras.parent:
+            below.setdefault(extras.parent, []).append(task_id)
+    walks: dict[str, set[str]] = {}
+    for parent in below.keys() - every.keys():
+        seen, ahead = set(below[parent]), list(below[parent])
+        while ahead:
+            task_id = ahead.pop()
+            more = {*every[task_id].depends_on, *below.get(task_id, ())} - seen if task_id in every else ()
+            seen.update(more)
+            ahead.extend(more)
+        if found := seen - every.keys():
+            walks[parent] = found
+    return walks

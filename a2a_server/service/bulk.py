@@ -1,0 +1,125 @@
+"""One thing done to many tasks: each for itself, with a report of those where it could not be done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from a2a_server.errors import ClientError, InvalidParams, TaskNotFound
+from a2a_server.lifecycle.states import PHASES_OF, TERMINAL
+from a2a_server.model.management import Bulk, BulkAction, TaskFilter
+from a2a_server.model.objects import Lane, Phase, Scope, State
+from a2a_server.service.management import Management
+from a2a_server.service.retrying import Again
+from a2a_server.service.searching import Searching
+
+TOGETHER: Final = 200
+"""Tasks that are worked on at a time."""
+PAGE: Final = 1000
+
+_ALL: Final = frozenset((state, phase) for state, phases in PHASES_OF.items() for phase in phases)
+_ENDED: Final = frozenset(pair for pair in _ALL if pair[0] in TERMINAL)
+_STANDS: Final = {
+    BulkAction.CANCEL: _ALL - _ENDED,
+    BulkAction.RETRY: _ENDED,
+    BulkAction.REPRIORITISE: _ALL - _ENDED,
+    BulkAction.REQUEUE: frozenset(pair for pair in _ALL if pair[1] is Phase.SCHEDULED),
+    BulkAction.DELETE: _ENDED,
+}
+"""How a task stands that a filter finds for an action; one that is named by its id is tried in any case."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it. matched: how many tasks it was to be done to; more: others match beside these."""
+
+    matched: int = 0
+    done: int = 0
+    failed: list[tuple[str, ClientError]] = field(default_factory=list)
+    more: bool = False
+
+
+class BulkWork:
+    """Does things to many tasks of one engine."""
+
+    def __init__(self, management: Management, searching: Searching) -> None:
+        self._management = management
+        self._searching = searching
+
+    async def run(self, scope: Scope, bulk: Bulk) -> Report:
+        """Do it, or only count. Raises InvalidParams: what is asked for makes no sense; StoreUnavailable."""
+        _check(bulk)
+        ids, more = await self._ids(scope, bulk)
+        report = Report(len(ids), more=more)
+        if bulk.dry_run:
+            return report
+        act = self._action(scope, bulk)
+        for start in range(0, len(ids), TOGETHER):
+            some = ids[start : start + TOGETHER]
+            for task_id, outcome in zip(some, await asyncio.gather(*(_tried(act, one) for one in some)), strict=True):
+                if outcome is None:
+                    report.done += 1
+                else:
+                    report.failed.append((task_id, outcome))
+        return report
+
+    async def _ids(self, scope: Scope, bulk: Bulk) -> tuple[Sequence[str], bool]:
+        if bulk.ids is not None:
+            ids = list(dict.fromkeys(bulk.ids))
+            return ids[: bulk.limit], len(ids) > bulk.limit
+        found: list[str] = []
+        async for task_id in self._found(scope, bulk.filter or TaskFilter(), _STANDS[bulk.action]):
+            if len(found) == bulk.limit:
+                return found, True
+            found.append(task_id)
+        return found, False
+
+    async def _found(
+        self, scope: Scope, wanted: TaskFilter, stands: frozenset[tuple[State, Phase]]
+    ) -> AsyncIterator[str]:
+        cursor = ""
+        while True:
+            page = await self._searching.page(scope, wanted, limit=PAGE, cursor=cursor, stands=stands)
+            for row in page.rows:
+                yield row.id
+            if page.next is None:
+                return
+            cursor = page.next
+
+    def _action(self, scope: Scope, bulk: Bulk) -> Callable[[str], Awaitable[object]]:
+        management = self._management
+        match bulk.action:
+            case BulkAction.CANCEL:
+                return lambda task_id: management.cancel(scope, task_id)
+            case BulkAction.RETRY:
+                return lambda task_id: management.retry(scope, task_id, Again())
+            case BulkAction.REPRIORITISE:
+                lane = bulk.priority or Lane.NORMAL
+                return lambda task_id: management.prioritise(scope, task_id, lane)
+            case BulkAction.REQUEUE:
+                return lambda task_id: management.requeue(scope, task_id, bulk.delay_seconds)
+            case BulkAction.DELETE:
+                return lambda task_id: management.delete(scope, task_id)
+
+
+def _check(bulk: Bulk) -> None:
+    if (bulk.ids is None) is (bulk.filter is None):
+        raise InvalidParams("ids or filter must be given, and only one of them.", path="ids")
+    if bulk.filter is not None and not bulk.filter.model_fields_set:
+        raise InvalidParams(
+            'filter must not be empty; to mean every task of yours, name its owner: {"owner": "local"}.', path="filter"
+        )
+    if bulk.action is BulkAction.REPRIORITISE and bulk.priority is None:
+        raise InvalidParams("priority is missing: action reprioritise needs it.", path="priority")
+
+
+async def _tried(act: Callable[[str], Awaitable[object]], task_id: str) -> ClientError | None:
+    try:
+        if not task_id.isprintable():
+            raise TaskNotFound
+        await act(task_id)
+    except ClientError as error:
+        return error
+    return None

@@ -1,0 +1,131 @@
+"""Many tasks of the caller in one stream: named ones, those of a batch, or those of a filter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from a2a_server.engine.engine import Engine
+from a2a_server.engine.filters import Filter
+from a2a_server.engine.many import Many, News
+from a2a_server.errors import InvalidParams, NothingThere, Overloaded
+from a2a_server.model.objects import Lane, Phase, Scope, State
+from a2a_server.model.rows import NO_KEY, TaskRow
+from a2a_server.policy import SECOND
+
+MOST_NAMED: Final = 1_000
+"""Tasks that one reader may name."""
+MOST_READERS: Final = 200
+"""Streams of many tasks that this process serves at once."""
+AHEAD: Final = 60 * SECOND
+"""How far a cursor may lie in the future, as clocks differ."""
+
+_AT_ONCE: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which tasks: ids, or a batch, or what the other members say ('' and empty = any); not several of these.
+
+    after: a cursor of an earlier stream, '' = from the beginning.
+    """
+
+    ids: tuple[str, ...] = ()
+    batch: str = ""
+    schedule: str = ""
+    template: str = ""
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    context: str = ""
+    parent: str = ""
+    skills: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    lanes: tuple[Lane, ...] = ()
+    after: str = ""
+
+    @property
+    def filters(self) -> bool:
+        """Whether anything is said beside ids and batch."""
+        said = (self.schedule, self.template, self.title, self.tags, self.context, self.parent)
+        return any((*said, self.skills, self.states, self.phases, self.lanes))
+
+
+class Following:
+    """Follows many tasks of one engine. Concurrency: any number of callers in the engine's event loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._store = engine.backends.store
+
+    async def follow(self, scope: Scope, asked: Asked) -> AsyncGenerator[News, None]:
+        """What a reader is told; close it when it is not read to its end.
+
+        Raises InvalidParams, NothingThere for an id, a parent or a batch that is not the caller's, Overloaded.
+        """
+        if (bool(asked.ids) + bool(asked.batch) + asked.filters) > 1:
+            raise InvalidParams("ids, batch and filters each choose tasks; give one of them.", path="ids")
+        if len(self._engine.hub.crowds) >= MOST_READERS:
+            raise Overloaded(
+                f"{MOST_READERS} readers follow many tasks already; try again later.", retry_after_seconds=5
+            )
+        after = self._moment(asked.after)
+        rows = await self._named(scope, asked.ids) if asked.ids else None
+        wanted = Filter(
+            scope,
+            self._engine.agent,
+            batch=asked.batch,
+            schedule=asked.schedule,
+            template=asked.template,
+            title=asked.title,
+            tags=asked.tags,
+            context=asked.context or None,
+            parent=(await self._found(scope, asked.parent, "parentTaskId")).key if asked.parent else NO_KEY,
+            skills=frozenset(asked.skills),
+            states=frozenset(asked.states),
+            phases=frozenset(asked.phases),
+            lanes=frozenset(asked.lanes),
+        )
+        if asked.batch and not (await self._store.search(wanted.search(1))).rows:
+            raise NothingThere(
+                "There is no batch of this id, or it is not yours; POST /api/v1/batches answers with it."
+            )
+        many = Many(
+            self._store,
+            self._engine.hub.crowds,
+            self._engine.clock,
+            wanted,
+            rows=rows,
+            ends=bool(asked.ids or asked.batch),
+            after=after,
+            poll_seconds=self._engine.limits.poll_seconds,
+        )
+        return many.follow()
+
+    async def _named(self, scope: Scope, ids: Sequence[str]) -> Sequence[TaskRow]:
+        if len(ids) > MOST_NAMED:
+            raise InvalidParams(f"ids names {len(ids)} tasks; name at most {MOST_NAMED}, or watch a batch.", path="ids")
+        unique = list(dict.fromkeys(ids))
+        rows: list[TaskRow] = []
+        for start in range(0, len(unique), _AT_ONCE):
+            some = enumerate(unique[start : start + _AT_ONCE], start)
+            rows += await asyncio.gather(*(self._found(scope, id, f"ids[{position}]") for position, id in some))
+        return rows
+
+    async def _found(self, scope: Scope, task_id: str, path: str) -> TaskRow:
+        row = await self._store.find(scope, self._engine.agent, task_id)
+        if row is None:
+            raise NothingThere(f"{path} names no task of yours; leave it out.", path=path)
+        return row
+
+    def _moment(self, cursor: str) -> int | None:
+        if not cursor:
+            return None
+        moment = int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) <= 17 else -1  # noqa: PLR2004
+        if not 0 <= moment <= self._engine.clock() + AHEAD:
+            raise InvalidParams(
+                "after is no cursor of this stream; give the last id that it told, or leave it out.", path="after"
+            )
+        return moment

@@ -1,0 +1,389 @@
+"""Tasks as operators make, change, end and delete them. Knows no HTTP; every call has a scope.
+
+Reading is `reading`, many at once `bulk`. A task is made by the same code as one that a message makes (`sending`), so
+the same is valid, and a repeat is found in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+from a2a_server.codec import decode, decode_parts, unpack_message
+from a2a_server.engine.children import walked
+from a2a_server.engine.engine import Engine, new_id, new_key
+from a2a_server.engine.graph import has_untold
+from a2a_server.engine.paging import state_pages, takes_of
+from a2a_server.engine.references import streamed_files
+from a2a_server.errors import (
+    Changed,
+    Conflict,
+    EngineError,
+    InvalidParams,
+    Overloaded,
+    TaskNotCancelable,
+    TaskNotFound,
+    UnsupportedOperation,
+)
+from a2a_server.lifecycle.cancellation import Cancel
+from a2a_server.lifecycle.dependencies import Extras
+from a2a_server.lifecycle.editing import Edit, Wanted, standing
+from a2a_server.lifecycle.keeping import MARK, TOUCHED, USE, object_scope, stored_files, user_of
+from a2a_server.lifecycle.prioritising import Prioritise
+from a2a_server.lifecycle.states import TERMINAL
+from a2a_server.lifecycle.submission import Submit, Submitted
+from a2a_server.lifecycle.turn import Turn
+from a2a_server.model.management import NewTask
+from a2a_server.model.objects import OPTIONS_URI, File, Generation, JsonObject, Lane, Message, Role, Scope, Text
+from a2a_server.model.options import OnDependencyFailure, TaskOptions, microseconds
+from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.requests import SendRequest
+from a2a_server.model.rows import MessageRow, TaskRow
+from a2a_server.model.times import timestamp
+from a2a_server.model.turns import Changes, Loaded, Needs
+from a2a_server.policy import SECOND
+from a2a_server.service.dependencies import Dependencies
+from a2a_server.service.operations import Operations
+from a2a_server.service.retrying import Again, Retrying
+from a2a_server.service.sending import Sending
+from a2a_server.wire import fields, v10
+
+TRIES: Final = 5
+"""How often a change is made from a task that others change at the same time."""
+_HERE: Final = "task"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A task, and whether it was there already."""
+
+    row: TaskRow
+    repeat: bool = False
+
+
+class _Rehearsed(Exception):
+    """Ends the turn of a rehearsal with its outcome; nothing is written."""
+
+    def __init__(self, submitted: Submitted) -> None:
+        self.submitted = submitted
+        super().__init__()
+
+
+class Management:
+    """What operators can do with the tasks of one engine. Concurrency: any number of callers.
+
+    base_url: where clients reach this server.
+    """
+
+    def __init__(self, engine: Engine, base_url: Callable[[], str]) -> None:
+        self._engine = engine
+        self._store = engine.backends.store
+        self.sending = Sending(engine, base_url)
+        self._operations = Operations(engine, base_url)
+        self._retrying = Retrying(engine, base_url)
+        self._dependencies = Dependencies(engine)
+        self._grace = round(engine.limits.cancel_grace_seconds * SECOND)
+
+    async def create(self, scope: Scope, new: NewTask) -> Made:
+        """The new task, or the one that is there already under its key or message.
+
+        Raises InvalidParams, Overloaded, StoreUnavailable.
+        """
+        try:
+            submitted, _ = await self.sending.submitted(scope, new_key(), request_of(new), extras=Extras(path=_HERE))
+        except InvalidParams as error:
+            reworded(error, {f"{_HERE}.": ""})
+        return Made(submitted.row, submitted.repeat)
+
+    async def rehearse(self, scope: Scope, new: NewTask) -> TaskRow:
+        """The task as `create` would make it now; nothing is stored. Raises as `create`."""
+        try:
+            prepared = await self.sending.prepared(scope, new_key(), request_of(new), extras=Extras(path=_HERE))
+            try:
+                return (await self._rehearsed(scope, prepared.submit)).row
+            finally:
+                await self.sending.dropped(prepared)
+        except InvalidParams as error:
+            reworded(error, {f"{_HERE}.": ""})
+
+    async def find(self, scope: Scope, task_id: str) -> TaskRow:
+        """The task. Raises TaskNotFound."""
+        row = await self._store.find(scope, self._engine.agent, task_id)
+        if row is None:
+            raise TaskNotFound
+        return row
+
+    async def changeable(self, scope: Scope, task_id: str) -> tuple[JsonObject, int]:
+        """What may be changed of a task, as a change spells it, and the revision that has it. Raises TaskNotFound."""
+        row = await self.find(scope, task_id)
+        now = standing(row)
+        shown: JsonObject = {
+            "title": now.title,
+            "description": now.description,
+            "kind": now.kind,
+            "tags": list(now.tags),
+            "priority": now.lane.name.lower(),
+            "deadline": timestamp(now.deadline_at) if now.deadline_at else None,
+            "timeoutSeconds": now.timeout_seconds,
+            "maxAttempts": now.max_attempts,
+            "startsAt": timestamp(now.starts_at) if now.starts_at else None,
+            "context": now.context,
+            "metadata": now.metadata,
+            "parameters": dict(now.parameters),
+        }
+        return {name: value for name, value in shown.items() if value is not None}, row.rev
+
+    async def change(
+        self,
+        scope: Scope,
+        task_id: str,
+        change: Mapping[str, Any],
+        *,
+        spared: Collection[str],
+        revisions: frozenset[int] | None = None,
+        rev: int | None = None,
+    ) -> TaskRow:
+        """The task as it is after a change.
+
+        Args:
+            scope: the caller.
+            task_id: what they call it.
+            change: every field of a `TaskChange` by its name.
+            spared: camelCase names of members that stay as they are where they may not be changed any more.
+            revisions: one of which the task must be at, None = any.
+            rev: the revision that the change was made from; None = none.
+
+        Raises:
+            TaskNotFound: there is no such task, or it is not the caller's.
+            Changed: it is at none of the revisions.
+            Conflict: it is no longer at `rev`; begin anew.
+            UnsupportedOperation: too late for one of the changes.
+            InvalidParams: a value is wrong.
+        """
+        row = await self.find(scope, task_id)
+        wanted = self._wanted(row, change)
+        await self._engine.submit(Edit(row, wanted, frozenset(spared), rev, revisions))
+        return await self.find(scope, task_id)
+
+    async def cancel(self, scope: Scope, task_id: str) -> TaskRow:
+        """The task, canceled, or asked to stop. Raises TaskNotFound, TaskNotCancelable."""
+        row = await self.find(scope, task_id)
+        await self._engine.submit(Cancel(row.name, self._grace, row.key))
+        return await self.find(scope, task_id)
+
+    async def retry(self, scope: Scope, task_id: str, again: Again) -> TaskRow:
+        """A new task, made of the ended one. Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
+        return await self.find(scope, (await self._retrying.retry(scope, task_id, again)).id)
+
+    async def requeue(self, scope: Scope, task_id: str, delay_seconds: float) -> TaskRow:
+        """The task, which now starts so long from now. Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
+        return await self.find(scope, (await self._retrying.requeue(scope, task_id, delay_seconds)).id)
+
+    async def prioritise(self, scope: Scope, task_id: str, lane: Lane) -> TaskRow:
+        """The task in another lane. Raises TaskNotFound, UnsupportedOperation."""
+        await self._engine.submit(Prioritise(await self.find(scope, task_id), lane))
+        return await self.find(scope, task_id)
+
+    async def answer(self, scope: Scope, task_id: str, message: Message) -> TaskRow:
+        """The task, told what it asked for. Raises TaskNotFound, UnsupportedOperation, InvalidParams, Overloaded."""
+        said = replace(message, task_id=task_id)
+        await self._operations.send(scope, SendRequest(Generation.V10, said, task_id, blocking=False))
+        return await self.find(scope, task_id)
+
+    async def depend(
+        self, scope: Scope, task_id: str, upstreams: Collection[str], on_failure: OnDependencyFailure
+    ) -> TaskRow:
+        """The task, which waits for these too; each is tied by itself, so an error leaves those before it.
+
+        Raises TaskNotFound, UnsupportedOperation, InvalidParams, Overloaded.
+        """
+        for place, upstream in enumerate(upstreams):
+            await self._dependencies.add(scope, task_id, upstream, on_failure, path=f"dependsOn[{place}]")
+        return await self.find(scope, task_id)
+
+    async def delete(self, scope: Scope, task_id: str, revisions: frozenset[int] | None = None) -> None:
+        """The ended task is gone, with its rows and with the objects that nothing else refers to.
+
+        Raises TaskNotFound, UnsupportedOperation, Changed, StoreUnavailable.
+        """
+        row = await self.find(scope, task_id)
+        _check_revision(row, revisions)
+        if row.state not in TERMINAL:
+            raise UnsupportedOperation("The task has not ended; cancel it first (?cancel=true does both).")
+        if await has_untold(self._store, row):
+            await self._engine.duties.settler.settle()
+            if await has_untold(self._store, row):
+                raise UnsupportedOperation("Others have yet to learn that the task ended; try again in a moment.")
+        objects = await self._objects(row)
+        if not await self._store.erase([row.key]):
+            raise TaskNotFound
+        with suppress(EngineError):  # then the collector of unused objects does it
+            await self._engine.backends.artifacts.delete([name for name in objects if not await self._is_used(name)])
+
+    async def cancel_and_delete(
+        self, scope: Scope, task_id: str, revisions: frozenset[int] | None = None
+    ) -> TaskRow | None:
+        """The task is gone (None), or has yet to stop. Raises TaskNotFound, Changed, StoreUnavailable."""
+        row = await self.find(scope, task_id)
+        _check_revision(row, revisions)
+        if row.state not in TERMINAL:
+            with suppress(TaskNotCancelable):  # it ended at this moment
+                row = await self.cancel(scope, task_id)
+                if row.state not in TERMINAL:
+                    return row
+        await self.delete(scope, task_id)
+        return None
+
+    async def _rehearsed(self, scope: Scope, submit: Submit) -> Submitted:
+        extras = submit.extras
+        if extras is None or not (extras.parent and extras.depends_on):
+            return await self._rehearsal(submit)
+        parent = await self._store.find(scope, self._engine.agent, extras.parent)
+        if parent is None:
+            return await self._rehearsal(submit)
+        try:
+            return await walked(self._store, submit, extras.depends_on, parent=parent.key, post=self._rehearsal)
+        except Conflict:
+            raise Overloaded("Too many tasks are tied to each other at the moment; try again.") from None
+
+    async def _rehearsal(self, submit: Submit) -> Submitted:
+        """Decide the submission in a turn of its own that is rolled back."""
+        needs = Needs()
+        submit.needs(needs, "")
+
+        def decide(loaded: Loaded) -> Changes:
+            raise _Rehearsed(submit.decide(Turn(loaded, "", needs.claims)))
+
+        try:
+            await self._store.turn(needs, decide)
+        except _Rehearsed as rehearsed:
+            return rehearsed.submitted
+        raise AssertionError("a turn that raises does not end")
+
+    def _wanted(self, row: TaskRow, change: Mapping[str, Any]) -> Wanted:
+        limits = self._engine.limits
+        skill = next((one for one in self._engine.runner.skills if one.id == row.skill), None)
+        timeout, attempts = (None, None) if skill is None else (skill.timeout_seconds, skill.max_attempts)
+        return Wanted(
+            change["title"],
+            change["description"],
+            change["kind"],
+            tuple(dict.fromkeys(change["tags"])),
+            change["priority"] or Lane(Lane.NORMAL if skill is None else skill.priority),
+            microseconds(change["deadline"]) if change["deadline"] else 0,
+            change["timeout_seconds"] or timeout or limits.timeout_seconds,
+            change["max_attempts"] or attempts or limits.max_attempts,
+            microseconds(change["starts_at"]) if change["starts_at"] else 0,
+            change["context"],
+            change["metadata"] or None,
+            change["parameters"],
+        )
+
+    async def _objects(self, row: TaskRow) -> list[str]:
+        """The objects that were made for the task."""
+        names: set[str] = set()
+        async for take in takes_of(self._store, row.key):
+            names.add(take.location)
+            if take.body:
+                names.update(part.stored for part in decode_parts(take.body) if isinstance(part, File))
+        async for file in streamed_files(self._store, row.key):
+            names.add(file.stored)
+        after: tuple[Any, ...] | None = None
+        more = True
+        while more:
+            page = await self._store.rows(RowQuery(Table.MESSAGE, (row.key,), after, 200))
+            for message in page.rows:
+                if isinstance(message, MessageRow):
+                    after = message[:2]
+                    names.update(file.stored for file in stored_files(unpack_message(decode(message.body)).parts))
+            more = page.more
+        return sorted(name for name in names if name.startswith(f"{UUID(bytes=row.key)}/"))
+
+    async def _is_used(self, name: str) -> bool:
+        """Whether a message of a task refers to the object, or somebody is about to: a mark of theirs comes first."""
+        async for rows in state_pages(self._store.rows, object_scope(name), MARK):
+            if any(row.name == TOUCHED for row in rows):
+                return True
+        async for rows in state_pages(self._store.rows, object_scope(name), USE):
+            if await self._store.heads([user_of(row) for row in rows]):
+                return True
+        return False
+
+
+def _check_revision(row: TaskRow, revisions: frozenset[int] | None) -> None:
+    if revisions is not None and row.rev not in revisions:
+        raise Changed(f"The task is at revision {row.rev}; read it again.")
+
+
+def request_of(new: NewTask) -> SendRequest:
+    """The send that makes the task; nobody waits for it. Raises InvalidParams."""
+    message = message_of(new)
+    return SendRequest(
+        Generation.V10,
+        message,
+        context_id=new.context_id or message.context_id,
+        blocking=False,
+        options=options_of(new),
+        metadata=new.metadata or None,
+    )
+
+
+def message_of(new: NewTask) -> Message:
+    """What a new task is told first. Raises InvalidParams."""
+    fields.identifier({"contextId": new.context_id or None}, "contextId")
+    if new.metadata is not None and OPTIONS_URI in new.metadata:
+        raise InvalidParams("metadata must not hold task options; give them beside it.", path="metadata")
+    if new.message is None:
+        return Message(Role.USER, (Text(new.text or ""),), new_id())
+    if new.text is not None:
+        raise InvalidParams("text and message are one thing said twice; leave one of them out.", path="text")
+    message = parsed_message(new.message)
+    if message.task_id:
+        raise InvalidParams(
+            "message.taskId must be absent: this makes a new task; answers go to /tasks/{id}/messages.",
+            path="message.taskId",
+        )
+    if message.context_id and new.context_id not in {"", message.context_id}:
+        raise InvalidParams("contextId is not the message's own; leave one of them out.", path="contextId")
+    return message
+
+
+def parsed_message(given: JsonObject) -> Message:
+    """A message as in A2A 1.0, that need not say its id and its role. Raises InvalidParams."""
+    said = dict(given)
+    if said.get("messageId") is None and said.get("message_id") is None:
+        said["messageId"] = new_id()
+    said.setdefault("role", "ROLE_USER")
+    return v10.parse_send({"message": said}).message
+
+
+def options_of(new: NewTask) -> TaskOptions:
+    """The task options alone."""
+    names = new.model_fields_set & TaskOptions.model_fields.keys()
+    return TaskOptions.model_construct(_fields_set=set(names), **{name: getattr(new, name) for name in names})
+
+
+def merged(document: JsonObject, patch: JsonObject) -> JsonObject:
+    """The document after a JSON merge patch. Source: RFC 7396 section 2."""
+    result = dict(document)
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict):
+            before = result.get(name)
+            result[name] = merged(before if isinstance(before, dict) else {}, value)
+        else:
+            result[name] = value
+    return result
+
+
+def reworded(error: InvalidParams, words: Mapping[str, str]) -> NoReturn:
+    """Raise the error with other names for the fields at fault."""
+    message, path = error.message, error.path
+    for theirs, ours in words.items():
+        message, path = message.replace(theirs, ours), path.replace(theirs, ours)
+    path = words.get(f"{path}: ", path).removesuffix(": ")  # a text that begins with its path goes on so
+    raise InvalidParams(message, path=path) from None

@@ -1,0 +1,126 @@
+"""Templates of tasks: those of the configuration, and those that owners keep. An owner's own wins over one of its name.
+
+A template is named by the task option `template`. What it gives is put into the send before anything else looks at it;
+so a later change of the template changes no task that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from a2a_server.engine.engine import Engine
+from a2a_server.errors import InvalidParams
+from a2a_server.lifecycle.schedules import DeleteRecord
+from a2a_server.lifecycle.templates import PutTemplate, merged, unpacked
+from a2a_server.model.objects import OPTIONS_URI, Scope
+from a2a_server.model.options import TaskOptions
+from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.requests import SendRequest
+from a2a_server.model.rows import RecordRow
+from a2a_server.model.templates import TEMPLATE, Template, template_key
+from a2a_server.service.given import checked_id, options_in
+
+MOST_TEMPLATES: Final = 1000
+"""Templates of one owner."""
+NAMED: Final = 20
+"""How many an error names."""
+MOST_CHARACTERS: Final = 100_000
+_PATH: Final = f'metadata["{OPTIONS_URI}"].template'
+_NEVER: Final = {
+    "template": "cannot be another template",
+    "uniqueKey": "would let it make one task in all",
+    "runAt": "is one moment, and a template is used again",
+    "deadline": "is one moment, and a template is used again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A template by its name. rev: of its record, 0 = it is one of the configuration."""
+
+    name: str
+    template: Template
+    rev: int = 0
+
+
+class Templates:
+    """The templates of one engine. Concurrency: any number of callers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._store = engine.backends.store
+
+    async def applied(self, scope: Scope, request: SendRequest) -> SendRequest:
+        """The request with what its template gives. Raises InvalidParams: there is no such template."""
+        name = request.options.template
+        found = await self.find(scope, name)
+        if found is None:
+            raise InvalidParams(await self._unknown(scope), path=_PATH)
+        options, message = merged(found.template, request.options, request.message)
+        return replace(request, options=options, message=message)
+
+    async def find(self, scope: Scope, name: str) -> Named | None:
+        """The template of this name."""
+        key = template_key(scope.tenant, scope.owner, name)
+        page = await self._store.rows(RowQuery(Table.RECORD, tuple(key), limit=1))
+        for row in page.rows:
+            if isinstance(row, RecordRow):
+                return Named(name, unpacked(row), row.rev)
+        configured = self._engine.templates.get(name)
+        return None if configured is None else Named(name, configured)
+
+    async def known(self, scope: Scope) -> Sequence[Named]:
+        """All templates that the owner can name, by name."""
+        own = [Named(row.id, unpacked(row), row.rev) for row in await self._records(scope, MOST_TEMPLATES)]
+        found = {name: Named(name, template) for name, template in self._engine.templates.items()}
+        found |= {one.name: one for one in own}
+        return [found[name] for name in sorted(found)]
+
+    async def put(
+        self,
+        scope: Scope,
+        name: str,
+        options: Mapping[str, Any],
+        *,
+        text: str = "",
+        description: str = "",
+        rev: int = 0,
+    ) -> Named:
+        """Make or change a template. options: as clients write them. rev: see `PutTemplate`.
+
+        Raises InvalidParams: a name or an option breaks its rule, or the owner has too many.
+        """
+        template = template_of(options, text=text, description=description)
+        key = template_key(scope.tenant, scope.owner, checked_id(name, "name"))
+        mine = await self._records(scope, MOST_TEMPLATES)
+        if len(mine) == MOST_TEMPLATES and all(row.id != name for row in mine):
+            raise InvalidParams(f"You have {MOST_TEMPLATES} templates, and that is all there can be; delete some.")
+        row: RecordRow = await self._engine.submit(PutTemplate(key, template, rev))
+        return Named(name, template, row.rev)
+
+    async def delete(self, scope: Scope, name: str, rev: int = 0) -> bool:
+        """Delete a template of the owner's own; whether there was one. Raises InvalidParams: it has another rev."""
+        found: bool = await self._engine.submit(DeleteRecord(template_key(scope.tenant, scope.owner, name), rev))
+        return found
+
+    async def _records(self, scope: Scope, most: int) -> list[RecordRow]:
+        page = await self._store.rows(RowQuery(Table.RECORD, (TEMPLATE, scope.tenant, scope.owner), limit=most))
+        return [row for row in page.rows if isinstance(row, RecordRow)]
+
+    async def _unknown(self, scope: Scope) -> str:
+        names = sorted({row.id for row in await self._records(scope, NAMED)} | set(self._engine.templates))
+        if not names:
+            return f"{_PATH} names a template, and there is none; leave it out."
+        more = ", …" if len(names) > NAMED else ""
+        return f"{_PATH} names no template; there are: {', '.join(names[:NAMED])}{more}."
+
+
+def template_of(options: Mapping[str, Any], *, text: str = "", description: str = "") -> Template:
+    """A template of options as clients write them. Raises InvalidParams."""
+    for name, value in (("text", text), ("description", description)):
+        if len(value) > MOST_CHARACTERS:
+            raise InvalidParams(f"{name} must have at most {MOST_CHARACTERS} characters.", path=name)
+    checked: TaskOptions = options_in(options, "options", never=_NEVER)
+    return Template(checked, text, description)
