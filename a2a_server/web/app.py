@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, cast
@@ -27,8 +27,9 @@ from a2a_server.web.bodies import Bodies, Refused, Share
 from a2a_server.web.card import CARD_PATHS, CardPages
 from a2a_server.web.guards import ANY, HostCheck, LastResort, Names, broke
 from a2a_server.web.health import HealthPages
+from a2a_server.web.management.application import Below, ManagementApi
 from a2a_server.web.rpc import Answer, Busy, Caller, Dispatcher, Streaming
-from a2a_server.web.sse import EventStream
+from a2a_server.web.sse import EventStream, frames
 from a2a_server.web.uploads import Uploads
 from a2a_server.web.waits import Waits
 from a2a_server.wire import jsonrpc, v10
@@ -36,9 +37,10 @@ from a2a_server.wire.cards import OPTIONS_SCHEMA_PATH
 
 RPC_PATHS = tuple(f"{prefix}/tasks/{verb}" for verb in ("send", "get", "cancel") for prefix in ("", "/a2a"))
 """Where python-a2a posts what everybody else posts to `/`."""
+AGENTS: Final = "/agents/"
+"""Where further agents answer, each behind its name."""
 EXTENSIONS_HEADERS = (b"a2a-extensions", b"x-a2a-extensions")
 
-_DOOR_PATHS: Final = frozenset(("/", *RPC_PATHS))
 _OURS: Final[frozenset[object]] = frozenset((ProxyHeadersMiddleware, HostCheck, LastResort))
 _NOBODY: Final = Scope()
 _JSON: Final = (b"content-type", b"application/json")
@@ -74,13 +76,15 @@ class _Whole:
 
 
 class Door:
-    """Takes JSON-RPC requests in and gives answers out."""
+    """Takes JSON-RPC requests in and gives answers out. bodies: what all doors of a server hold together."""
 
-    def __init__(self, dispatcher: Dispatcher, base_url: Callable[[], str], limits: DoorLimits) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, base_url: Callable[[], str], limits: DoorLimits, bodies: Bodies | None = None
+    ) -> None:
         self._dispatcher = dispatcher
         self._base_url = base_url
         self._limits = limits
-        self._bodies = Bodies(limits.body_bytes, limits.bodies_bytes)
+        self._bodies = bodies or Bodies(limits.body_bytes, limits.bodies_bytes)
         self._waits = Waits()
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
@@ -134,8 +138,8 @@ class Door:
                 return _Whole(204)
             case Streaming():
                 return EventStream(
-                    answered,
-                    self._base_url(),
+                    frames(answered, self._base_url()),
+                    task=answered.stream.task_id,
                     heartbeat_seconds=self._limits.heartbeat_seconds,
                     write_stall_seconds=self._limits.write_stall_seconds,
                 )
@@ -163,11 +167,19 @@ def _names_options(scope: HttpScope, header: bytes) -> bool:
     return OPTIONS_URI in [uri.strip() for uri in named.decode("latin-1").split(",")]
 
 
-class _Straight:
-    """Hands JSON-RPC requests that name an allowed host to the door, and all else to the usual stack."""
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An agent as clients reach it: the first one at `/`, further ones at `AGENTS` and their names."""
 
-    def __init__(self, door: Door, names: Names, usual: ASGIApp) -> None:
-        self._door = door
+    door: Door
+    cards: CardPages
+
+
+class _Straight:
+    """Hands JSON-RPC requests that name an allowed host to their door, and all else to the usual stack."""
+
+    def __init__(self, doors: Mapping[str, Door], names: Names, usual: ASGIApp) -> None:
+        self._doors = doors
         self._names = names
         self._usual = usual
 
@@ -175,21 +187,21 @@ class _Straight:
         if (
             scope["type"] == "http"
             and scope["method"] == "POST"
-            and scope["path"].removeprefix(scope.get("root_path", "")) in _DOOR_PATHS
+            and (door := self._doors.get(scope["path"].removeprefix(scope.get("root_path", "")))) is not None
             and self._names.named_once(scope)
         ):
-            await self._door(scope, receive, send)
+            await door(scope, receive, send)
         else:
             await self._usual(scope, receive, send)
 
 
 class Application(Starlette):
-    """The routes of one agent's server, with a straight way to its door.
+    """The routes of a server, with a straight way to its agents' doors. doors: by path.
 
     There is none where somebody put middleware of their own before the routes: that has to see every request.
     """
 
-    door: Door
+    doors: Mapping[str, Door]
 
     def build_middleware_stack(self) -> ASGIApp:
         """Starlette's, behind the straight way."""
@@ -200,37 +212,49 @@ class Application(Starlette):
         allowed = frozenset({ANY})
         if HostCheck in kinds:
             allowed = cast("frozenset[str]", self.user_middleware[kinds.index(HostCheck)].kwargs["allowed"])
-        return _Straight(self.door, Names(allowed), usual)
+        return _Straight(self.doors, Names(allowed), usual)
 
 
 def application(
-    door: Door,
-    cards: CardPages,
+    root: Site,
     artifacts: ArtifactPages,
     uploads: Uploads,
     health: HealthPages,
     *,
+    management: ManagementApi,
+    agents: Mapping[str, Site] | None = None,
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:
-    """All routes of one agent's server."""
-
-    async def root(request: Request) -> ASGIApp:
-        return await (door.rpc(request) if request.method == "POST" else cards.signpost())
-
+    """All routes of a server: those of its first agent, and of further ones by their names."""
+    sites = {"/": root} | {AGENTS + name: site for name, site in (agents or {}).items()}
     app = Application(
         routes=[
-            Route("/", root, methods=["GET", "POST"]),
-            *(Route(path, door.rpc, methods=["POST"]) for path in RPC_PATHS),
-            *(Route(path, cards.card, methods=["GET"]) for path in CARD_PATHS),
-            Route(OPTIONS_SCHEMA_PATH, cards.options_schema, methods=["GET"]),
+            *(route for path, site in sites.items() for route in _routes(path, site)),
             Route("/livez", health.livez, methods=["GET"]),
             Route("/readyz", health.readyz, methods=["GET"]),
             Route("/metrics", health.metrics, methods=["GET"]),
+            Below(management),
             Route("/artifacts", uploads.upload, methods=["POST"]),
             Route("/artifacts/{name:path}", artifacts.download, methods=["GET"]),
         ],
         middleware=[Middleware(LastResort)],
         lifespan=lifespan,
     )
-    app.door = door
+    app.doors = {at: site.door for path, site in sites.items() for at in _door_paths(path)}
     return app
+
+
+def _door_paths(path: str) -> Sequence[str]:
+    below = path.rstrip("/")
+    return [*dict.fromkeys((path, below + "/")), *(below + known for known in RPC_PATHS)]
+
+
+def _routes(path: str, site: Site) -> Iterator[Route]:
+    async def own(request: Request) -> ASGIApp:
+        return await (site.door.rpc(request) if request.method == "POST" else site.cards.signpost())
+
+    below, cards = path.rstrip("/"), site.cards
+    yield Route(path, own, methods=["GET", "POST"])
+    yield from (Route(at, site.door.rpc, methods=["POST"]) for at in _door_paths(path) if at != path)
+    yield from (Route(below + known, cards.card, methods=["GET"]) for known in CARD_PATHS)
+    yield Route(below + OPTIONS_SCHEMA_PATH, cards.options_schema, methods=["GET"])

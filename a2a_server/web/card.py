@@ -24,13 +24,23 @@ CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 
 
 class CardPages:
-    """Serves one agent's card. card: as the agent gives it; base_url: known once the server listens."""
+    """Serves one agent's card.
+
+    card: as the agent gives it. base_url: known once the server listens. path: where behind it the agent answers.
+    """
 
     def __init__(
-        self, card: AgentCard, base_url: Callable[[], str], *, cache_seconds: int, changed_at: Callable[[], int]
+        self,
+        card: AgentCard,
+        base_url: Callable[[], str],
+        *,
+        cache_seconds: int,
+        changed_at: Callable[[], int],
+        path: str = "/",
     ) -> None:
         self._card = card
         self._base_url = base_url
+        self._path = path
         self._cache_seconds = cache_seconds
         self._changed_at = datetime.fromtimestamp(changed_at() // 1_000_000, UTC)
         self._forms: dict[tuple[str, bool], bytes] = {}
@@ -50,10 +60,10 @@ class CardPages:
         return orjson.dumps(options_schema(), option=orjson.OPT_INDENT_2)
 
     async def signpost(self) -> Response:
-        """GET / by a person: what this is, and where to go on."""
+        """GET of the agent's own address by a person: what this is, and where to go on."""
         return PlainTextResponse(
             f"{self._card.name} is an A2A agent: send JSON-RPC requests here, by POST.\n"
-            f"Its card says the rest: {self._base_url()}{CARD_PATHS[0]}\n"
+            f"Its card says the rest: {self._base_url()}{self._path.rstrip('/')}{CARD_PATHS[0]}\n"
         )
 
     def _cacheable(self, request: Request, body: bytes, media_type: str, headers: dict[str, str]) -> Response:
@@ -70,6 +80,6 @@ class CardPages:
     def _form(self, *, pure: bool) -> bytes:
         base_url = self._base_url()
         if (base_url, pure) not in self._forms:
-            card = cards.with_interfaces(self._card, base_url + "/")
+            card = cards.with_interfaces(self._card, base_url + self._path)
             self._forms[base_url, pure] = orjson.dumps(cards.render(card, pure=pure), option=orjson.OPT_INDENT_2)
         return self._forms[base_url, pure]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import product
 from typing import Final, Generic, TypeVar
 
 import orjson
@@ -62,7 +63,8 @@ class HealthPages:
         Source: Prometheus text format 0.0.4; OpenMetrics 1.0.0.
         """
         counts = await self._waiting()
-        queues = [queue_of(self._engine.agent, skill.id) for skill in self._engine.runner.skills]
+        engines = self._engine.engines
+        queues = [queue_of(engine.agent, skill.id) for engine in engines for skill in engine.runner.skills]
         self._metrics.waiting(counts, queues)
         body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type, **_NO_STORE})
@@ -72,7 +74,7 @@ class HealthPages:
         asked = await asyncio.gather(_outcome(self._store_answers), _outcome(self._artifacts_answer))
         known = {"writer": engine.writer.takes, "streams": not engine.hub.closed}
         if engine.working:
-            known = {"worker": engine.worker.ready, **known}
+            known = {"worker": all(one.worker.ready for one in engine.engines), **known}
         outcomes = {name: "ok" if fine else "failed" for name, fine in known.items()}
         return dict(zip(("store", "artifacts"), asked, strict=True)) | outcomes
 
@@ -89,8 +91,8 @@ class HealthPages:
         counts: dict[tuple[str, str], int] = {}
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                for phase, name in _PHASES.items():
-                    found = await self._engine.backends.store.totals(TallyQuery(agent=self._engine.agent, phase=phase))
+                for engine, (phase, name) in product(self._engine.engines, _PHASES.items()):
+                    found = await engine.backends.store.totals(TallyQuery(agent=engine.agent, phase=phase))
                     for key, count in found.items():
                         counts[key.queue, name] = counts.get((key.queue, name), 0) + count
         except Exception:  # noqa: BLE001 - whatever ails the store, the other figures are shown

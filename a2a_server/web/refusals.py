@@ -6,9 +6,9 @@ Source: A2A 1.0.1 section 11.6.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from starlette.responses import Response
@@ -18,20 +18,38 @@ _STATUSES: Final = MappingProxyType(
         400: "INVALID_ARGUMENT",
         403: "PERMISSION_DENIED",
         404: "NOT_FOUND",
+        405: "UNIMPLEMENTED",
         408: "DEADLINE_EXCEEDED",
+        409: "FAILED_PRECONDITION",
+        412: "ABORTED",
         413: "OUT_OF_RANGE",
         415: "INVALID_ARGUMENT",
         416: "OUT_OF_RANGE",
+        429: "RESOURCE_EXHAUSTED",
         503: "UNAVAILABLE",
     }
 )
 _HEADERS: Final = MappingProxyType({"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
 
 
-def refusal(status: int, message: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+class Detail(NamedTuple):
+    """A field of a request and the rule that it breaks."""
+
+    field: str
+    rule: str
+
+
+def refusal(
+    status: int,
+    message: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    details: Sequence[Detail] = (),
+) -> Response:
     """The answer with this status; `message` names the thing, the rule and the way out."""
-    body = orjson.dumps({"error": {"code": status, "status": _STATUSES[status], "message": message}})
-    return Response(body, status, {**_HEADERS, **headers}, media_type="application/json")
+    error: dict[str, object] = {"code": status, "status": _STATUSES[status], "message": message}
+    if details:
+        error["details"] = [detail._asdict() for detail in details]
+    return Response(orjson.dumps({"error": error}), status, {**_HEADERS, **headers}, media_type="application/json")
 
 
 def busy(message: str, retry_after_seconds: int) -> Response:

@@ -42,14 +42,17 @@ _log = logging.getLogger("a2a_server.web.sse")
 
 
 class EventStream:
-    """The response that streams one task to one client. Any ASGI application's `__call__`."""
+    """The response that streams to one client. Any ASGI application's `__call__`.
+
+    pieces: what is sent, each in one write; `Last` ends the stream. task: whose it is, for the log.
+    """
 
     def __init__(
-        self, answer: Streaming, base_url: str, *, heartbeat_seconds: float, write_stall_seconds: float
+        self, pieces: AsyncGenerator[bytes], *, task: str, heartbeat_seconds: float, write_stall_seconds: float
     ) -> None:
         self.raw_headers = [*_HEADERS]
-        self._task = answer.stream.task_id
-        self._frames = frames(answer, base_url)
+        self._task = task
+        self._frames = pieces
         self._heartbeat_seconds = heartbeat_seconds
         self._stall_seconds = write_stall_seconds
         self._sender: asyncio.Task[object] | None = None
@@ -184,11 +187,11 @@ class Last(bytes):
 async def frames(answer: Streaming, base_url: str) -> AsyncGenerator[bytes]:
     """The stream as bytes on the connection, a write each; `Last` where it is known to be the last one."""
     stream, wire = answer.stream, answer.wire
-    prefix = b'{"jsonrpc":"2.0","id":' + _one_line(orjson.dumps(answer.id)) + b',"result":'
+    prefix = b'{"jsonrpc":"2.0","id":' + one_line(orjson.dumps(answer.id)) + b',"result":'
     form = (wire, base_url)
 
     def render(event: Event) -> bytes:
-        return _one_line(orjson.dumps(wire.render_event(event, stream.task_id, stream.context_id, base_url)))
+        return one_line(orjson.dumps(wire.render_event(event, stream.task_id, stream.context_id, base_url)))
 
     head = b"retry: %d\n" % RETRY_MILLISECONDS  # no empty line: httpx-sse would make an event without data of it
     if stream.start is not None:
@@ -196,7 +199,7 @@ async def frames(answer: Streaming, base_url: str) -> AsyncGenerator[bytes]:
         last = b"id: %d\n" % stream.start.n if isinstance(stream.start, Task) else b""  # a direct answer is no event
         numbered = [b""] * (len(items) - 1) + [last]
         head += b"".join(
-            b"%sdata: %s%s}\n\n" % (number, prefix, _one_line(orjson.dumps(item)))
+            b"%sdata: %s%s}\n\n" % (number, prefix, one_line(orjson.dumps(item)))
             for number, item in zip(numbered, items, strict=True)
         )
     yield head
@@ -208,12 +211,12 @@ async def frames(answer: Streaming, base_url: str) -> AsyncGenerator[bytes]:
             yield Last(data) if stream.ends(batch[-1]) else data
     except (ClientError, EngineError) as error:
         shown = Overloaded(retry_after_seconds=2) if isinstance(error, EngineError) else error
-        yield Last(b"data: %s\n\n" % _one_line(jsonrpc.failure(answer.id, wire.render_error(shown))))
+        yield Last(b"data: %s\n\n" % one_line(jsonrpc.failure(answer.id, wire.render_error(shown))))
     except Exception:  # noqa: BLE001 - the RPC edge: logged here, and clients learn only its number
         error_id = new_error_id()
         _log.exception("Internal error %s in a stream.", error_id, extra={"error_id": error_id, "task": stream.task_id})
         shown = InternalError(error_id=error_id)
-        yield Last(b"data: %s\n\n" % _one_line(jsonrpc.failure(answer.id, wire.render_error(shown))))
+        yield Last(b"data: %s\n\n" % one_line(jsonrpc.failure(answer.id, wire.render_error(shown))))
 
 
 class _Heartbeat(ServerSentEvent):
@@ -223,8 +226,8 @@ class _Heartbeat(ServerSentEvent):
         return b": ping\n"
 
 
-def _one_line(encoded: bytes) -> bytes:
-    """JSON without what `str.splitlines` takes for the end of a line: clients split streams with it (httpx-sse)."""
+def one_line(encoded: bytes) -> bytes:
+    """The JSON without what `str.splitlines` takes for the end of a line: clients split streams with it (httpx-sse)."""
     if not encoded.isascii():
         for found, escaped in _LINE_ENDS:
             encoded = encoded.replace(found, escaped)

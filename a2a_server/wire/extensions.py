@@ -23,7 +23,7 @@ from a2a_server.model.objects import (
     StatusEvent,
     Task,
 )
-from a2a_server.model.options import NO_OPTIONS, TaskOptions, plain_rule
+from a2a_server.model.options import NO_OPTIONS, TaskOptions, plain_rule, spelled
 from a2a_server.wire import fields
 
 AFTER = "afterEvent"
@@ -130,9 +130,12 @@ def _options(given: JsonObject) -> TaskOptions:
 def _broken(error: ValidationError) -> InvalidParams:
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
         return _unknown(name)
-    path = ".".join([_OPTIONS_PATH, *(str(step) for step in first["loc"])])
+    *place, last = [fields.shown(step) if isinstance(step, str) else step for step in first["loc"]] or [""]
+    path = f"{_OPTIONS_PATH}.{spelled([*place, last])}"
+    if first["type"] == "extra_forbidden":
+        return fields.wrong(path, f"is nothing that {place[-1]} has")
     return fields.wrong(path, _rule(name, first["msg"], first["type"]))
 
 
@@ -152,6 +155,8 @@ def _rule(name: str, text: str, kind: str) -> str:
         return "must be critical, high, normal, low, backlog, or 1 to 5"
     if kind.startswith("datetime") or kind == "timezone_aware":
         return "must be a moment in RFC 3339 with a time zone, such as 2026-05-28T10:00:00Z"
+    if kind == "string_pattern_mismatch" and name != "completeWhen":
+        return "must be text without control characters"
     return plain_rule(text)
 
 

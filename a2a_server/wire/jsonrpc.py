@@ -9,6 +9,7 @@ Source: JSON-RPC 2.0 sections 4 to 6.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias, cast
 
 import orjson
@@ -31,12 +32,10 @@ MAX_STRING_BYTES = 8 * 1024 * 1024
 """Longest string of a request, as UTF-8; names of members are strings too."""
 
 _SHORTEST_MEMBER_BYTES = 5
+_SHORTEST_VALUE_BYTES = 2
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-# Arrays and objects cost most to parse, so where there are too many the body is not parsed at all.
-_CROWDED = re.compile(
-    rb'(?:[^"\[{]*+(?:' + _STRING + rb'[^"\[{]*+)*+[\[{]){%d}+' % (MAX_VALUES + 2),
-    re.DOTALL,
-)
+# Goes over a body up to its next array or object.
+_OPENING = rb'[^"\[{]*+(?:' + _STRING + rb'[^"\[{]*+)*+[\[{]'
 # Goes over valid JSON up to an integer of 19 digits or more.
 _NOTHING_HUGE = re.compile(
     rb'(?:[^"0-9]++|' + _STRING + rb"|[0-9]{1,18}+(?![0-9.eE])"
@@ -80,29 +79,29 @@ class Request(NamedTuple):
     notification: bool
 
 
-def read(body: bytes) -> Json:
+def read(body: bytes, most_values: int = MAX_VALUES) -> Json:
     """The JSON value of a request's body.
 
-    An object with more than `MAX_VALUES` values is read, but neither its depth nor its integers are checked to the end:
-    `check_limits` refuses it under its id.
+    An object with more than `most_values` values is read, but neither its depth nor its integers are checked to the
+    end: `check_limits` refuses it under its id.
 
     Raises:
         ParseError: it is not JSON (bad UTF-8, lone surrogates, NaN and Infinity included), nested deeper than
-            `MAX_DEPTH`, has an integer outside -2**63 to 2**64 - 1, or more than `MAX_VALUES` arrays and objects.
-        InvalidRequest: a batch with more than `MAX_VALUES` values.
+            `MAX_DEPTH`, has an integer outside -2**63 to 2**64 - 1, or more than `most_values` arrays and objects.
+        InvalidRequest: a batch with more than `most_values` values.
     """
-    if len(body) > MAX_VALUES and _openings(body) > MAX_VALUES + 1 and _CROWDED.match(body):
-        raise ParseError(f"Invalid JSON payload: more than {MAX_VALUES} arrays and objects")
+    if len(body) > most_values and _openings(body) > most_values + 1 and _crowded(most_values).match(body):
+        raise ParseError(f"Invalid JSON payload: more than {most_values} arrays and objects")
     try:
         document = cast("Json", orjson.loads(body))
     except orjson.JSONDecodeError as error:
         raise ParseError(f"Invalid JSON payload: not JSON at line {error.lineno}, column {error.colno}") from None
     if _is_plain(body):
         return document
-    huge, crowded = _survey(document)
+    huge, crowded = _survey(document, most_values)
     if crowded:
         if isinstance(document, list):
-            raise InvalidRequest(f"A batch must not hold more than {MAX_VALUES} values in all")
+            raise InvalidRequest(f"A batch must not hold more than {most_values} values in all")
         return document
     # orjson turns integers beyond 64 bits into floats: where there is such a float, the text is searched for them.
     if huge and (integer := _huge_integer(body)):
@@ -151,17 +150,19 @@ def identify(entry: Json) -> Id:
     return None if isinstance(id, (bool, dict, list)) else id
 
 
-def check_limits(entry: Json, body_bytes: int) -> None:
-    """Hold a request to `MAX_KEYS`, `MAX_VALUES` and `MAX_STRING_BYTES`.
+def check_limits(entry: Json, body_bytes: int, *, most_keys: int = MAX_KEYS, most_values: int = MAX_VALUES) -> None:
+    """Hold a request to so many keys and values, and to `MAX_STRING_BYTES`.
 
     Args:
         entry: the whole request.
         body_bytes: size of the body that it came in; a small one cannot break a limit and is not searched.
+        most_keys: how many members all its objects may have together.
+        most_values: how many members and array elements.
 
     Raises:
         InvalidParams: a limit is broken; `path` is where.
     """
-    if body_bytes <= MAX_KEYS * _SHORTEST_MEMBER_BYTES:
+    if body_bytes <= min(most_keys * _SHORTEST_MEMBER_BYTES, most_values * _SHORTEST_VALUE_BYTES, MAX_STRING_BYTES):
         return
     keys = values = 0
     pending = [_Place(None, "", entry)]
@@ -171,10 +172,10 @@ def check_limits(entry: Json, body_bytes: int) -> None:
         values += len(container)
         if type(container) is dict:
             keys += len(container)
-        if keys > MAX_KEYS:
-            raise wrong(place.path, f"goes beyond {MAX_KEYS} members in all objects of a request")
-        if values > MAX_VALUES:
-            raise wrong(place.path, f"goes beyond {MAX_VALUES} values in all of a request")
+        if keys > most_keys:
+            raise wrong(place.path, f"goes beyond {most_keys} members in all objects of a request")
+        if values > most_values:
+            raise wrong(place.path, f"goes beyond {most_values} values in all of a request")
         for step, value in container.items() if type(container) is dict else enumerate(container):
             kind = type(value)
             if kind is dict or kind is list:
@@ -199,6 +200,12 @@ def _too_long(text: str) -> bool:
     return len(text) * 4 > MAX_STRING_BYTES and len(text.encode()) > MAX_STRING_BYTES
 
 
+@lru_cache(maxsize=2)
+def _crowded(most: int) -> re.Pattern[bytes]:
+    # Arrays and objects cost most to parse, so where there are too many the body is not parsed at all.
+    return re.compile(rb"(?:" + _OPENING + rb"){%d}+" % (most + 2), re.DOTALL)
+
+
 def _openings(body: bytes) -> int:
     return body.count(b"[") + body.count(b"{")
 
@@ -212,14 +219,14 @@ def _is_plain(body: bytes) -> bool:
     )
 
 
-def _survey(document: Json) -> tuple[bool, bool]:
+def _survey(document: Json, most_values: int) -> tuple[bool, bool]:
     huge, values = False, 0
     level: list[Json] = [[document]]
     for _ in range(MAX_DEPTH + 1):
         inner: list[Json] = []
         for container in cast("list[JsonObject | list[Json]]", level):
             values += len(container)
-            if values > MAX_VALUES + 1:
+            if values > most_values + 1:
                 return huge, True
             for value in container.values() if type(container) is dict else container:
                 kind = type(value)

@@ -1,0 +1,237 @@
+"""`GET /api/v1/events`: many tasks in one stream of server-sent events.
+
+Events `task` say how a task stands: all of them at first, then each that changes. `ready` follows the first ones, `end`
+the last one where every task that was named, or of the batch, has ended; then the stream closes. The `id:` of an event
+is a cursor: a stream that is opened with it (`after`, or the header `Last-Event-ID`) goes on there. Not every event has
+one; clients keep the last that they got. Source: WHATWG HTML, section 9.2 (server-sent events).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Final, Literal
+
+import orjson
+from pydantic import Field
+from starlette.responses import Response
+from starlette.types import Receive, Scope as HttpScope, Send
+
+from a2a_server.codec import decode_spec, decode_status
+from a2a_server.engine.many import Change, News
+from a2a_server.errors import Draining, StoreUnavailable
+from a2a_server.lifecycle.explaining import word
+from a2a_server.lifecycle.states import status_word
+from a2a_server.model.objects import JsonObject, Lane, Phase, Progress, Scope, State
+from a2a_server.model.rows import Interest
+from a2a_server.model.times import timestamp
+from a2a_server.service.following import MOST_NAMED, Asked, Following
+from a2a_server.web.management.table import Body, Call, NoQuery, Query, Route
+from a2a_server.web.sse import RETRY_MILLISECONDS, EventStream, one_line
+
+MOST_TEXT: Final = 2_000
+"""Characters of what an agent says that one event tells; the task has it whole."""
+MOST_VALUES: Final = 32
+
+_STATES: Final = {word(state): state for state in State}
+_PHASES: Final = {phase.name.lower(): phase for phase in Phase}
+_LANES: Final = {lane.name.lower(): lane for lane in Lane}
+
+StateWord = Literal[
+    "submitted", "working", "completed", "failed", "canceled", "input-required", "rejected", "auth-required"
+]
+PhaseWord = Literal["waiting", "scheduled", "ready", "held", "leased", "paused", "final"]
+LaneWord = Literal["critical", "high", "normal", "low", "backlog"]
+TaskId = Annotated[str, Field(min_length=1, max_length=256)]
+
+_log = logging.getLogger("a2a_server.web.events")
+
+
+class EventsQuery(Query):
+    """Which tasks: `ids`, or a `batch`, or filters; without any of them all tasks of the caller."""
+
+    ids: tuple[str, ...] = Field(
+        (), max_length=MOST_NAMED, description="These tasks; ends when all have ended. POST takes more than an address."
+    )
+    batch: str = Field("", max_length=256, description="The tasks of this batch; ends when all have ended.")
+    state: tuple[StateWord, ...] = Field((), max_length=MOST_VALUES, description="In one of these states.")
+    phase: tuple[PhaseWord, ...] = Field((), max_length=MOST_VALUES, description="In one of these phases.")
+    skill: tuple[str, ...] = Field((), max_length=MOST_VALUES, description="Of one of these skills.")
+    priority: tuple[LaneWord, ...] = Field((), max_length=MOST_VALUES, description="Of one of these priorities.")
+    tag: tuple[str, ...] = Field((), max_length=MOST_VALUES, description="With all of these tags.")
+    context_id: str = Field("", max_length=256, description="Of this conversation.")
+    parent_task_id: str = Field("", max_length=256, description="Parts of this task.")
+    schedule: str = Field("", max_length=256, description="Made by this schedule.")
+    template: str = Field("", max_length=256, description="Made from this template.")
+    title: str = Field("", max_length=255, description="Whose title begins so; upper and lower case are one.")
+    after: str = Field("", max_length=64, description="The last `id` of an earlier stream, which this one continues.")
+
+
+class EventsBody(Body):
+    """Tasks by their ids: as many as an address cannot name."""
+
+    ids: tuple[TaskId, ...] = Field(
+        min_length=1, max_length=MOST_NAMED, description="These tasks; ends when all have ended."
+    )
+    after: str = Field("", max_length=64, description="The last `id` of an earlier stream, which this one continues.")
+
+
+class EventPages:
+    """Serves streams of many tasks. heartbeat_seconds: how often a silent one sends a comment."""
+
+    def __init__(self, following: Following, *, heartbeat_seconds: float, write_stall_seconds: float) -> None:
+        self._following = following
+        self._heartbeat_seconds = heartbeat_seconds
+        self._stall_seconds = write_stall_seconds
+
+    def routes(self) -> tuple[Route, ...]:
+        """Its rows of the table."""
+        return (
+            Route(
+                "GET",
+                "/events",
+                "followTasks",
+                "Many tasks in one stream: how each stands, then every change.",
+                self.follow,
+                "events",
+                query=EventsQuery,
+                errors=(404,),
+                media_type="text/event-stream",
+            ),
+            Route(
+                "POST",
+                "/events",
+                "followNamedTasks",
+                "Many tasks in one stream, named in a body; else as GET.",
+                self.follow_named,
+                "events",
+                body=EventsBody,
+                errors=(404,),
+                media_type="text/event-stream",
+            ),
+        )
+
+    async def follow(self, call: Call[EventsQuery, None]) -> Response:
+        """GET /api/v1/events."""
+        query = call.query
+        asked = Asked(
+            ids=query.ids,
+            batch=query.batch,
+            schedule=query.schedule,
+            template=query.template,
+            title=query.title,
+            tags=query.tag,
+            context=query.context_id,
+            parent=query.parent_task_id,
+            skills=query.skill,
+            states=tuple(_STATES[one] for one in query.state),
+            phases=tuple(_PHASES[one] for one in query.phase),
+            lanes=tuple(_LANES[one] for one in query.priority),
+            after=query.after or call.request.headers.get("last-event-id", ""),
+        )
+        return await self._streamed(call.scope, asked)
+
+    async def follow_named(self, call: Call[NoQuery, EventsBody]) -> Response:
+        """POST /api/v1/events."""
+        after = call.body.after or call.request.headers.get("last-event-id", "")
+        return await self._streamed(call.scope, Asked(ids=call.body.ids, after=after))
+
+    async def _streamed(self, scope: Scope, asked: Asked) -> Response:
+        news = await self._following.follow(scope, asked)
+        stream = EventStream(
+            pieces(news),
+            task="",
+            heartbeat_seconds=self._heartbeat_seconds,
+            write_stall_seconds=self._stall_seconds,
+        )
+        return _StreamResponse(stream)
+
+
+class _StreamResponse(Response):
+    """A stream as a handler's answer; of a HEAD request only its headers."""
+
+    def __init__(self, stream: EventStream) -> None:
+        super().__init__()
+        self.raw_headers = stream.raw_headers
+        self._stream = stream
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await super().__call__(scope, receive, send)
+        else:
+            await self._stream(scope, receive, send)
+
+
+async def pieces(following: AsyncGenerator[News, None]) -> AsyncGenerator[bytes]:
+    """What a reader is told as bytes on the connection, a write each."""
+    yield b"retry: %d\n" % RETRY_MILLISECONDS
+    try:
+        async with aclosing(following) as all_news:
+            first = True
+            async for news in all_news:
+                if data := encoded(news, first=first):
+                    yield data
+                first = first and not news.ready
+    except (Draining, StoreUnavailable):
+        return  # the client comes back with its cursor
+    except Exception:  # noqa: BLE001 - the edge: logged here, and the client comes back with its cursor
+        _log.exception("A stream of many tasks broke.")
+
+
+def encoded(news: News, *, first: bool) -> bytes:
+    """Its events; the cursor stands at the last of them, behind all that it covers. first: how tasks stood at first."""
+    found = [("task", shown(change, first=first)) for change in news.changes]
+    if news.ready:
+        found.append(("ready", {"more": True} if news.more else {}))
+    if news.ended:
+        found.append(("end", {}))
+    lines = [b"event: %s\ndata: %s\n" % (kind.encode(), one_line(orjson.dumps(data))) for kind, data in found]
+    if lines and news.sure is not None:
+        lines[-1] = b"id: %d\n%s" % (news.sure, lines[-1])
+    return b"".join(b"%s\n" % line for line in lines)
+
+
+def shown(change: Change, *, first: bool) -> JsonObject:
+    """How a task stands. first: not because it changed; then what does not change is told too."""
+    row = change.row
+    status, progress = decode_status(row.status, row.status_at)
+    whole = first or not change.before
+    kind = "task" if whole else "progress" if progress is not None and not change.moved else "status"
+    data: JsonObject = {
+        "taskId": row.id,
+        "n": row.last_n,
+        "kind": kind,
+        "state": word(row.state),
+        "phase": row.phase.name.lower(),
+        "status": status_word(
+            row.state, row.phase, assigned=bool(row.worker), children=bool(row.pushes & Interest.PARENT)
+        ),
+        "at": timestamp(row.status_at),
+        "attempt": min(row.attempt + 1, row.max_attempts),
+    }
+    if whole:
+        data |= {"contextId": row.context, "skill": row.skill, "priority": row.lane.name.lower()}
+        if title := decode_spec(row.spec).title if row.spec else "":
+            data["title"] = title
+    if progress is not None:
+        data["progress"] = _progress(progress)
+    if status.message is not None and (text := status.message.text):
+        data["text"] = text[:MOST_TEXT]
+        if len(text) > MOST_TEXT:
+            data["cut"] = True
+    if row.held_by:
+        data["heldBy"] = row.held_by
+    if change.left:
+        data["left"] = True
+    return data
+
+
+def _progress(progress: Progress) -> JsonObject:
+    given: JsonObject = {
+        "fraction": progress.fraction,
+        "done": progress.done,
+        "total": progress.total,
+        "note": progress.note or None,
+    }
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,140 @@
+"""What the task manager's own agent tells beside the API's resources: counts, alerts, and what runs take."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from a2a_server.engine.engine import Engine
+from a2a_server.engine.monitoring import alerts_of
+from a2a_server.model.queries import TallyQuery
+from a2a_server.ports import TaskStore
+from a2a_server.service.showing import STATES, Shown
+from a2a_server.service.sizing import Estimate, Sized, Sizing
+from a2a_server.web.management.table import Call, NoQuery, Query, Reply, Route
+
+
+class CountsShown(Shown):
+    """The caller's tasks, counted."""
+
+    states: dict[str, int] = Field(description="By A2A state.")
+    queues: dict[str, dict[str, int]] = Field(description="Of each queue, by phase.")
+
+
+class AlertsQuery(Query):
+    """Which."""
+
+    active: bool | None = Field(None, description="Only those that are, or are not, exceeded now; absent = all.")
+
+
+class AlertShown(Shown):
+    """A threshold, and what exceeds it."""
+
+    id: str
+    threshold: str
+    subject: str = Field(description="The agent, the limit or the slots.")
+    limit: float = Field(description="What is exceeded.")
+    value: float
+    count: int = Field(description="How many tasks exceed it, where it is about tasks.")
+    tasks: list[str] = Field(description="Some of them.")
+    active: bool = Field(description="Whether it is exceeded now.")
+    since: str
+    at: str = Field(description="When it was looked at last.")
+    text: str = Field(description="All of it, for people.")
+
+
+class AlertsShown(Shown):
+    """Thresholds that are exceeded, or were, the newest first."""
+
+    alerts: list[AlertShown]
+
+
+class EstimateShown(Shown):
+    """Seconds."""
+
+    median: float
+    p95: float
+
+
+class SuggestedShown(Shown):
+    """What tasks of the skill had best require."""
+
+    duration_seconds: float
+    cpu: float | None = None
+
+
+class SizeShown(Shown):
+    """What runs of a skill take that end well."""
+
+    skill: str
+    runs: int
+    duration_seconds: EstimateShown
+    cpu_seconds: EstimateShown | None = None
+    suggested: SuggestedShown
+
+
+class SizesShown(Shown):
+    """Every skill of which enough is known."""
+
+    skills: list[SizeShown]
+
+
+class MonitoringPages:
+    """Answers them for one engine's agent. ledger: where alerts are kept."""
+
+    def __init__(self, engine: Engine, ledger: TaskStore, sizing: Sizing) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._sizing = sizing
+
+    def routes(self) -> tuple[Route, ...]:
+        """Its rows."""
+        tag = "monitoring"
+        return (
+            Route("GET", "/counts", "countTasks", "Tasks by state, and by queue and phase.", self.counts, tag,
+                  result=CountsShown),
+            Route("GET", "/alerts", "listAlerts", "Thresholds that are exceeded, or were.", self.alerts, tag,
+                  query=AlertsQuery, result=AlertsShown),
+            Route("GET", "/sizing", "reportSizing", "What runs take, and what tasks had best require.", self.sizes,
+                  tag, result=SizesShown),
+        )  # fmt: skip
+
+    async def counts(self, call: Call[NoQuery, None]) -> Reply:
+        """All."""
+        scope = call.scope
+        found = await self._engine.backends.store.totals(TallyQuery(scope.tenant, scope.owner, self._engine.agent))
+        states: dict[str, int] = {}
+        queues: dict[str, dict[str, int]] = {}
+        for place, count in found.items():
+            state, phase = STATES[place.state], place.phase.name.lower()
+            states[state] = states.get(state, 0) + count
+            queue = queues.setdefault(place.queue, {})
+            queue[phase] = queue.get(phase, 0) + count
+        return Reply(CountsShown(states=states, queues=queues))
+
+    async def alerts(self, call: Call[AlertsQuery, None]) -> Reply:
+        """The newest first."""
+        active = call.query.active
+        alerts = [alert for alert in await alerts_of(self._ledger) if active is None or alert.active is active]
+        return Reply(
+            AlertsShown(alerts=[AlertShown.model_validate({**alert.shown, "text": alert.text}) for alert in alerts])
+        )
+
+    async def sizes(self, call: Call[NoQuery, None]) -> Reply:  # noqa: ARG002 - a handler's shape
+        """By name."""
+        return Reply(SizesShown(skills=[_size(one) for one in await self._sizing.report()]))
+
+
+def _size(one: Sized) -> SizeShown:
+    suggested = SuggestedShown(duration_seconds=round(one.duration.p95_seconds, 6), cpu=one.requires_cpu)
+    return SizeShown(
+        skill=one.skill,
+        runs=one.duration.runs,
+        duration_seconds=estimate_shown(one.duration),
+        cpu_seconds=None if one.cpu is None else estimate_shown(one.cpu),
+        suggested=suggested,
+    )
+
+
+def estimate_shown(estimate: Estimate) -> EstimateShown:
+    """An estimate to the microsecond."""
+    return EstimateShown(median=round(estimate.median_seconds, 6), p95=round(estimate.p95_seconds, 6))

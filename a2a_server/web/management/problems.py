@@ -1,0 +1,118 @@
+"""What requests of the management API are refused with: the status of each error, and the fields at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Final
+
+from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
+
+from a2a_server.errors import (
+    Changed,
+    ClientError,
+    ContentTypeNotSupported,
+    InvalidParams,
+    NothingThere,
+    Overloaded,
+    TaskNotCancelable,
+    TaskNotFound,
+    UnsupportedOperation,
+)
+from a2a_server.model.objects import OPTIONS_URI
+from a2a_server.model.options import plain_rule
+from a2a_server.web.refusals import Detail, refusal
+from a2a_server.wire.fields import shown
+
+STATUSES: Final = MappingProxyType(
+    {
+        TaskNotFound: 404,
+        NothingThere: 404,
+        TaskNotCancelable: 409,
+        UnsupportedOperation: 409,
+        Changed: 412,
+        ContentTypeNotSupported: 415,
+        Overloaded: 503,
+    }
+)
+"""Every other error of a client is 400."""
+INVALID: Final = 400
+MOST_DETAILS: Final = 20
+
+_OPTIONS: Final = f'metadata["{OPTIONS_URI}"].'
+_MOMENT: Final = "must be a moment in RFC 3339 with a time zone, such as 2026-05-28T10:00:00Z"
+
+
+class Refused(Exception):
+    """A request that no handler sees: its status, the text, and what is wrong with which field."""
+
+    def __init__(self, status: int, message: str, details: Sequence[Detail] = ()) -> None:
+        self.status = status
+        self.message = message
+        self.details = details
+        super().__init__(message)
+
+
+def answer(error: ClientError | Refused) -> Response:
+    """The error as a response."""
+    if isinstance(error, Refused):
+        return refusal(error.status, error.message, details=error.details)
+    message, details = words(error)
+    status = STATUSES.get(type(error), 400)
+    headers = {"Retry-After": str(error.retry_after_seconds)} if error.retry_after_seconds else {}
+    return refusal(status, message, headers, details)
+
+
+def words(error: ClientError) -> tuple[str, tuple[Detail, ...]]:
+    """The error's text and the field at fault, where task options stand by themselves and not in metadata."""
+    message, path = error.message.replace(_OPTIONS, ""), error.path.replace(_OPTIONS, "")
+    if not message.endswith((".", ")")):
+        message += "."
+    if not path:
+        return message, ()
+    rule = message.removeprefix(path).lstrip(": ").removesuffix(".")
+    if not isinstance(error, InvalidParams) or message.startswith(path):
+        return message, (Detail(path, rule),)
+    return f"{path}: {message}", (Detail(path, rule),)
+
+
+def invalid(error: ValidationError, model: type[BaseModel], at: str = "") -> Refused:
+    """What pydantic says of a request, in this house's words. at: the path that leads to what was validated."""
+    details: dict[str, Detail] = {}
+    for one in error.errors(include_url=False, include_input=False):
+        field = _path(at, one["loc"]) or "body"
+        details.setdefault(field, Detail(field, _rule(one["type"], one["msg"], one["loc"], model)))
+    first, *others = details.values()
+    more = f" ({len(others)} more in details.)" if others else ""
+    return Refused(400, f"{first.field} {first.rule}.{more}", [first, *others][:MOST_DETAILS])
+
+
+def _path(at: str, steps: Sequence[str | int]) -> str:
+    path = at
+    for step in steps:
+        path += f"[{step}]" if isinstance(step, int) else f".{shown(step)}"
+    return path.removeprefix(".")
+
+
+def _rule(kind: str, text: str, steps: Sequence[str | int], model: type[BaseModel]) -> str:
+    if kind == "extra_forbidden":
+        return _unknown(str(steps[-1]), model) if len(steps) == 1 else "is not known here; leave it out"
+    if kind.startswith("datetime") or kind == "timezone_aware":
+        return _MOMENT
+    if steps and steps[0] == "priority":
+        return "must be critical, high, normal, low, backlog, or 1 to 5"
+    return plain_rule(text.removeprefix("Value error, "))
+
+
+def _unknown(name: str, model: type[BaseModel]) -> str:
+    names = {_plain(known): known for known in (field.alias or key for key, field in model.model_fields.items())}
+    near = get_close_matches(_plain(name), names, n=1)
+    if near:
+        return f"is not known here (did you mean {names[near[0]]}?)"
+    return f"is not known here; known are: {', '.join(names.values()) or 'none'}"
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")

@@ -1,0 +1,328 @@
+"""`/api/v1/tasks`: tasks made, listed, changed, ended, deleted. What is read of one task is `details`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from pydantic import Field
+
+from a2a_server.errors import Conflict, InvalidParams, Overloaded
+from a2a_server.lifecycle.states import TERMINAL
+from a2a_server.model.management import (
+    NewDelay,
+    NewDependencies,
+    NewFeedback,
+    NewMessage,
+    NewRetry,
+    NewTask,
+    TaskChange,
+    TaskFilter,
+)
+from a2a_server.model.rows import TaskRow
+from a2a_server.service.feedback import Feedback
+from a2a_server.service.management import TRIES, Management, merged, parsed_message
+from a2a_server.service.reading import Reading
+from a2a_server.service.retrying import Again
+from a2a_server.service.searching import Searching
+from a2a_server.service.showing import Shown, TaskShown, task_shown
+from a2a_server.web.management import inputs
+from a2a_server.web.management.table import PREFIX, Call, NoQuery, Query, Reply, Route
+
+_NAMES: Final = {field.alias or name for name, field in TaskChange.model_fields.items()}
+
+
+class CreateQuery(Query):
+    """How a task is made."""
+
+    dry_run: bool = Field(default=False, description="Check everything and store nothing.")
+
+
+class ListQuery(TaskFilter):
+    """Which tasks, and how many of them."""
+
+    limit: int = Field(50, ge=1, le=200, description="Most tasks of the page.")
+    cursor: str = Field("", max_length=1024, description="The next of the page before.")
+
+
+class DeleteQuery(Query):
+    """How a task is deleted."""
+
+    cancel: bool = Field(default=False, description="Cancel it first where it has not ended.")
+
+
+class TaskPage(Shown):
+    """Some tasks, newest status first."""
+
+    tasks: list[TaskShown]
+    next: str | None = Field(None, description="Cursor of the next page; absent = this was the last.")
+
+
+class TaskPages:
+    """Serves the tasks of one agent, whose card calls it `agent`."""
+
+    def __init__(
+        self, management: Management, reading: Reading, searching: Searching, feedback: Feedback, agent: str
+    ) -> None:
+        self._feedback = feedback
+        self._management = management
+        self._reading = reading
+        self._searching = searching
+        self._agent = agent
+
+    def routes(self) -> tuple[Route, ...]:
+        """Its rows of the table."""
+        one, task = "/tasks/{id}", TaskShown
+        return (
+            Route(
+                "POST",
+                "/tasks",
+                "createTask",
+                "Make a task.",
+                self.create,
+                "tasks",
+                query=CreateQuery,
+                body=NewTask,
+                result=task,
+                status=201,
+                also={200: task},
+                errors=(404, 409),
+            ),
+            Route(
+                "GET",
+                "/tasks",
+                "listTasks",
+                "Tasks by any filters.",
+                self.list,
+                "tasks",
+                query=ListQuery,
+                result=TaskPage,
+            ),
+            Route("GET", one, "getTask", "One task.", self.get, "tasks", result=task, revised=True),
+            Route(
+                "PUT",
+                one,
+                "replaceTask",
+                "Say anew what may be changed of a task.",
+                self.replace,
+                "tasks",
+                body=TaskChange,
+                result=task,
+                revised=True,
+                errors=(409,),
+            ),
+            Route(
+                "PATCH",
+                one,
+                "changeTask",
+                "Change members of a task (RFC 7396).",
+                self.patch,
+                "tasks",
+                body=TaskChange,
+                merge=True,
+                result=task,
+                revised=True,
+                errors=(409,),
+            ),
+            Route(
+                "DELETE",
+                one,
+                "deleteTask",
+                "Delete an ended task.",
+                self.delete,
+                "tasks",
+                query=DeleteQuery,
+                status=204,
+                also={202: task},
+                revised=True,
+                errors=(409,),
+            ),
+            Route(
+                "POST",
+                one + "/cancel",
+                "cancelTask",
+                "Cancel a task.",
+                self.cancel,
+                "tasks",
+                result=task,
+                also={202: task},
+                errors=(409,),
+            ),
+            Route(
+                "POST",
+                one + "/retry",
+                "retryTask",
+                "Try an ended task again, as a new one.",
+                self.retry,
+                "tasks",
+                body=NewRetry,
+                body_optional=True,
+                result=task,
+                status=201,
+                errors=(409,),
+            ),
+            Route(
+                "POST",
+                one + "/requeue",
+                "requeueTask",
+                "Start a task later, or sooner, that waits for its time.",
+                self.requeue,
+                "tasks",
+                body=NewDelay,
+                body_optional=True,
+                result=task,
+                errors=(409,),
+            ),
+            Route(
+                "POST",
+                one + "/messages",
+                "answerTask",
+                "Answer what a task asked.",
+                self.answer,
+                "tasks",
+                body=NewMessage,
+                result=task,
+                errors=(409,),
+            ),
+            Route(
+                "POST",
+                one + "/dependencies",
+                "addDependencies",
+                "Have a task wait for others too.",
+                self.depend,
+                "tasks",
+                body=NewDependencies,
+                result=task,
+                errors=(409,),
+            ),
+            Route(
+                "POST",
+                one + "/feedback",
+                "giveFeedback",
+                "Say how good an ended task was.",
+                self.feedback,
+                "tasks",
+                body=NewFeedback,
+                result=task,
+                errors=(409,),
+            ),
+        )
+
+    async def create(self, call: Call[CreateQuery, NewTask]) -> Reply:
+        """POST /tasks."""
+        if call.query.dry_run:
+            return Reply(self._shown(await self._management.rehearse(call.scope, call.body)), 200)
+        made = await self._management.create(call.scope, call.body)
+        return self._task(made.row, 200 if made.repeat else 201, {"Location": f"{PREFIX}/tasks/{_quoted(made.row.id)}"})
+
+    async def list(self, call: Call[ListQuery, None]) -> Reply:
+        """GET /tasks."""
+        query = call.query
+        wanted = TaskFilter.model_construct(
+            _fields_set=query.model_fields_set - {"limit", "cursor"},
+            **{name: getattr(query, name) for name in TaskFilter.model_fields},
+        )
+        page = await self._searching.page(call.scope, wanted, limit=query.limit, cursor=query.cursor)
+        return Reply(TaskPage(tasks=[self._shown(row) for row in page.rows], next=page.next))
+
+    async def get(self, call: Call[NoQuery, None]) -> Reply:
+        """GET /tasks/{id}."""
+        row = await self._reading.find(call.scope, call.path["id"])
+        started_at, feedback = await self._reading.started_at(row), await self._feedback.of(row)
+        return Reply(task_shown(row, self._agent, started_at, feedback), revision=row.rev)
+
+    async def replace(self, call: Call[NoQuery, Any]) -> Reply:
+        """PUT /tasks/{id}."""
+        return self._task(
+            await self._management.change(
+                call.scope,
+                call.path["id"],
+                _fields(call.body),
+                spared=_NAMES - call.given.keys(),
+                revisions=call.revisions,
+            )
+        )
+
+    async def patch(self, call: Call[NoQuery, None]) -> Reply:
+        """PATCH /tasks/{id}."""
+        unknown = {name: value for name, value in call.given.items() if name not in _NAMES}
+        inputs.modelled(TaskChange, unknown)
+        for _ in range(TRIES):
+            document, rev = await self._management.changeable(call.scope, call.path["id"])
+            change = inputs.modelled(TaskChange, merged(document, call.given))
+            try:
+                return self._task(
+                    await self._management.change(
+                        call.scope,
+                        call.path["id"],
+                        _fields(change),
+                        spared=_NAMES - call.given.keys(),
+                        revisions=call.revisions,
+                        rev=rev,
+                    )
+                )
+            except Conflict:
+                continue
+        raise Overloaded("The task changes all the time; try again.", retry_after_seconds=1)
+
+    async def delete(self, call: Call[DeleteQuery, None]) -> Reply:
+        """DELETE /tasks/{id}."""
+        scope, task_id = call.scope, call.path["id"]
+        if not call.query.cancel:
+            await self._management.delete(scope, task_id, call.revisions)
+            return Reply()
+        row = await self._management.cancel_and_delete(scope, task_id, call.revisions)
+        return Reply() if row is None else self._task(row, 202)
+
+    async def cancel(self, call: Call[NoQuery, None]) -> Reply:
+        """POST /tasks/{id}/cancel."""
+        row = await self._management.cancel(call.scope, call.path["id"])
+        return self._task(row, 200 if row.state in TERMINAL else 202)
+
+    async def retry(self, call: Call[NoQuery, NewRetry]) -> Reply:
+        """POST /tasks/{id}/retry."""
+        asked = call.body
+        again = Again(asked.unique_key, asked.from_step, asked.text, dict(asked.parameters))
+        row = await self._management.retry(call.scope, call.path["id"], again)
+        return self._task(row, 201, {"Location": f"{PREFIX}/tasks/{_quoted(row.id)}"})
+
+    async def requeue(self, call: Call[NoQuery, NewDelay]) -> Reply:
+        """POST /tasks/{id}/requeue."""
+        return self._task(await self._management.requeue(call.scope, call.path["id"], call.body.delay_seconds))
+
+    async def answer(self, call: Call[NoQuery, NewMessage]) -> Reply:
+        """POST /tasks/{id}/messages."""
+        said = call.body
+        if (said.text is None) is (said.parts is None):
+            raise InvalidParams("text or parts must be given, and only one of them.", path="text")
+        parts: list[Any] = [{"text": said.text}] if said.parts is None else list(said.parts)
+        message = parsed_message({"parts": parts, **({"messageId": said.message_id} if said.message_id else {})})
+        return self._task(await self._management.answer(call.scope, call.path["id"], message))
+
+    async def depend(self, call: Call[NoQuery, NewDependencies]) -> Reply:
+        """POST /tasks/{id}/dependencies."""
+        asked = call.body
+        return self._task(
+            await self._management.depend(call.scope, call.path["id"], asked.depends_on, asked.on_dependency_failure)
+        )
+
+    async def feedback(self, call: Call[NoQuery, NewFeedback]) -> Reply:
+        """POST /tasks/{id}/feedback."""
+        row = await self._feedback.give(call.scope, call.path["id"], call.body.rating, call.body.comment)
+        shown = task_shown(row, self._agent, feedback=await self._feedback.of(row))
+        return Reply(shown, revision=row.rev)
+
+    def _shown(self, row: TaskRow) -> TaskShown:
+        return task_shown(row, self._agent)
+
+    def _task(self, row: TaskRow, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+        return Reply(self._shown(row), status, headers or {}, row.rev)
+
+
+def _fields(change: Any) -> dict[str, Any]:  # noqa: ANN401 - a `TaskChange`, which is made at run time
+    return {name: getattr(change, name) for name in TaskChange.model_fields}
+
+
+def _quoted(task_id: str) -> str:
+    return quote(task_id, safe="")
