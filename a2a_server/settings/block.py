@@ -17,6 +17,20 @@ def listed(value: object) -> object:
     return tuple(name for part in value.split(",") if (name := part.strip())) if isinstance(value, str) else value
 
 
+def counted(value: object) -> object:
+    """A text like `gpu=2,licence=5` as the amounts by name; anything else as it is. ValueError: no such text."""
+    if not isinstance(value, str):
+        return value
+    amounts: dict[str, str] = {}
+    for part in value.strip().removeprefix("{").removesuffix("}").split(","):
+        name, equals, amount = (word.strip() for word in part.partition("="))
+        if name and (not equals or name in amounts):
+            raise ValueError("must be names with amounts, each once: gpu=2,licence=5")
+        if name:
+            amounts[name] = amount
+    return amounts
+
+
 class Block(BaseModel):
     """Settings that stand together under one name."""
 

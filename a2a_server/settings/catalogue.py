@@ -61,12 +61,16 @@ def value_of(settings: Settings, knob: Knob) -> Any:  # noqa: ANN401 - JSON
     return without_secrets(found)
 
 
-def without_secrets(value: object) -> Any:  # noqa: ANN401 - JSON
+def without_secrets(value: object) -> Any:  # noqa: ANN401 - JSON; a return for each kind of value
     """The value as JSON; a secret, and user and password in an address, as `…`."""
     if isinstance(value, SecretStr):
         return "…" if value.get_secret_value() else ""
     if isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_defaults=True)
+    if isinstance(value, dict):
+        return {name: without_secrets(one) for name, one in value.items()}
     if isinstance(value, tuple):
         return [without_secrets(item) for item in value]
     if isinstance(value, str) and "://" in value:
@@ -119,6 +123,8 @@ def _kind(annotation: object) -> str:
         return "one of"
     if get_origin(annotation) is tuple:
         return "list of texts"
+    if get_origin(annotation) is dict:
+        return "mapping"
     kinds: dict[object, str] = {int: "whole number", float: "number", bool: "true or false", SecretStr: "secret"}
     return kinds.get(annotation, "text")
 

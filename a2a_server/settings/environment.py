@@ -35,7 +35,7 @@ def read() -> dict[str, Any]:
 
 class _Variables(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401 - the library's signature
-        """As the library, but for lists: they stay texts, which the setting's own rule takes apart."""
-        if get_origin(field.annotation) is tuple:
+        """As the library, but for lists and amounts: they stay texts, which the setting's own rule takes apart."""
+        if get_origin(field.annotation) in (tuple, dict):
             return value
         return super().decode_complex_value(field_name, field, value)

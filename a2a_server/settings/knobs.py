@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from a2a_server.settings.addresses import ARTIFACTS, NOTIFIERS, QUEUES, STORES, address, bindable, is_loopback, public
-from a2a_server.settings.block import Block, listed
+from a2a_server.settings.block import Block, counted, listed
 from a2a_server.settings.task_manager import DAY, TaskManager
+from a2a_server.settings.task_templates import TaskTemplate, TemplateName
 
 PREFIX = "A2A_SERVER_"
 NESTED = "__"
@@ -17,8 +18,20 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 
+Words: TypeAlias = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=128)], ...], BeforeValidator(listed), Field(max_length=64)
+]
+
+
+ResourceName: TypeAlias = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
+
+
+def _lanes(value: object) -> object:
+    return tuple(map(_lower, value)) if isinstance(value := listed(value), list | tuple) else value
 
 
 class Settings(Block):
@@ -71,6 +84,64 @@ class Settings(Block):
 
     slots: int = Field(1000, ge=1, le=100_000, description="Coroutine handlers that run at once in a worker.")
     threads: int = Field(32, ge=1, le=1024, description="Blocking handlers that run at once in a worker.")
+    optimise_slots: bool = Field(
+        False,  # noqa: FBT003 - a default
+        description="Tune how many handlers run at once from measurements, up to `slots` and `threads`.",
+    )
+    measure_usage: bool = Field(
+        False,  # noqa: FBT003 - a default
+        description="Measure the processor time of every run, and write it into the task's journal.",
+    )
+    lanes: Annotated[tuple[Literal["critical", "high", "normal", "low", "backlog"], ...], BeforeValidator(_lanes)] = (
+        Field(
+            (), description="Lanes that the worker takes tasks of: critical, high, normal, low, backlog; empty = all."
+        )
+    )
+    queues: Words = Field((), description="Queues that the worker takes tasks of, by skill; empty = all.")
+    aging_seconds: float = Field(
+        0,
+        ge=0,
+        le=365 * DAY,
+        description="A task that waits so long for a worker moves up a lane, to high at most; 0 = none does.",
+    )
+    worker_tags: Words = Field((), description="Words that tasks may require of the worker.")
+    worker_tools: Words = Field((), description="Tools that the worker offers to tasks that require them.")
+    worker_agents: Words = Field((), description="Agents that the worker reaches, for tasks that require them.")
+    worker_cpu: float = Field(
+        0, ge=0, le=4096, description="Cores that tasks may require of the worker together; 0 = any number."
+    )
+    worker_memory_bytes: int = Field(
+        0, ge=0, le=1 << 50, description="Memory that tasks may require of the worker together; 0 = any amount."
+    )
+    worker_storage_bytes: int = Field(
+        0, ge=0, le=1 << 60, description="Storage that tasks may require of the worker together; 0 = any amount."
+    )
+    resources: Annotated[dict[ResourceName, Annotated[int, Field(ge=1, le=1_000_000)]], BeforeValidator(counted)] = (
+        Field(
+            default_factory=dict,
+            max_length=64,
+            description="Resources that all workers share, with amounts; the same in every process: gpu=2,licence=5.",
+        )
+    )
+    client_max_concurrency: int = Field(
+        0, ge=0, le=1_000_000, description="Tasks of one client that run at once, in all processes; 0 = any number."
+    )
+    client_skill_max_concurrency: int = Field(
+        0, ge=0, le=1_000_000, description="Tasks of one client and one skill that run at once; 0 = any number."
+    )
+    agent_max_concurrency: int = Field(
+        0, ge=0, le=1_000_000, description="Tasks of the agent that run at once, in all processes; 0 = any number."
+    )
+    breaker_failures: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Failed runs in a row after which a skill starts none for a while; 0 = it goes on.",
+    )
+    breaker_seconds: float = Field(
+        30, gt=0, le=30 * DAY, description="How long that is at first; it doubles up to 32 times while trial runs fail."
+    )
+
     lease_seconds: float = Field(
         8, gt=0, le=3600, description="A worker unseen for so long is dead; more than twice the beat."
     )
@@ -143,6 +214,26 @@ class Settings(Block):
     ring_events: int = Field(256, ge=1, le=1_000_000, description="Recent events of a task kept for its followers.")
     ring_bytes: int = Field(256 * KIB, ge=KIB, le=GIB, description="Size of these events.")
     rings_bytes: int = Field(64 * MIB, ge=KIB, le=64 * GIB, description="Size of these events over all tasks.")
+
+    retention_completed_days: int = Field(
+        30, ge=0, le=36_500, description="How long completed tasks are kept; 0 = for ever."
+    )
+    retention_failed_days: int = Field(90, ge=0, le=36_500, description="The same for failed tasks.")
+    retention_canceled_days: int = Field(90, ge=0, le=36_500, description="The same for canceled tasks.")
+    retention_rejected_days: int = Field(90, ge=0, le=36_500, description="The same for rejected tasks.")
+    archive: bool = Field(
+        False,  # noqa: FBT003 - a default
+        description="Keep an archive of each task that is deleted after that time, in the artifact store.",
+    )
+    retire_seconds: float = Field(
+        3600, ge=1, le=30 * DAY, description="How often tasks that ended long ago are looked for, about."
+    )
+
+    templates: dict[TemplateName, TaskTemplate] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="Types of tasks by name, each with `description`, `text` and `options` that a send may leave out.",
+    )
 
     task_manager: TaskManager = Field(
         default_factory=TaskManager, description="The task manager of the seed documents, under their names."

@@ -5,16 +5,19 @@ Most of it has no effect yet; such a knob says in `recorded` what will use it, a
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from a2a_server.settings.addresses import database
+from a2a_server.settings.addresses import STORES, address, database
 from a2a_server.settings.block import Block, listed
 
 DAY = 86_400
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Capabilities = Annotated[
+    tuple[Literal["task_management", "execution_management", "monitoring"], ...], BeforeValidator(listed)
+]
 Names = Annotated[tuple[Name, ...], BeforeValidator(listed), Field(max_length=100)]
 
 
@@ -24,6 +27,14 @@ def _recorded(user: str) -> dict[str, Any]:
 
 def _both(name: str, theirs: str) -> AliasChoices:
     return AliasChoices(name, theirs)
+
+
+def _anywhere(value: str) -> str:
+    """Passes what `database` does, and the address of any store; ValueError for others."""
+    if "://" not in value or value.startswith("sqlite:"):
+        return database(value)
+    address(*STORES).func(value)  # type: ignore[call-arg]  # a validator of one argument
+    return value
 
 
 class Databases(Block):
@@ -36,10 +47,10 @@ class Databases(Block):
         "",
         description="Accepted; log lines and resource samples are kept in the tasks' database all the same.",
     )
-    monitoring: Annotated[str, AfterValidator(database)] = Field(
+    monitoring: Annotated[str, AfterValidator(_anywhere)] = Field(
         "",
-        description="Where roll-ups and alerts will live.",
-        json_schema_extra=_recorded("monitoring, once it keeps roll-ups"),
+        description="Where alerts and what runs took are kept; empty = with the tasks. Processes that share their "
+        "tasks share it too: a bare name is then with the tasks, and sqlite: is refused.",
     )
 
 
@@ -52,14 +63,12 @@ class AlertThresholds(Block):
         le=365 * DAY,
         validation_alias=_both("task_duration_seconds", "task_duration"),
         description="A task that runs for longer.",
-        json_schema_extra=_recorded("alerts, once there are any"),
     )
     resource_usage: float = Field(
         0.8,
         gt=0,
         le=1,
         description="Used part of what was allocated, 0 to 1.",
-        json_schema_extra=_recorded("alerts, once there are any"),
     )
     dependency_wait_seconds: float = Field(
         300,
@@ -67,14 +76,12 @@ class AlertThresholds(Block):
         le=365 * DAY,
         validation_alias=_both("dependency_wait_seconds", "dependency_wait"),
         description="A task that waits for others for longer.",
-        json_schema_extra=_recorded("alerts, once there are any"),
     )
     failure_rate: float = Field(
         0.1,
         gt=0,
         le=1,
         description="Failed part of the tasks that ended, 0 to 1.",
-        json_schema_extra=_recorded("alerts, once there are any"),
     )
 
 
@@ -83,18 +90,16 @@ class TaskManager(Block):
 
     id: Name = Field(
         "task-manager",
-        description="Id of the task manager's own agent.",
-        json_schema_extra=_recorded("the task manager's own agent, once it is served"),
+        description="What the task manager's own agent says of itself beside its name; its address stays "
+        "/agents/task-manager.",
     )
     name: Name = Field(
         "TaskManager",
-        description="Name of the task manager's own agent; it renames nothing else.",
-        json_schema_extra=_recorded("the task manager's own agent, once it is served"),
+        description="Name on the card of the task manager's own agent; it renames nothing else.",
     )
-    capabilities: Names = Field(
+    capabilities: Capabilities = Field(
         ("task_management", "execution_management", "monitoring"),
-        description="Skills of the task manager's own agent.",
-        json_schema_extra=_recorded("the task manager's own agent, once it is served"),
+        description="Skills of the task manager's own agent, at /agents/task-manager; empty = it is not served.",
     )
     relationships: Names = Field(
         (),
@@ -107,16 +112,14 @@ class TaskManager(Block):
         gt=0,
         le=DAY,
         validation_alias=_both("scheduling_interval_seconds", "scheduling_interval"),
-        description="How often recurring tasks are looked at.",
-        json_schema_extra=_recorded("recurring tasks, once there are any"),
+        description="How long scheduled work may go without a look, at most; poll_seconds is mostly shorter.",
     )
     monitoring_interval_seconds: float = Field(
         300,
         gt=0,
         le=DAY,
         validation_alias=_both("monitoring_interval_seconds", "monitoring_interval"),
-        description="How often figures are rolled up and thresholds looked at.",
-        json_schema_extra=_recorded("monitoring, once it keeps roll-ups"),
+        description="How often the thresholds are looked at, about.",
     )
     alert_thresholds: AlertThresholds = Field(
         default_factory=AlertThresholds, description="From where on something is worth an alert."

@@ -91,6 +91,13 @@ CATALOGUE: Final = (
     ),
     Metric("a2a_retries_total", "counter", "runs", "Runs after which the task waits for another attempt."),
     Metric("a2a_rescues_total", "counter", "tasks", "Tasks that were taken from workers that died."),
+    Metric(
+        "a2a_tasks_retired_total",
+        "counter",
+        "tasks",
+        "Tasks that ended long ago and were deleted with all that they had.",
+        {"state": "how they had ended: `completed`, `failed`, `canceled`, `rejected`"},
+    ),
     Metric("a2a_lease_losses_total", "counter", "losses", "Times that this process's worker lost its lease."),
     Metric(
         "a2a_writer_turns_total",
@@ -121,10 +128,29 @@ CATALOGUE: Final = (
         "sweeps",
         "Passes of the sweeper, by duty and result.",
         {
-            "duty": "`ring_alarms`, `rescue_orphans`, `wake_held`, `recount_gates`, `forget_workers`, `check` (of "
-            "streams), `check_worker`",
+            "duty": "`ring_records`, `ring_alarms`, `rescue_orphans`, `wake_held`, `age_ready`, `tidy_gates`, "
+            "`tidy_contexts`, `tidy_classes`, `forget_workers`, `check` (of streams), `check_worker`",
             "result": "`done`, `failed`",
         },
+    ),
+    Metric(
+        "a2a_alerts_total",
+        "counter",
+        "alerts",
+        "Alerts that this process raised and ended, by their threshold.",
+        {
+            "threshold": "`task_duration`, `resource_usage`, `dependency_wait`, `failure_rate`",
+            "change": "`raised`, `cleared`",
+        },
+    ),
+    Metric("a2a_worker_slots", "gauge", "slots", "Coroutines that the worker runs at once, at most."),
+    Metric("a2a_worker_threads", "gauge", "threads", "Plain functions that the worker runs at once, at most."),
+    Metric(
+        "a2a_slot_changes_total",
+        "counter",
+        "changes",
+        "Changes of the number of slots, where `optimise_slots` is set.",
+        {"kind": "`slots`, `threads`", "change": "`grown`, `shrunk`"},
     ),
     Metric(
         "a2a_artifact_bytes_total",

@@ -21,6 +21,7 @@ from a2a_server.telemetry.observer import Observer
 OTHER: Final = "other"
 STATES: Final = ("completed", "failed", "canceled", "rejected")
 ENDS: Final = ("completed", "failed", "canceled", "rejected", "paused", "retried", "crashed", "handed_back")
+THRESHOLDS: Final = ("task_duration", "resource_usage", "dependency_wait", "failure_rate")
 WAITS: Final = ("ready", "held", "scheduled", "waiting", "paused")
 
 Labels: TypeAlias = tuple[str, ...]
@@ -63,9 +64,15 @@ class Metrics(Observer):
         self._stream_events = numbers["a2a_stream_events_total"]
         self._bytes = numbers["a2a_artifact_bytes_total"]
         self._bytes |= {(direction,): 0 for direction in ("in", "out")}
+        self._retired = numbers["a2a_tasks_retired_total"]
+        self._retired |= {(state,): 0 for state in STATES}
         self._lag = histograms["a2a_loop_lag_seconds"][()]
         self._answers: defaultdict[tuple[str, str, int], int] = defaultdict(int)
         self._answer_seconds = histograms["a2a_request_duration_seconds"]
+        self._alerts = numbers["a2a_alerts_total"]
+        self._alerts |= {(threshold, change): 0 for threshold in THRESHOLDS for change in ("raised", "cleared")}
+        self._resizes = numbers["a2a_slot_changes_total"]
+        self._resizes |= {(kind, change): 0 for kind in ("slots", "threads") for change in ("grown", "shrunk")}
         self._sweeps: defaultdict[tuple[str, bool], int] = defaultdict(int)
 
     def task_created(self) -> None:
@@ -103,6 +110,10 @@ class Metrics(Observer):
         """Count them."""
         self._numbers["a2a_rescues_total"][()] += tasks
 
+    def retired(self, state: str, tasks: int) -> None:
+        """Count them by state."""
+        self._retired[state,] += tasks
+
     def lease_lost(self) -> None:
         """Count it."""
         self._numbers["a2a_lease_losses_total"][()] += 1
@@ -110,6 +121,14 @@ class Metrics(Observer):
     def swept(self, duty: str, *, done: bool) -> None:
         """Count it by its duty, which is the engine's own word, and result."""
         self._sweeps[duty, done] += 1
+
+    def alerted(self, threshold: str, *, raised: bool) -> None:
+        """Count it by its threshold, which is the engine's own word, and by what became of it."""
+        self._alerts[threshold, "raised" if raised else "cleared"] += 1
+
+    def resized(self, *, threaded: bool, grown: bool) -> None:
+        """Count it by the kind of slot and the direction."""
+        self._resizes["threads" if threaded else "slots", "grown" if grown else "shrunk"] += 1
 
     def answered(self, generation: str, method: str, code: int, seconds: float) -> None:
         """Count it by generation, operation and code, which are this server's own words; and its time by operation."""

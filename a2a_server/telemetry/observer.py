@@ -34,11 +34,20 @@ class Observer:
     def rescued(self, tasks: int) -> None:
         """Tasks were taken from dead workers."""
 
+    def retired(self, state: str, tasks: int) -> None:
+        """Tasks that had ended in this state long ago were deleted. state: in small letters."""
+
     def lease_lost(self) -> None:
         """The worker lost its lease."""
 
     def swept(self, duty: str, *, done: bool) -> None:
         """The sweeper did one of its duties, or failed to."""
+
+    def alerted(self, threshold: str, *, raised: bool) -> None:
+        """An alert was raised, or is over."""
+
+    def resized(self, *, threaded: bool, grown: bool) -> None:
+        """The worker has more slots, or fewer."""
 
     def answered(self, generation: str, method: str, code: int, seconds: float) -> None:
         """A request got its answer. code: of the JSON-RPC error, 0 = success."""

@@ -28,7 +28,7 @@ import httpx2
 from a2a_server.agent import Agent
 from a2a_server.cli.sse import Reader
 from a2a_server.model.objects import OPTIONS_URI, File
-from a2a_server.ports import AgentRunner
+from a2a_server.running import AgentRunner
 from a2a_server.settings import load
 from a2a_server.testing.crashes import Crashes
 from a2a_server.wiring import Server, System, serve_in_loop

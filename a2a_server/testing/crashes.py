@@ -18,11 +18,14 @@ from typing import NoReturn
 
 from a2a_server.engine.engine import Engine
 from a2a_server.errors import Draining, LeaseLost, Paused
-from a2a_server.model.objects import File, Scope, State, Text
+from a2a_server.model.objects import File, Message, Scope, State, Text
+from a2a_server.model.options import TaskOptions
 from a2a_server.model.runs import (
+    ChildResult,
     Chunk,
     Completed,
     Happening,
+    Join,
     LogLine,
     Output,
     Pause,
@@ -32,7 +35,7 @@ from a2a_server.model.runs import (
     TakeView,
     TaskView,
 )
-from a2a_server.ports import AgentRunner, Attempt
+from a2a_server.running import AgentRunner, Attempt
 
 
 @dataclass(slots=True, eq=False)
@@ -228,7 +231,19 @@ class _Watched:
     def read(self, file: File) -> AsyncIterator[bytes]:
         return self._attempt.read(file)
 
-    def pause(self, pause: Pause) -> NoReturn:
+    async def spawn(self, step: str, message: Message, options: TaskOptions) -> str:
+        await self.pass_on()
+        return await self._attempt.spawn(step, message, options)
+
+    async def states(self, children: Sequence[str]) -> Sequence[State]:
+        await self.pass_on()
+        return await self._attempt.states(children)
+
+    async def results(self, children: Sequence[str]) -> Sequence[ChildResult]:
+        await self.pass_on()
+        return await self._attempt.results(children)
+
+    def pause(self, pause: Pause | Join) -> NoReturn:
         if self._crash is not None:
             raise LeaseLost
         self._attempt.pause(pause)

@@ -19,6 +19,7 @@ from a2a_server.model.turns import Bell, Changes, Hint, Needs
 from a2a_server.ports import TaskStore
 from a2a_server.settings import Settings, kind_of
 from a2a_server.settings.services import shown
+from a2a_server.stores.standing import EMPTY, MISSING
 from a2a_server.wiring.backends import artifacts_of, queue_address, queue_of, shares, store_of
 
 ResultT = TypeVar("ResultT")
@@ -29,13 +30,32 @@ HINT_SECONDS = 5.0
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[TaskStore]:
-    """The store, open. Raises ConfigurationError, SchemaMismatch."""
+    """The store, open; an empty one is refused, because to open it would set it up.
+
+    Raises ConfigurationError, SchemaMismatch.
+    """
     store = store_of(settings)
+    if (await _found(store)).endswith((EMPTY, MISSING)):
+        raise ConfigurationError(
+            f"{shown(settings.store)} is empty: no process has used it yet; name the store that they use."
+        )
     await reached(store.open, seconds=0, random=Random())  # noqa: S311 - spreads retries, guards nothing
     try:
         yield store
     finally:
         await store.close()
+
+
+async def _found(store: TaskStore) -> str:
+    """What `examine` says."""
+    found = ""
+
+    async def look() -> None:
+        nonlocal found
+        found = await store.examine()
+
+    await reached(look, seconds=0, random=Random())  # noqa: S311 - as below
+    return found
 
 
 async def workers_of(settings: Settings) -> tuple[Sequence[WorkerRow], int]:

@@ -50,7 +50,7 @@ def work(agent: Agent, settings: Settings, *, on_ready: Callable[[str], None]) -
             on_ready(process.engine.worker.id.hex())
             await ended.wait()
             await process.stop()
-        return process.engine.worker.running
+        return process.engine.running
 
     return run_until_over(main())
 
@@ -66,11 +66,11 @@ def stopped(
         nonlocal asked
         if asked:
             again()
-            engine.worker.hurry()
-        elif engine.worker.running:
+            engine.hurry()
+        elif engine.running:
             _log.info(
                 "Stopping: %d running tasks have up to %g s; a second signal hands them back at once.",
-                engine.worker.running,
+                engine.running,
                 drain_seconds,
             )
         asked = True

@@ -123,7 +123,7 @@ def serve(agent: Agent, settings: Settings, *, on_ready: Callable[[str], None]) 
             on_ready(system.base_url)
 
         await serve_in_loop(system, ready, signals=True)
-        return system.engine.worker.running
+        return system.engine.running
 
     return run_until_over(main())
 
