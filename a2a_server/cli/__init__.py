@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from a2a_server.cli.failures import CommandError, Exit
+from a2a_server.cli.failures import CommandError, Exit, exit_of
 from a2a_server.cli.output import say
 from a2a_server.errors import ConfigurationError
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UnknownOptionError as error:
         code, text, failure = Exit.USAGE, _unknown_option(error), error
     except (ConfigurationError, CycloptsError) as error:
-        code, text, failure = Exit.USAGE, str(error), error
+        code, text, failure = exit_of(error), str(error), error
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
@@ -149,6 +149,24 @@ def _commands() -> App:
     task.command("a2a_server.cli.client:subscribe")
     task.command("a2a_server.cli.watching:watch")
     task.command("a2a_server.cli.downloading:download")
+    for name in ("submit", "show", "retry", "requeue", "prioritise", "delete", "feedback", "bulk"):
+        task.command(f"a2a_server.cli.managing:{name}")
+    task.command("a2a_server.cli.explaining:explain")
+    batch = App(name="batch", help="Submit many tasks at once, over the management API.")
+    batch.command("a2a_server.cli.managing:submit_batch", name="submit")
+    batch.command("a2a_server.cli.managing:show_batch", name="show")
+    schedule = App(name="schedule", help="Look after what makes tasks by the clock, over the management API.")
+    _commands_of(schedule, "{}_schedule", "show", "create", "change", "delete", "pause", "resume", "trigger", "preview")
+    template = App(name="template", help="Look after what tasks are made from, over the management API.")
+    _commands_of(template, "{}_template", "show", "create", "change", "delete")
+    queue = App(name="queue", help="Look after queues, over the management API.")
+    _commands_of(queue, "{}_queue", "pause", "resume")
+    limit = App(name="limit", help="Look after limits, over the management API.")
+    _commands_of(limit, "{}_limit", "set", "delete")
+    dead = App(name="dead-letters", help="Look after what was given up, over the management API.")
+    _commands_of(dead, "{}_dead", "list", "retry")
+    for group, many in ((schedule, "schedules"), (template, "templates"), (queue, "queues"), (limit, "limits")):
+        group.command(f"a2a_server.cli.keeping:list_{many}", name="list")
     card = App(name="card", help="Read and check agent cards.")
     card.command("a2a_server.cli.cards:get")
     card.command("a2a_server.cli.cards:validate")
@@ -156,10 +174,17 @@ def _commands() -> App:
     config.command("a2a_server.cli.configuration:show")
     store = App(name="store", help="Move what a server keeps.")
     store.command("a2a_server.cli.storing:copy")
-    for group in (task, card, config, store):
+    retention = App(name="retention", help="Delete tasks that ended long ago.")
+    retention.command("a2a_server.cli.retaining:run")
+    for group in (task, batch, schedule, template, queue, limit, dead, card, config, store, retention):
         app.command(group)
     app.command("a2a_server.cli.completing:completion")
     return app
+
+
+def _commands_of(group: App, pattern: str, *verbs: str) -> None:
+    for verb in verbs:
+        group.command(f"a2a_server.cli.keeping:{pattern.format(verb)}", name=verb)
 
 
 CHECKS = ("config", "queues")

@@ -17,6 +17,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 
 from a2a_server.cli import output
+from a2a_server.cli.admin import under
 from a2a_server.cli.attachments import check_files, file_parts, parts_of, piped
 from a2a_server.cli.failures import CommandError, Exit, UsageError
 from a2a_server.cli.follow import ASKING, ENDED, Follower, immediately, state_of
@@ -161,17 +162,24 @@ def get(id: str, /, *, history: int | None = None, target: Target | None = None)
     return target.call("GetTask", {"id": id} | ({} if history is None else {"historyLength": history}), show)
 
 
-def cancel(id: str, /, *, target: Target | None = None) -> int:
+def cancel(id: str, /, *, admin: bool = False, target: Target | None = None) -> int:
     """Cancel a task.
 
     Args:
         id: The task's id.
+        admin: Over the management API.
         target: Which server.
     """
 
     def show(task: Json) -> None:
         output.emit(f"task {task.get('id', id)} is {output.state_name(state_of(task))}\n")
 
+    if admin:
+
+        def show_state(task: Json) -> None:
+            output.emit(f"task {task.get('id', id)} is {task.get('state', '')}\n")
+
+        return (target or Target()).ask("POST", under("tasks", id, "cancel"), show_state)
     return (target or Target()).call("CancelTask", {"id": id}, show)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from a2a_server.errors import ServiceUnreachable
+
 
 class Exit(IntEnum):
     """What the shell sees. INTERRUPTED is the shell's own convention for Ctrl-C."""
@@ -57,3 +59,8 @@ class RpcError(CommandError):
 
 class BusyError(CommandError):
     """The server is overloaded or draining (HTTP 429 and 503)."""
+
+
+def exit_of(error: Exception) -> Exit:
+    """How a command ends that could not begin: a service that does not answer is no fault of the settings."""
+    return Exit.UNREACHABLE if isinstance(error, ServiceUnreachable) else Exit.USAGE

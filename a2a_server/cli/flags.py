@@ -36,6 +36,10 @@ class Flags:
     """Where large content lives: file:relative, file:///absolute, s3://bucket/prefix, store://."""
     workers: int | None = None
     """0 = this process runs no tasks itself; others do, started by `a2a-server worker`."""
+    lanes: str | None = None
+    """Lanes that the worker takes tasks of: high,critical; default: all."""
+    queues: str | None = None
+    """Queues that the worker takes tasks of, by skill: a,b; default: all."""
     insecure: bool | None = None
     """Serve, without authentication, whoever reaches an address that is not loopback."""
     public_url: str | None = None

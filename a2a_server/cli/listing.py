@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 
 from a2a_server.cli import output
+from a2a_server.cli.admin import Filters, pairs
 from a2a_server.cli.failures import CommandError, Exit, UsageError
 from a2a_server.cli.follow import state_of
 from a2a_server.cli.rpc import Connection, Json
@@ -19,6 +20,7 @@ Status: TypeAlias = Literal[
     "submitted", "working", "input-required", "auth-required", "completed", "failed", "canceled", "rejected"
 ]
 MOST_OF_A_PAGE = 100
+MOST_OF_AN_ADMIN_PAGE = 200
 _AGO = re.compile(r"(\d{1,9})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -29,6 +31,8 @@ def list_(
     status: Status | None = None,
     since: str = "",
     limit: Annotated[int, Parameter(show_default=True)] = 50,
+    filters: Filters = None,
+    admin: bool = False,
     target: Target | None = None,
 ) -> int:
     """List tasks, those that changed last first.
@@ -38,17 +42,23 @@ def list_(
         status: Only those in this state.
         since: Only those whose state changed since then: 15m, 2h, 7d, or a time such as 2026-05-28T10:00:00Z.
         limit: How many at most; 0 = all.
+        filters: Only those that match, as NAME=VALUE, such as tag=blue; may be given several times. Needs --admin.
+        admin: Over the management API.
         target: Which server.
     """
     target = target or Target()
     if limit < 0:
         raise UsageError("--limit is a number of tasks, 0 or more")
-    filters = filters_of(context, status, since, now=lambda: datetime.now(UTC))
+    if admin:
+        return _list_admin(target, _query_of(context, status, since, filters), limit)
+    if filters:
+        raise UsageError("--filter needs --admin")
+    wanted = filters_of(context, status, since, now=lambda: datetime.now(UTC))
 
     async def work() -> int:
         listed = Listed()
         async with target.connection() as connection:
-            tasks = [task async for task in listed.tasks(connection, filters, limit)]
+            tasks = [task async for task in listed.tasks(connection, wanted, limit)]
         if target.json:
             output.emit_json({"tasks": tasks, "totalSize": listed.total})
             return Exit.OK
@@ -71,6 +81,43 @@ def filters_of(context: str, status: str | None, since: str, *, now: Callable[[]
         at = _moment(since, now).astimezone(UTC)
         filters["statusTimestampAfter"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return filters
+
+
+def _query_of(context: str, status: str | None, since: str, filters: list[str] | None) -> list[tuple[str, str]]:
+    query = pairs(filters or ())
+    query += [(name, value) for name, value in (("contextId", context), ("state", status)) if value]
+    if since:
+        query.append(("updatedFrom", _moment(since, lambda: datetime.now(UTC)).astimezone(UTC).isoformat()))
+    return query
+
+
+def _list_admin(target: Target, query: list[tuple[str, str]], limit: int) -> int:
+    async def work() -> int:
+        tasks: list[Json] = []
+        cursor = ""
+        async with target.admin() as admin:
+            while True:
+                size = min(MOST_OF_AN_ADMIN_PAGE, limit - len(tasks)) if limit else MOST_OF_AN_ADMIN_PAGE
+                more = [("limit", str(size)), *([("cursor", cursor)] if cursor else [])]
+                page = await admin.request("GET", "tasks", [*query, *more])
+                tasks += page.get("tasks") or ()
+                following = str(page.get("next") or "")
+                if not following or following == cursor or (limit and len(tasks) >= limit):
+                    break
+                cursor = following
+        if target.json:
+            output.emit_json({"tasks": tasks})
+        else:
+            output.emit("".join(f"{_admin_line(task)}\n" for task in tasks))
+        return Exit.OK
+
+    return target.run(work)
+
+
+def _admin_line(task: Json) -> str:
+    title = " ".join(str(task.get("title") or "").split())
+    when = str(task.get("updatedAt") or "-")
+    return f"{task.get('id', '')}  {task.get('state', ''):<14}  {when:<24}  {title}".rstrip()
 
 
 class Listed:

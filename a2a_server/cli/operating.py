@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter
 
 from a2a_server.cli.failures import CommandError, Exit
-from a2a_server.cli.flags import Flags
+from a2a_server.cli.flags import DEFAULT_URL, Flags
 from a2a_server.cli.output import emit, emit_json
 from a2a_server.errors import EngineError
 
@@ -48,6 +48,8 @@ def worker(target: Annotated[str, Parameter(name="OBJECT")], /, *, flags: Flags 
 def workers(
     *,
     dead: bool = False,
+    admin: bool = False,
+    url: Annotated[str, Parameter(env_var="A2A_URL")] = DEFAULT_URL,
     output: Annotated[Literal["text", "json"], Parameter(alias="-o", show_default=True)] = "text",
     flags: Flags | None = None,
 ) -> int:
@@ -55,9 +57,16 @@ def workers(
 
     Args:
         dead: Those too that are dead.
+        admin: Ask a server's management API instead of the store.
+        url: Where that server listens.
         output: For people, or JSON: one object.
         flags: Settings as flags.
     """
+    if admin:
+        from a2a_server.cli.keeping import list_workers
+        from a2a_server.cli.target import Target
+
+        return list_workers(target=Target(url=url, output=output))
     from a2a_server.wiring.operating import workers_of
 
     rows, now = _run(workers_of((flags or Flags()).settings().settings))
@@ -68,19 +77,34 @@ def workers(
         return Exit.OK
     for one in shown:
         life = f"{'alive' if one['alive'] else 'dead':<5}  seen {one['seen_seconds']:.1f} s ago"
-        emit(f"{one['id']}  {life}  {one['host']}:{one['pid']}  {one['agent']}\n")
+        where = f"{one['host']}:{one['pid']}  {one['agent']}" if one["pid"] else "pulls its work over HTTP"
+        emit(f"{one['id']}  {life}  {where}\n")
     if not shown:
         emit("No worker lives on this store.\n")
     return Exit.OK
 
 
-def drain(worker: str, /, *, flags: Flags | None = None) -> int:
+def drain(
+    worker: str,
+    /,
+    *,
+    admin: bool = False,
+    url: Annotated[str, Parameter(env_var="A2A_URL")] = DEFAULT_URL,
+    flags: Flags | None = None,
+) -> int:
     """Tell a worker process to finish what it runs and end, as SIGTERM does.
 
     Args:
         worker: Its id as `workers` shows it, or the beginning of it.
+        admin: Ask a server's management API instead of the store; it wants the whole id.
+        url: Where that server listens.
         flags: Settings as flags.
     """
+    if admin:
+        from a2a_server.cli.keeping import drain_worker
+        from a2a_server.cli.target import Target
+
+        return drain_worker(worker, target=Target(url=url))
     from a2a_server.wiring.operating import drain as tell
 
     key = _run(tell((flags or Flags()).settings().settings, worker))

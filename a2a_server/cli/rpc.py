@@ -102,13 +102,13 @@ class Connection:
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         }
         async with (
-            self._sending(),
+            self.sending(),
             self._client.stream("POST", self.below("artifacts"), content=_pieces(file), headers=headers) as response,
         ):
             if response.status_code in {404, 405}:
                 raise CommandError(f"{self.url} takes no uploads; send files of at most 64 KiB, or by an address")
             if response.status_code != httpx2.codes.CREATED:
-                await _refuse(response, self.url)
+                await refuse(response, self.url)
             document = await _document(response, self.url)
         if not isinstance(document.get("url"), str):
             raise CommandError("the server's answer to an upload has no url")
@@ -120,12 +120,17 @@ class Connection:
         request = self._client.build_request("GET", address, headers={"Accept-Encoding": "identity", **headers})
         if not self.is_own(address):
             request.headers.pop("authorization", None)
-        async with self._sending():
+        async with self.sending():
             response = await self._client.send(request, stream=True)
             try:
                 yield response
             finally:
                 await response.aclose()
+
+    @property
+    def http(self) -> httpx2.AsyncClient:
+        """What requests are sent by."""
+        return self._client
 
     def below(self, path: str) -> httpx2.URL:
         """The address of a path under the server's, without query."""
@@ -143,20 +148,21 @@ class Connection:
         # Compressors hold chunks back.
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
         body = json.dumps(request).encode()
-        async with self._sending():
+        async with self.sending():
             for _ in range(MOST_REDIRECTS):
                 async with self._client.stream("POST", self._address, content=body, headers=headers) as response:
                     if (moved := _moved(response)) is not None:
                         self._address = moved
                         continue
                     if response.status_code != httpx2.codes.OK:
-                        await _refuse(response, self.url)
+                        await refuse(response, self.url)
                     yield response
                     return
             raise _stranger(self.url, "redirects in a circle")
 
     @asynccontextmanager
-    async def _sending(self) -> AsyncIterator[None]:
+    async def sending(self) -> AsyncIterator[None]:
+        """Say what a failure of the connection means, in whatever is done inside."""
         try:
             yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol) as error:
@@ -243,6 +249,9 @@ def _result(document: Json) -> Json:
 def _error_text(error: Json) -> str:
     text = str(error.get("message") or "unnamed error")
     details = error.get("data")
+    for detail in error.get("details") or ():
+        field, rule = str(detail.get("field", "")), str(detail.get("rule", ""))
+        text = text if field in text and rule in text else f"{text} ({field}: {rule})"
     for detail in details if isinstance(details, list) else ():
         for violation in detail.get("fieldViolations", ()) if isinstance(detail, dict) else ():
             field, description = str(violation.get("field", "")), str(violation.get("description", ""))
@@ -251,7 +260,8 @@ def _error_text(error: Json) -> str:
     return text
 
 
-async def _refuse(response: httpx2.Response, url: str) -> None:
+async def refuse(response: httpx2.Response, url: str) -> None:
+    """Raise what an answer that is no success means."""
     status = response.status_code
     await response.aread()
     try:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from a2a_server.cli import output
+from a2a_server.cli.admin import Admin, Given, Query
 from a2a_server.cli.failures import Exit, UnreachableError, UsageError, WaitedTooLongError
 from a2a_server.cli.flags import DEFAULT_URL
 from a2a_server.cli.invoked import command
@@ -43,9 +44,28 @@ class Target:
 
     def connection(self) -> Connection:
         """To use as an asynchronous context manager. Raises UsageError."""
+        self._check()
+        return Connection(self.url, self.token)
+
+    def admin(self) -> Admin:
+        """The same for the management API."""
+        self._check()
+        return Admin(self.url, self.token)
+
+    def _check(self) -> None:
         if self.timeout is not None and self.timeout <= 0:
             raise UsageError("--timeout is a number of seconds above 0")
-        return Connection(self.url, self.token)
+
+    def ask(self, method: str, path: str, show: Callable[[Json], None], query: Query = (), body: Given = None) -> int:
+        """Make one request of the management API and show its answer, as `call` does; the exit code."""
+
+        async def work() -> int:
+            async with self.admin() as admin:
+                result = await admin.request(method, path, query, body)
+            (output.emit_json if self.json else show)(result)
+            return Exit.OK
+
+        return self.run(work)
 
     def run(self, work: Callable[[], Awaitable[int]], way_back: Callable[[], str] = lambda: "") -> int:
         """Run `work` to its end or to `--timeout`; the exit code.

@@ -12,6 +12,7 @@ from contextlib import aclosing
 from datetime import datetime
 
 from a2a_server.cli import output
+from a2a_server.cli.admin import Filters, pairs
 from a2a_server.cli.failures import CommandError, Exit, UsageError
 from a2a_server.cli.follow import ASKING, ENDED, Follower, state_of
 from a2a_server.cli.listing import Listed
@@ -22,18 +23,36 @@ MOST_WATCHED = 50
 LOOK_AGAIN_SECONDS = 2.0
 
 
-def watch(*id: str, context: str = "", target: Target | None = None) -> int:
+def watch(
+    *id: str,
+    context: str = "",
+    batch: str = "",
+    filters: Filters = None,
+    admin: bool = False,
+    target: Target | None = None,
+) -> int:
     """Follow several tasks to their ends, one line for each thing that happens.
 
-    Ends with 1 if one of them fails, is rejected or canceled. With -o json every event is a line.
+    Ends with 1 if one of them fails, is rejected or canceled. With -o json every event is a line. --admin, --batch and
+    --filter use one stream of the management API for all tasks, and show a table on a terminal; --filter does not end.
 
     Args:
         id: The tasks' ids.
         context: The tasks of this conversation that have not ended, and those that begin while it is watched.
+        batch: The tasks of this batch.
+        filters: The tasks that match, as NAME=VALUE, such as skill=echo; may be given several times.
+        admin: Over the management API.
         target: Which server.
     """
     target = target or Target()
     ids = list(dict.fromkeys(id))
+    if admin or batch or filters:
+        if bool(ids) + bool(batch) + bool(filters or context) > 1:
+            raise UsageError("name tasks, or a --batch, or choose them with --filter and --context; not several")
+        from a2a_server.cli.crowds import watch_many
+
+        named = [("batch", batch), ("contextId", context)]
+        return watch_many(target, ids, [*((name, value) for name, value in named if value), *pairs(filters or ())])
     if bool(ids) == bool(context):
         raise UsageError("name tasks, or a conversation with --context; not both")
     lines = Lines(target, lambda: datetime.now().astimezone())

@@ -1,0 +1,343 @@
+"""`task submit|show|retry|requeue|prioritise|delete|feedback|bulk` and `batch`: tasks over the management API."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeAlias
+
+from cyclopts import Parameter, validators
+
+from a2a_server.cli import output
+from a2a_server.cli.admin import Filters, Source, json_of, pairs, under
+from a2a_server.cli.client import Priority
+from a2a_server.cli.failures import CommandError, UsageError
+from a2a_server.cli.rpc import Json
+from a2a_server.cli.target import Target
+
+Action: TypeAlias = Literal["cancel", "retry", "reprioritise", "requeue", "delete"]
+
+REPEATED = frozenset({"state", "phase", "status", "skill", "priority", "tag"})
+"""Filters that may be given more than once: lists in a body."""
+
+FIELDS = (
+    ("task", "id"),
+    ("context", "contextId"),
+    ("title", "title"),
+    ("skill", "skill"),
+    ("state", "state"),
+    ("status", "status"),
+    ("phase", "phase"),
+    ("priority", "priority"),
+    ("tags", "tags"),
+    ("attempt", "attempt"),
+    ("held by", "heldBy"),
+    ("depends on", "dependsOn"),
+    ("parent", "parentTaskId"),
+    ("batch", "batch"),
+    ("worker", "worker"),
+    ("created", "createdAt"),
+    ("updated", "updatedAt"),
+    ("due", "dueAt"),
+    ("deadline", "deadline"),
+    ("error", "error"),
+    ("partial", "partial"),
+    ("checks", "checks"),
+    ("feedback", "feedback"),
+)
+
+
+def submit(
+    text: str | None = None,
+    /,
+    *,
+    skill: str = "",
+    title: str = "",
+    priority: Priority | None = None,
+    tag: list[str] | None = None,
+    context: str = "",
+    depends_on: list[str] | None = None,
+    delay: float = 0.0,
+    template: str = "",
+    parameters: str | None = None,
+    options: str | None = None,
+    dry_run: bool = False,
+    target: Target | None = None,
+) -> int:
+    """Submit a task over the management API, and print its id.
+
+    Args:
+        text: What to say.
+        skill: The skill to run; without it the server chooses.
+        title: A name for people.
+        priority: How urgent it is.
+        tag: A label to find it by; may be given several times.
+        context: The conversation that it belongs to.
+        depends_on: A task that must have ended first; may be given several times.
+        delay: Do not start before so many seconds have passed.
+        template: A template that gives what is not said here.
+        parameters: The skill's arguments, a JSON object.
+        options: Any other task options, a JSON object.
+        dry_run: Only show the task as it would be.
+        target: Which server.
+    """
+    body: Json = {} if options is None else _object(options, "--options")
+    said = {
+        "text": text,
+        "skill": skill,
+        "title": title,
+        "priority": priority,
+        "tags": tag,
+        "contextId": context,
+        "dependsOn": depends_on,
+        "delaySeconds": delay,
+        "template": template,
+        "parameters": None if parameters is None else _object(parameters, "--parameters"),
+    }
+    body |= {name: value for name, value in said.items() if value}
+    if not body:
+        raise UsageError("there is nothing to submit; give a text, --skill or --template")
+    query = [("dryRun", "true")] if dry_run else []
+    show = show_task if dry_run else _show_id
+    return (target or Target()).ask("POST", "tasks", show, query, body)
+
+
+def show(id: str, /, *, target: Target | None = None) -> int:
+    """Show a task as the management API does.
+
+    Args:
+        id: The task's id.
+        target: Which server.
+    """
+    return (target or Target()).ask("GET", under("tasks", id), show_task)
+
+
+def retry(id: str, /, *, from_step: str = "", text: str = "", target: Target | None = None) -> int:
+    """Run a task that has ended once more, as a new task, and print its id.
+
+    Args:
+        id: The task's id.
+        from_step: Begin anew at this remembered step, and keep what was before it.
+        text: Say this instead.
+        target: Which server.
+    """
+    body = {name: value for name, value in (("fromStep", from_step), ("text", text)) if value}
+    return (target or Target()).ask("POST", under("tasks", id, "retry"), _show_id, (), body)
+
+
+def requeue(
+    id: str, /, *, delay: Annotated[float, Parameter(show_default=True)] = 60.0, target: Target | None = None
+) -> int:
+    """Have a task start later.
+
+    Args:
+        id: The task's id.
+        delay: So many seconds from now.
+        target: Which server.
+    """
+    body = {"delaySeconds": delay}
+    return (target or Target()).ask("POST", under("tasks", id, "requeue"), _say_state, (), body)
+
+
+def prioritise(id: str, priority: Priority, /, *, target: Target | None = None) -> int:
+    """Change how urgent a task is.
+
+    Args:
+        id: The task's id.
+        priority: How urgent it is from now on.
+        target: Which server.
+    """
+    return (target or Target()).ask("PATCH", under("tasks", id), _say_state, (), {"priority": priority})
+
+
+def delete(id: str, /, *, cancel: bool = False, target: Target | None = None) -> int:
+    """Delete a task that has ended, with everything of it.
+
+    Args:
+        id: The task's id.
+        cancel: Cancel it first, if it has not ended.
+        target: Which server.
+    """
+
+    def deleted(_: Json) -> None:
+        output.emit(f"task {id} is {'canceled and then ' if cancel else ''}deleted\n")
+
+    query = [("cancel", "true")] if cancel else []
+    return (target or Target()).ask("DELETE", under("tasks", id), deleted, query)
+
+
+def feedback(
+    id: str,
+    /,
+    *,
+    rating: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=5))],
+    comment: str = "",
+    target: Target | None = None,
+) -> int:
+    """Say how good a task was that has ended.
+
+    Args:
+        id: The task's id.
+        rating: 1 (poor) to 5 (excellent).
+        comment: In words.
+        target: Which server.
+    """
+
+    def given(_: Json) -> None:
+        output.emit(f"task {id} is rated {rating} of 5\n")
+
+    body = {"rating": rating, "comment": comment}
+    return (target or Target()).ask("POST", under("tasks", id, "feedback"), given, (), body)
+
+
+def bulk(
+    action: Action,
+    /,
+    *id: str,
+    filters: Filters = None,
+    priority: Priority | None = None,
+    delay: float | None = None,
+    dry_run: bool = False,
+    target: Target | None = None,
+) -> int:
+    """Do one thing with many tasks.
+
+    Ends with 1 if it failed for one of them.
+
+    Args:
+        action: What to do.
+        id: The tasks' ids.
+        filters: Or the tasks that match, as NAME=VALUE; may be given several times.
+        priority: How urgent they are from now on (reprioritise).
+        delay: So many seconds from now (requeue).
+        dry_run: Only say how many match.
+        target: Which server.
+    """
+    if bool(id) == bool(filters):
+        raise UsageError("name tasks, or choose them with --filter; not both")
+    body: Json = {"action": action, "dryRun": dry_run}
+    body |= {"ids": list(id)} if id else {"filter": _filter_of(filters or ())}
+    body |= {name: value for name, value in (("priority", priority), ("delaySeconds", delay)) if value is not None}
+    failed: list[Json] = []
+
+    def show(result: Json) -> None:
+        failed.extend(result.get("failed") or ())
+        output.emit(f"{result.get('matched', 0)} match, {result.get('done', 0)} done\n")
+        if result.get("more"):
+            output.say("there are more; repeat the command")
+
+    code = (target or Target()).ask("POST", "tasks/bulk", show, (), body)
+    if failed:
+        first = failed[0]
+        raise CommandError(f"{len(failed)} failed, the first: task {first.get('id')}: {reason(first.get('error'))}")
+    return code
+
+
+def submit_batch(file: Source, /, *, atomic: bool = False, target: Target | None = None) -> int:
+    """Submit many tasks from a file of JSON lines, and print the batch's id.
+
+    Ends with 1 if one of them was refused.
+
+    Args:
+        file: One task a line, as `task submit` sends it; `name` is what others call it (`"dependsOn": ["#name"]`).
+            A hyphen reads stdin.
+        atomic: All of them or none.
+        target: Which server.
+    """
+    lines = _read(file)
+    count = sum(bool(line.strip()) for line in lines.splitlines())
+    if not count:
+        raise UsageError(f"{file} has no tasks; give one JSON object a line")
+    failed: list[Json] = []
+
+    def show(batch: Json) -> None:
+        failed.extend(item for item in batch.get("items") or () if item.get("error"))
+        output.emit(f"{batch.get('id', '')}\n")
+        output.say(f"{batch.get('created', 0)} of {count} tasks submitted")
+
+    chosen = target or Target()
+    query = [("atomic", "true" if atomic else "false")]
+    if chosen.json or not sys.stderr.isatty():
+        code = chosen.ask("POST", "batches", show, query, lines)
+    else:
+        from a2a_server.cli.board import working
+
+        with working(f"submitting {count} tasks"):
+            code = chosen.ask("POST", "batches", show, query, lines)
+    if failed:
+        first = failed[0]
+        raise CommandError(
+            f"{len(failed)} tasks refused, the first: line {int(first.get('index', 0)) + 1}: {reason(first['error'])}"
+        )
+    return code
+
+
+def show_batch(id: str, /, *, target: Target | None = None) -> int:
+    """Show how far a batch is.
+
+    Args:
+        id: The batch's id.
+        target: Which server.
+    """
+    return (target or Target()).ask("GET", under("batches", id), show_fields)
+
+
+def show_task(task: Json) -> None:
+    """A task for people."""
+    lines = [(name, task.get(field)) for name, field in FIELDS]
+    output.emit("".join(f"{name:<11}{words(value)}\n" for name, value in lines if value not in (None, "", [])))
+
+
+def show_fields(thing: Json) -> None:
+    """Any object for people, a member a line."""
+    output.emit("".join(f"{name:<18}{words(value)}\n" for name, value in thing.items()))
+
+
+def words(value: object) -> str:
+    """A member of an answer on one line."""
+    if isinstance(value, dict) and isinstance(value.get("parts"), list):
+        return " ".join(output.message_text(value).split())
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {words(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(words(one) for one in value)
+    return json.dumps(value) if isinstance(value, bool) else " ".join(str(value).split())
+
+
+def reason(error: object) -> str:
+    """What an item's error says."""
+    return str(error.get("message") or error) if isinstance(error, dict) else str(error)
+
+
+def _show_id(task: Json) -> None:
+    output.emit(f"{task.get('id', '')}\n")
+
+
+def _say_state(task: Json) -> None:
+    due = f", due {task['dueAt']}" if task.get("dueAt") else ""
+    output.emit(f"task {task.get('id', '')} is {task.get('state', '')}, priority {task.get('priority', '')}{due}\n")
+
+
+def _object(text: str, flag: str) -> Json:
+    value = json_of(text, flag)
+    if not isinstance(value, dict):
+        raise UsageError(f"{flag} must be a JSON object")
+    return value
+
+
+def _filter_of(filters: Sequence[str]) -> Json:
+    found: Json = {}
+    for name, value in pairs(filters):
+        if name in REPEATED:
+            found.setdefault(name, []).append(value)
+        else:
+            found[name] = value
+    return found
+
+
+def _read(file: Source) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
