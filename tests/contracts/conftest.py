@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from a2a_server.ports import TaskStore
+from a2a_server.stores import postgresql_link
 from a2a_server.stores.postgresql import PostgresqlStore
 from tests.contracts.postgresql_database import PostgresqlDatabase
 from tests.contracts.stores import DATABASES, Database
@@ -51,3 +53,18 @@ async def stores(postgresql: PostgresqlDatabase) -> AsyncIterator[list[Postgresq
     yield stores
     for store in stores:
         await store.close()
+
+
+@pytest.fixture
+def conflicts(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What PostgreSQL itself broke off, before it was tried again."""
+    seen: list[Exception] = []
+    translate = postgresql_link._engine_error
+
+    def see(where: str, error: Exception) -> Exception:
+        if isinstance(error, asyncpg.TransactionRollbackError):
+            seen.append(error)
+        return translate(where, error)
+
+    monkeypatch.setattr(postgresql_link, "_engine_error", see)
+    return seen

@@ -1,6 +1,5 @@
 """A database of its own for each test, on the MongoDB that all tests of a run share."""
 
-import socket
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +9,7 @@ from a2a_server.ports import TaskStore
 from a2a_server.stores.mongodb import MongodbStore
 from a2a_server.stores.mongodb_rows import Document
 from tests.services import service
+from tests.services.server import free_ports
 
 
 def address(server: str, database: str, options: str = "") -> str:
@@ -22,10 +22,8 @@ def address(server: str, database: str, options: str = "") -> str:
 
 def closed_port() -> int:
     """A port of this machine where nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    [port] = free_ports(1)
+    return port
 
 
 class MongodbDatabase:

@@ -1,19 +1,26 @@
 """Rows for tests of stores: plausible defaults, numbered keys, and turns that only write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
+from a2a_server.errors import Conflict
 from a2a_server.model.objects import Generation, Lane, Phase, State
 from a2a_server.model.rows import (
     NO_KEY,
     ArtifactRow,
+    EdgeKind,
+    EdgeRow,
     EventKind,
     EventRow,
     GateRow,
     Key,
     MessageRow,
+    RecordRow,
     SentKey,
     SentRow,
+    TagRow,
     TallyKey,
     TaskName,
     TaskRow,
@@ -130,12 +137,29 @@ def worker(number: int, *, ttl: int = 8_000_000, dead: bool = False) -> WorkerRo
     return WorkerRow(key(number), 0, ttl, dead, 1, b"worker")
 
 
+def edge(upstream: int, downstream: int, kind: EdgeKind = EdgeKind.FAIL, done: int = 0) -> EdgeRow:
+    return EdgeRow(key(upstream), key(downstream), int(kind), done)
+
+
+def tag(number: int, label: str = "blue") -> TagRow:
+    return TagRow("", "local", label, key(number))
+
+
+def record(name: str, **fields: Any) -> RecordRow:  # noqa: ANN401 - any field of a row
+    return RecordRow("schedule", "", "local", name, 1, 0, b"record")._replace(**fields)
+
+
 def name(number: int) -> TaskName:
     return task(number).name
 
 
 def tally_key(row: TaskRow) -> TallyKey:
     return TallyKey(row.tenant, row.owner, row.agent, row.queue, row.state, row.phase)
+
+
+def numbers(keys: Iterable[bytes]) -> list[int]:
+    """What `key` made these of."""
+    return [int.from_bytes(each, "big") for each in keys]
 
 
 def next_rev(row: TaskRow, **fields: Any) -> TaskRow:  # noqa: ANN401 - any field of a row
@@ -157,3 +181,17 @@ async def get(store: TaskStore, **needs: Any) -> Loaded:  # noqa: ANN401 - any f
 
 async def get_task(store: TaskStore, number: int) -> TaskRow:
     return (await get(store, tasks={key(number)})).tasks[key(number)]
+
+
+async def refused(store: TaskStore, changes: Changes) -> int:
+    """How often it was decided before Conflict came out."""
+    calls = 0
+
+    def decide(loaded: Loaded) -> Changes:
+        nonlocal calls
+        calls += 1
+        return changes
+
+    with pytest.raises(Conflict):
+        await store.turn(Needs(), decide)
+    return calls

@@ -143,7 +143,7 @@ async def test_doorbells_may_be_there_first_and_nobody_else(
 async def test_an_older_schema_than_this_code_serves_waits_for_migrate(
     store: TaskStore, database: MongodbDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mongodb_schema, "OLDEST", 2)
+    monkeypatch.setattr(mongodb_schema, "OLDEST", mongodb_schema.NEWEST + 1)
     with pytest.raises(SchemaMismatch, match="a2a-server migrate"):
         await MongodbStore(database.url).open()
 

@@ -9,7 +9,6 @@ from a2a_server.model.objects import Scope
 from a2a_server.model.queries import DueKind, TaskQuery
 from a2a_server.model.rows import DUMPED, EventRow, Key, StateRow, TaskRow
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
-from a2a_server.stores import postgresql_link
 from a2a_server.stores.postgresql import PostgresqlStore
 from tests.contracts import rows
 from tests.contracts.postgresql_database import PostgresqlDatabase
@@ -17,21 +16,6 @@ from tests.contracts.rows import get, get_task, key, put, writes
 from tests.contracts.test_store import FAIR
 
 SOON = 20.0
-
-
-@pytest.fixture
-def conflicts(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
-    """What PostgreSQL itself broke off, before it was tried again."""
-    seen: list[Exception] = []
-    translate = postgresql_link._engine_error
-
-    def see(where: str, error: Exception) -> Exception:
-        if isinstance(error, asyncpg.TransactionRollbackError):
-            seen.append(error)
-        return translate(where, error)
-
-    monkeypatch.setattr(postgresql_link, "_engine_error", see)
-    return seen
 
 
 # Locks in one order

@@ -1,4 +1,4 @@
-"""How the PostgreSQL store meets its server: schemas, errors, lost connections, PgBouncer."""
+"""How the PostgreSQL store meets its server: errors, lost connections, PgBouncer."""
 
 import asyncio
 import os
@@ -8,7 +8,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,7 +15,7 @@ import asyncpg
 import pytest
 
 from a2a_server.engine.limits import Limits
-from a2a_server.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
+from a2a_server.errors import ConfigurationError, StoreUnavailable
 from a2a_server.model.objects import Scope
 from a2a_server.model.queries import DueKind, Snapshot, TallyQuery, TaskQuery
 from a2a_server.model.rows import DUMPED
@@ -24,84 +23,14 @@ from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
 from a2a_server.stores import postgresql_link
 from a2a_server.stores.postgresql import PostgresqlStore
 from a2a_server.stores.postgresql_beat import BEAT_SECONDS
-from a2a_server.stores.postgresql_schema import Schema, known_migrations
 from tests.contracts import rows
 from tests.contracts.postgresql_database import PostgresqlDatabase
 from tests.contracts.rows import get, get_task, key, put
 from tests.services import service
 from tests.services.proxy import Proxy
+from tests.services.server import free_ports
 
 SOON = 20.0
-
-
-# Schemas
-
-
-def older() -> Schema:
-    return Schema(known_migrations())
-
-
-def newer() -> Schema:
-    return Schema((*known_migrations(), "CREATE TABLE later (name text); ALTER TABLE gate ADD COLUMN later text"))
-
-
-async def test_new_code_serves_the_schema_before_until_it_is_migrated_and_old_code_refuses_the_next(
-    postgresql: PostgresqlDatabase,
-) -> None:
-    old, new = PostgresqlStore(postgresql.url, schema=older()), PostgresqlStore(postgresql.url, schema=newer())
-    await old.open()
-    await put(old, new_tasks=[rows.task(1)], gates=[rows.gate("a")])
-    await new.open()
-    assert await get_task(new, 1) == rows.task(1)
-    assert await PostgresqlStore(postgresql.url, schema=newer()).migrate() == (1, 2)
-    assert await PostgresqlStore(postgresql.url, schema=newer()).migrate() == (2, 2)
-    for store in (old, new):  # a rolling upgrade: both go on meanwhile
-        assert (await get(store, gates={"a"})).gates == {"a": rows.gate("a")}
-        await store.close()
-    with pytest.raises(SchemaMismatch, match=r"has schema 2, this version knows up to 1: start the newer server"):
-        await PostgresqlStore(postgresql.url, schema=older()).open()
-    with pytest.raises(SchemaMismatch, match=r"has schema 2, this version knows up to 1"):
-        await PostgresqlStore(postgresql.url, schema=older()).migrate()
-
-
-async def test_a_schema_that_is_too_old_is_refused_until_it_is_migrated(postgresql: PostgresqlDatabase) -> None:
-    assert await PostgresqlStore(postgresql.url, schema=older()).migrate() == (0, 1)
-    latest = replace(newer(), oldest=2)
-    with pytest.raises(SchemaMismatch, match=r"has schema 1, this version serves 2 to 2: run `a2a-server migrate`"):
-        await PostgresqlStore(postgresql.url, schema=latest).open()
-    assert await PostgresqlStore(postgresql.url, schema=latest).migrate() == (1, 2)
-    store = PostgresqlStore(postgresql.url, schema=latest)
-    await store.open()
-    await store.close()
-
-
-async def test_each_migration_is_applied_once_by_many_at_once(postgresql: PostgresqlDatabase) -> None:
-    stores = [PostgresqlStore(postgresql.url, schema=newer()) for _ in range(5)]
-    found = await asyncio.gather(*(store.migrate() for store in stores[:3]), *(store.open() for store in stores[3:]))
-    assert [after for _, after in filter(None, found)] == [2, 2, 2]
-    assert postgresql.run("SELECT value FROM meta")[0][0] == "2"
-    await asyncio.gather(*(store.close() for store in stores))
-
-
-async def test_a_migration_that_fails_leaves_nothing(postgresql: PostgresqlDatabase) -> None:
-    broken = Schema((*known_migrations(), "CREATE TABLE later (name text); CREATE TABLE task (name text)"))
-    with pytest.raises(StoreUnavailable, match="42P07"):
-        await PostgresqlStore(postgresql.url, schema=broken).open()
-    assert postgresql.run("SELECT value FROM meta")[0][0] == "1"
-    assert postgresql.run("SELECT FROM pg_class WHERE relname = 'later'") == []
-
-
-async def test_schemas_of_one_database_are_stores_of_their_own(postgresql: PostgresqlDatabase) -> None:
-    blue, green = (PostgresqlStore(f"{postgresql.url}&schema={name}") for name in ("blue", "green"))
-    postgresql.run("CREATE TABLE public.foreign_one (name text)")
-    for number, store in enumerate((blue, green)):
-        await store.open()
-        await put(store, new_tasks=[rows.task(number)])
-        assert await asyncio.to_thread(store.beat, key(8)) is False
-    assert await blue.heads([key(0), key(1)]) != await green.heads([key(0), key(1)])
-    await blue.close()
-    await green.close()
-    postgresql.run("DROP SCHEMA blue CASCADE; DROP SCHEMA green CASCADE")
 
 
 # Errors
@@ -176,6 +105,59 @@ async def test_lost_connections_are_told_and_made_again(
         await asyncio.to_thread(store.beat, key(8))
     assert await asyncio.to_thread(store.beat, key(8))
     assert await stores[1].find(Scope(), "Echo", "task-1") == rows.task(1)
+
+
+async def test_a_host_that_vanished_is_noticed_in_about_a_lease(
+    stores: list[PostgresqlStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[socket.socket] = []
+    watch = postgresql_link._watch
+
+    def watched(carrier: socket.socket) -> None:
+        found.append(carrier)
+        watch(carrier)
+
+    monkeypatch.setattr(postgresql_link, "_watch", watched)
+    store = stores[0]
+    await store.register(rows.worker(8))
+    await asyncio.gather(*(store.heads([key(1)]) for _ in range(2)))  # one more connection than there was
+    assert await asyncio.to_thread(store.beat, key(8))
+    assert len(found) >= 2
+    lease_seconds = Limits().lease_seconds
+    for carrier in found:
+        assert carrier.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+
+        def told(name: str, carrier: socket.socket = carrier) -> int:
+            return carrier.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            silent = told("TCP_KEEPIDLE") + told("TCP_KEEPINTVL") * told("TCP_KEEPCNT")
+            assert 0.5 * lease_seconds <= silent <= 1.5 * lease_seconds
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            assert 0.5 * lease_seconds <= told("TCP_USER_TIMEOUT") / 1000 <= 1.5 * lease_seconds
+
+
+async def test_a_socket_of_a_file_is_left_as_it_is() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        postgresql_link._watch(ours)
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 0
+
+
+async def test_a_store_that_is_closed_waits_for_nobody_who_is_silent(postgresql: PostgresqlDatabase) -> None:
+    with Proxy(postgresql.url) as way:
+        store = PostgresqlStore(way.url)
+        await store.open()
+        await asyncio.gather(*(store.heads([key(1)]) for _ in range(4)))  # several that are idle
+        await store.register(rows.worker(8))
+        assert await asyncio.to_thread(store.beat, key(8))
+        way.stall()
+        reading = asyncio.create_task(store.heads([key(1)]))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(6.0):
+            await store.close()
+        with pytest.raises(StoreUnavailable):
+            await reading
 
 
 async def test_a_canceled_caller_does_not_stop_its_turn(stores: list[PostgresqlStore]) -> None:
@@ -274,9 +256,7 @@ def bouncer(postgresql: PostgresqlDatabase, tmp_path: Path) -> Iterator[str]:
         yield f"{direct}?pgbouncer=true"
         return
     server = urlsplit(service("postgresql"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     settings = tmp_path / "pgbouncer.ini"
     settings.write_text(
         f"[databases]\n{postgresql.name} = user={server.username} host={server.hostname} port={server.port or 5432}\n"

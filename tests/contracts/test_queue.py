@@ -189,6 +189,14 @@ async def test_a_full_memory_queue_drops_and_says_once_that_the_store_must_be_as
     assert await queue.take(["a"], 100, 0) == [key(20)]
 
 
+async def test_what_was_taken_makes_room_in_a_memory_queue_that_is_almost_full() -> None:
+    queue = MemoryQueue(limit=10)
+    await queue.offer([hint(number) for number in range(6)])
+    assert await queue.take(["a"], 1, 0) == [key(0)]
+    await queue.offer([hint(number) for number in range(6, 11)])
+    assert await queue.take(["a"], 100, 0) == [key(number) for number in range(1, 11)]
+
+
 async def test_a_dropped_hint_wakes_whoever_waits_for_its_queue() -> None:
     queue = MemoryQueue(limit=1)
     await queue.offer([hint(1, queue="b")])

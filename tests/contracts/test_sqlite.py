@@ -5,13 +5,24 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from a2a_server.errors import StoreUnavailable
-from a2a_server.model.objects import Scope, State
-from a2a_server.model.queries import DueKind, RowQuery, Table, TallyQuery, TaskCursor, TaskQuery
+from a2a_server.model.objects import Lane, Phase, Scope, State
+from a2a_server.model.queries import (
+    DueKind,
+    RowQuery,
+    Search,
+    SearchCursor,
+    Table,
+    TallyQuery,
+    TaskCursor,
+    TaskQuery,
+)
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
 from a2a_server.stores import sqlite_schema
 from a2a_server.stores.sqlite import SqliteStore
@@ -65,9 +76,14 @@ async def test_a_database_of_an_older_version_keeps_its_rows(path: Path, monkeyp
         sqlite_schema.migrate(db, path)
         body = b"x" * 100_000
         db.execute("INSERT INTO event VALUES (?, 1, 2, 1000, 1, 0, ?)", (key(1), body))
+        db.execute("INSERT INTO edge VALUES (?, ?, 1, 3)", (key(1), key(2)))
+        db.execute("INSERT INTO tag VALUES ('', 'local', 'blue', ?)", (key(1),))
     store = SqliteStore(path)
     await store.open()
     assert list(await store.events(key(1), 0, 10, 1 << 20)) == [rows.chunk(1, 1, body=body)]
+    assert list((await store.rows(RowQuery(Table.EDGE_TO, (key(2),)))).rows) == [rows.edge(1, 2, done=3)]
+    assert list((await store.rows(RowQuery(Table.TAG_OF, (key(1),)))).rows) == [rows.tag(1)]
+    assert await store.due(DueKind.SETTLE, 9) == [key(2)]
     await store.close()
 
 
@@ -143,6 +159,37 @@ async def test_the_clock_is_passed_in_and_never_goes_back(path: Path) -> None:
     await store.close()
 
 
+EVERYTHING = Search(
+    *("", "local", "Echo"),
+    tags=("red", "green"),
+    stands=frozenset({(State.WORKING, Phase.LEASED), (State.WORKING, Phase.PAUSED), (State.FAILED, Phase.FINAL)}),
+    skills=frozenset({"echo", "other"}),
+    queues=frozenset({"echo"}),
+    lanes=frozenset({Lane.HIGH, Lane.LOW}),
+    parents=False,
+    created_from=1,
+    created_to=9_999,
+    status_from=1,
+    status_to=9_999,
+)
+WALKED: list[tuple[dict[str, Any], SearchCursor]] = [
+    ({}, SearchCursor(50, key(1))),
+    ({"context": "context"}, SearchCursor(50, key(1))),
+    ({"parent": key(9)}, SearchCursor(0, key(1_000))),
+    ({"parent": key(9), "tag": "blue", "tag_prefix": "bl"}, SearchCursor(0, key(1_000))),
+    ({"tag": "blue"}, SearchCursor("blue", key(1_000))),
+    ({"tag": "blue", "tag_prefix": "bl"}, SearchCursor("blue", key(1_000))),
+    ({"tag_prefix": "bl"}, SearchCursor("blue", key(1_000))),
+]
+"""What decides where a search walks, and a place on the way."""
+SEARCHES = [
+    replace(search, after=after, **driving)
+    for driving, cursor in WALKED
+    for search in (Search("", "local", "Echo"), EVERYTHING)
+    for after in (None, cursor)
+]
+
+
 async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) -> None:
     await put(store, new_tasks=[rows.task(1), rows.held(2, "a")], gates=[rows.gate("a")], sent=[rows.sent(1)])
     await put(
@@ -162,7 +209,22 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
             recount={"a"},
             workers={key(8)},
             takes={key(1)},
+            waits={key(1), key(2)},
+            records={rows.record("a").key},
         )
+        await get(store, claims=[ClaimNeed(("echo", "b"), 9, (key(1),), lanes=(Lane.HIGH, Lane.LOW))])
+        await put(
+            store,
+            edges=[rows.edge(1, 2), rows.edge(3, 1)],
+            ended={key(1): 3},
+            settled=[rows.edge(3, 1, done=3)],
+            tags=[rows.tag(1)],
+            gone_tags=[rows.tag(2)],
+            records=[rows.record("a")],
+            gone_gates=["never"],
+        )
+        await put(store, records=[rows.record("a", rev=2)])
+        await put(store, gone_records=[(rows.record("a").key, 2)])
         await put(store, tasks=[rows.next_rev(rows.task(1))], fair={FAIR: 1}, gates=[rows.gate("a", rev=2)])
         await store.find(Scope(), "Echo", "task-1")
         await store.snapshot(key(1), 3)
@@ -179,9 +241,25 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
         await store.next_alarm()
         await store.totals(TallyQuery(tenant="", owner="local", agent="Echo"))
         await store.rows(RowQuery(Table.STATE, (key(1),), (key(1), "a", "b")))
+        await store.rows(RowQuery(Table.RECORD, ("schedule", ""), rows.record("a").key))
+        for table, last in ((Table.EDGE, key(2)), (Table.EDGE_TO, key(2)), (Table.TAG_OF, "blue")):
+            await store.rows(RowQuery(table, (key(1),), (key(1), last)))
+        await store.due_records(9)
+        await store.oldest(key(1), 9)
+        for search in SEARCHES:
+            await store.search(search)
         await store.erase([key(3)])
     # Lists of our own making, tables of a few rows, and what a count adds up, cut by its limit.
-    short = ("CONSTANT ROW", "SCAN want", "SCAN lanes", "SCAN holding", "INDEX task_leased", "SCAN worker", "SCAN (sub")
+    short = (
+        "CONSTANT ROW",
+        "SCAN want",
+        "SCAN lanes",
+        "SCAN holding",
+        "SCAN settling",
+        "INDEX task_leased",
+        "SCAN worker",
+        "SCAN (sub",
+    )
     with closing(sqlite3.connect(path)) as db:
         for statement in statements:
             if statement.lstrip().startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
@@ -190,6 +268,59 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
                     sorts = "TEMP B-TREE" in detail and "FROM tally" not in statement
                     assert not scans, (detail, statement)
                     assert not sorts, (detail, statement)
+
+
+async def test_searches_do_not_cost_more_in_a_larger_store(store: SqliteStore) -> None:
+    """From the beginning as from the middle, with any filters: a search looks at `scan` rows and no more."""
+    searches = [replace(search, scan=40, limit=5) for search in SEARCHES]
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    async def cost() -> list[int]:
+        nonlocal steps
+        found = []
+        for search in searches:
+            steps = 0
+            await store.search(search)
+            found.append(steps)
+        return found
+
+    async def fill(numbers: range) -> None:
+        await put(
+            store,
+            new_tasks=[rows.task(n, status_at=n % 100, parent=key(9), state=State(1 + n % 8)) for n in numbers],
+            tags=[rows.tag(n) for n in numbers],
+        )
+
+    for link in store._readers:
+        link._conn.set_progress_handler(step, 1)
+    await fill(range(900, 1_700))
+    before = await cost()
+    await fill(range(1_700, 5_000))
+    after = await cost()
+    assert all(now <= then * 1.5 for then, now in zip(before, after, strict=True)), (before, after)
+
+
+async def test_what_is_to_be_settled_is_found_by_its_number(store: SqliteStore) -> None:
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    for link in store._readers:
+        link._conn.set_progress_handler(step, 1)
+    await put(store, edges=[rows.edge(n, 9, done=3) for n in (1, 2)])
+    assert await store.due(DueKind.SETTLE, 5) == [key(9)]
+    before, steps = steps, 0
+    await put(store, edges=[rows.edge(n, 9, done=3 if n % 2 else 0) for n in range(10, 3_000)])
+    assert await store.due(DueKind.SETTLE, 5) == [key(9)]
+    assert steps <= before * 1.5
 
 
 async def test_lists_do_not_cost_more_in_a_larger_store(store: SqliteStore) -> None:

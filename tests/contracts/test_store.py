@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,7 @@ from a2a_server.model.rows import FairKey, JournalKind, JournalRow, SentRow, Sta
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
 from a2a_server.ports import TaskStore
 from tests.contracts import rows
-from tests.contracts.rows import get, get_task, key, put, writes
+from tests.contracts.rows import get, get_task, key, put, refused, writes
 from tests.contracts.stores import Database
 
 FAIR = FairKey("shard", "echo", Lane.NORMAL, "", "local")
@@ -198,6 +197,10 @@ FIELDS: list[dict[str, object]] = [
     {"phase": Phase.FINAL, "state": State.FAILED, "visible": False, "cancel_at": 7, "deadline_at": 8},
     {"gates": ("x",), "queue": "other", "context": "other", "skill": "other", "spec": b"other"},
     {"attempt": 2, "max_attempts": 1, "unmet": 3, "pushes": 4, "journal_n": 5, "parent": key(7), "format": 2},
+    {"lane": Lane.LOW},
+    {"due_at": 11},
+    {"pushes": 7, "unmet": 1},
+    {"queue": "third", "gates": ("x", "y*3"), "max_attempts": 9, "deadline_at": 12, "spec": b"third"},
 ]
 
 
@@ -295,6 +298,10 @@ REJECTED = {
     "tally": Changes(tally={(SURROGATE, rows.tally_key(rows.task(1))): 1}),
     "fair": Changes(fair={FAIR._replace(owner=SURROGATE): 1}),
     "gate": Changes(gates=[rows.gate(SURROGATE)]),
+    "tag": Changes(tags=[rows.tag(1, SURROGATE)]),
+    "gone tag": Changes(gone_tags=[rows.tag(1, SURROGATE)]),
+    "record": Changes(records=[rows.record(SURROGATE)]),
+    "moment of a record": Changes(records=[rows.record("a", due_at=2**63)]),
 }
 
 
@@ -347,29 +354,15 @@ async def test_a_task_that_changed_is_decided_again_on_fresh_rows(store: TaskSto
     assert [event.n for event in await store.events(key(1), 0, 10, LIMIT)] == [3]
 
 
-async def refused(store: TaskStore, changes: Callable[[], Changes]) -> int:
-    """How often it was decided before Conflict came out."""
-    calls = 0
-
-    def decide(loaded: Loaded) -> Changes:
-        nonlocal calls
-        calls += 1
-        return changes()
-
-    with pytest.raises(Conflict):
-        await store.turn(Needs(), decide)
-    return calls
-
-
 async def test_a_conflict_that_stays_comes_out(store: TaskStore) -> None:
     await put(store, new_tasks=[rows.task(1)], gates=[rows.gate("a"), rows.gate("b", rev=1)])
     message = [rows.message(1, 1)]
-    assert await refused(store, lambda: Changes(messages=message, tasks=[rows.task(1, rev=3)])) == 6
-    assert await refused(store, lambda: Changes(messages=message, tasks=[rows.task(404, rev=2)])) == 6
-    assert await refused(store, lambda: Changes(messages=message, new_tasks=[rows.task(2, id="task-1")])) == 6
-    assert await refused(store, lambda: Changes(messages=message, gates=[rows.gate("a", rev=3)])) == 6
-    assert await refused(store, lambda: Changes(messages=message, gates=[rows.gate("a", rev=1)])) == 6
-    assert await refused(store, lambda: Changes(messages=message, gates=[rows.gate("unknown", rev=2)])) == 6
+    assert await refused(store, Changes(messages=message, tasks=[rows.task(1, rev=3)])) == 6
+    assert await refused(store, Changes(messages=message, tasks=[rows.task(404, rev=2)])) == 6
+    assert await refused(store, Changes(messages=message, new_tasks=[rows.task(2, id="task-1")])) == 6
+    assert await refused(store, Changes(messages=message, gates=[rows.gate("a", rev=3)])) == 6
+    assert await refused(store, Changes(messages=message, gates=[rows.gate("a", rev=1)])) == 6
+    assert await refused(store, Changes(messages=message, gates=[rows.gate("unknown", rev=2)])) == 6
     assert await get_task(store, 1) == rows.task(1)
     assert (await store.rows(RowQuery(Table.MESSAGE))).rows == []
 

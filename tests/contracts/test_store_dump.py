@@ -12,6 +12,8 @@ from a2a_server.model.objects import Generation, Lane, Phase, State
 from a2a_server.model.rows import (
     DUMPED,
     ArtifactRow,
+    EdgeKind,
+    EdgeRow,
     EventKind,
     EventRow,
     FairKey,
@@ -20,8 +22,10 @@ from a2a_server.model.rows import (
     JournalRow,
     MessageRow,
     PushRow,
+    RecordRow,
     SentRow,
     StateRow,
+    TagRow,
     TallyKey,
     TaskRow,
     WorkerRow,
@@ -73,9 +77,9 @@ async def fill(store: TaskStore, every: Rows) -> dict[str, int]:
 
 
 PLAIN: Rows = {
-    "edge": [(key(1), key(2), 0, 1), (key(1), key(3), 1, 0)],
-    "tag": [("", "local", "blue", key(1)), ("", "local", "blue", key(2))],
-    "record": [("schedule", "", "local", "nightly", 3, 9_000, b"\0record")],
+    "edge": [rows.edge(1, 2, done=3), rows.edge(1, 3, EdgeKind.CHILD, done=-4)],
+    "tag": [rows.tag(1), rows.tag(2), rows.tag(1, "naïve 🎈")],
+    "record": [rows.record("nightly", rev=3, due_at=9_000, body=b"\0record")],
     "audit": [("chain", 1, 1_000, b"\0hash", b"one"), ("chain", 2, 1_000, b"\1hash", LARGE)],
     "blob": [("object", 0, b"\0\xff"), ("object", 1, b"x" * 262_144), ("object", 10, b""), ("object", 2, b"y")],
 }
@@ -188,6 +192,9 @@ async def test_rows_are_those_of_the_model(pair: Pair) -> None:
         "gate": GateRow,
         "worker": WorkerRow,
         "push": PushRow,
+        "edge": EdgeRow,
+        "tag": TagRow,
+        "record": RecordRow,
     }
     for table, row_class in classes.items():
         assert {type(row) for row in every[table]} == {row_class}

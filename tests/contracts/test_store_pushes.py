@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from a2a_server.model.objects import State
 from a2a_server.model.queries import DueKind, RowQuery, Table
-from a2a_server.model.rows import PushRow
+from a2a_server.model.rows import Interest, PushRow
 from a2a_server.ports import TaskStore
 from tests.contracts import rows
 from tests.contracts.rows import get, key, put
@@ -18,7 +18,7 @@ def push(number: int, name: str = "agent", **fields: object) -> PushRow:
 
 async def test_pushes_come_back_as_they_went_and_are_replaced(store: TaskStore) -> None:
     first = push(1, due_at=NOW, tries=3)
-    await put(store, new_tasks=[rows.task(1, pushes=1)], pushes=[first])
+    await put(store, new_tasks=[rows.task(1, pushes=Interest.TOLD)], pushes=[first])
     page = await store.rows(RowQuery(Table.PUSH, (key(1),)))
     assert list(page.rows) == [first]
     later = first._replace(generation=10, cursor_n=7, due_at=0, tries=0, dead=True, body=b"")
@@ -28,7 +28,7 @@ async def test_pushes_come_back_as_they_went_and_are_replaced(store: TaskStore) 
 
 async def test_pushes_are_loaded_with_the_tasks_that_have_any(store: TaskStore) -> None:
     pushes = [push(1, "a"), push(1, "b"), push(3)]
-    tasks = [rows.task(1, pushes=2), rows.task(2), rows.task(3, pushes=1)]
+    tasks = [rows.task(1, pushes=Interest.TOLD), rows.task(2), rows.task(3, pushes=Interest.TOLD)]
     await put(store, new_tasks=tasks, pushes=pushes)
     loaded = await get(store, tasks={key(1), key(2)})
     assert loaded.pushes == {key(1): (pushes[0], pushes[1])}
@@ -40,7 +40,7 @@ async def test_due_are_tasks_with_a_push_whose_moment_is_past(store: TaskStore) 
     far = 2**62
     await put(
         store,
-        new_tasks=[rows.task(number, pushes=1) for number in range(1, 6)],
+        new_tasks=[rows.task(number, pushes=Interest.TOLD) for number in range(1, 6)],
         pushes=[
             push(1, due_at=NOW + 1),
             push(1, "other", due_at=NOW),
@@ -55,7 +55,7 @@ async def test_due_are_tasks_with_a_push_whose_moment_is_past(store: TaskStore) 
 
 
 async def test_an_erased_task_takes_its_pushes_along(store: TaskStore) -> None:
-    ended = rows.task(1, pushes=1, state=State.COMPLETED, phase=7)
+    ended = rows.task(1, pushes=Interest.TOLD, state=State.COMPLETED, phase=7)
     await put(store, new_tasks=[ended], pushes=[push(1, due_at=NOW)])
     assert await store.erase([key(1)]) == 1
     assert list(await store.due(DueKind.PUSH, 10)) == []

@@ -8,8 +8,21 @@ from dataclasses import replace
 from typing import NoReturn
 
 from a2a_server.errors import Fail, LeaseLost, Paused
-from a2a_server.model.objects import Data, File, Json, JsonObject, Message, Part, Role, Text
-from a2a_server.model.runs import ASKED, CHECKPOINT, Output, Pause, Shelf, Stopping, TakeView, TaskView
+from a2a_server.model.objects import Data, File, Json, JsonObject, Message, Part, Role, State, Text
+from a2a_server.model.options import TaskOptions
+from a2a_server.model.runs import (
+    ASKED,
+    CHECKPOINT,
+    JOINED,
+    ChildResult,
+    Join,
+    Output,
+    Pause,
+    Shelf,
+    Stopping,
+    TakeView,
+    TaskView,
+)
 
 
 def task_of(
@@ -66,6 +79,9 @@ class RecordingAttempt:
         self._loop = asyncio.get_running_loop()
         self.kept: dict[tuple[Shelf, str, str], bytes] = {}
         self.paused: Pause | None = None
+        self.joining: Join | None = None
+        self.spawned: dict[str, tuple[Message, TaskOptions]] = {}
+        self.ended: dict[str, ChildResult] = {}
 
     def emit(self, output: Output) -> None:
         if self.lost:
@@ -125,8 +141,23 @@ class RecordingAttempt:
         for start in range(0, len(file.raw), 4):
             yield file.raw[start : start + 4]
 
-    def pause(self, pause: Pause) -> NoReturn:
-        if self.paused is None:
+    async def spawn(self, step: str, message: Message, options: TaskOptions) -> str:
+        if self.lost:
+            raise LeaseLost
+        self.spawned.setdefault(step, (message, options))
+        return step
+
+    async def states(self, children: Sequence[str]) -> Sequence[State]:
+        return [self.ended[child].state if child in self.ended else State.WORKING for child in children]
+
+    async def results(self, children: Sequence[str]) -> Sequence[ChildResult]:
+        return [self.ended[child] for child in children]
+
+    def pause(self, pause: Pause | Join) -> NoReturn:
+        if isinstance(pause, Join):
+            self.joining = pause
+            self.kept[Shelf.TASK, JOINED, pause.name] = pause.note
+        elif self.paused is None:
             self.paused = pause
             self.kept[Shelf.TASK, ASKED, pause.name] = pause.note
         raise Paused

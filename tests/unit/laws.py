@@ -54,6 +54,15 @@ def good() -> Record:
     return record
 
 
+def place_taken(record: Record, turn: int) -> None:
+    """c is leased before b ends. turn: the one that does both, 0 = each has one of its own."""
+    final, ready, leased = record.steps[7:10]
+    record.steps[7:10] = [
+        step._replace(seq=8 + n, turn=turn if step.phase is not READY else 0)
+        for n, step in enumerate((ready, leased, final))
+    ]
+
+
 def third_through(record: Record) -> None:
     record.steps[4] = record.steps[4]._replace(phase=LEASED, fence=1, worker="w3")
 

@@ -6,9 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
 from a2a_server.errors import Conflict, DataRejected, StoreUnavailable
-from a2a_server.model.objects import Scope
-from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, StoreCapabilities, TallyQuery, TaskQuery
-from a2a_server.model.rows import EventRow, Head, Key, TallyKey, TaskRow, WorkerRow
+from a2a_server.model.objects import Lane, Scope
+from a2a_server.model.queries import (
+    DueKind,
+    Found,
+    Page,
+    RowQuery,
+    Search,
+    Snapshot,
+    StoreCapabilities,
+    TallyQuery,
+    TaskQuery,
+)
+from a2a_server.model.rows import EventRow, Head, Key, RecordRow, TallyKey, TaskRow, WorkerRow
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import Blobs, TaskStore
 
@@ -120,6 +130,22 @@ class MisbehavingStore:
     async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
         self._speak_if_down()
         return await self.inner.due(kind, limit)
+
+    async def due_records(self, limit: int) -> Sequence[RecordRow]:
+        self._speak_if_down()
+        return await self.inner.due_records(limit)
+
+    async def search(self, query: Search) -> Found:
+        self._speak_if_down()
+        return await self.inner.search(query)
+
+    async def oldest(self, after: Key, limit: int) -> Sequence[TaskRow]:
+        self._speak_if_down()
+        return await self.inner.oldest(after, limit)
+
+    async def ahead(self, row: TaskRow, most: int) -> Mapping[Lane, int]:
+        self._speak_if_down()
+        return await self.inner.ahead(row, most)
 
     async def next_alarm(self) -> int | None:
         self._speak_if_down()

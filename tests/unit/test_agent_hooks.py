@@ -12,9 +12,10 @@ import pytest
 
 from a2a_server import Agent, Fail, Happening, Message, Reject, Role, SyncTask, TaskContext, Text
 from a2a_server.agents.skill import SkillRunner
+from a2a_server.codec import decode
 from a2a_server.errors import ConfigurationError, NotOpened, Paused
 from a2a_server.model.objects import State
-from a2a_server.model.runs import Chunk
+from a2a_server.model.runs import CHECKS, Chunk, Shelf
 from tests.unit.attempts import RecordingAttempt, task_of
 
 
@@ -420,3 +421,70 @@ async def test_a_plain_listener_may_raise_what_it_likes() -> None:
 
     with pytest.raises(RuntimeError, match="StopIteration"):
         await SkillRunner(agent).tell(Happening(task_of("x"), State.FAILED, 7))
+
+
+async def test_every_check_of_a_result_is_asked_and_what_they_say_is_kept() -> None:
+    agent, asked = Agent("A"), list[str]()
+
+    @agent.skill(id="s")
+    async def skill(text: str) -> str:
+        return text
+
+    assert [spec.checks for spec in agent.specs] == [False]
+
+    @skill.validate_result(name="long enough")
+    async def long_enough(result: str) -> str | None:
+        asked.append("long enough")
+        return "too short" if len(result) < 3 else None
+
+    @skill.validate_result(required=False)
+    def kind(task: SyncTask, result: str) -> bool:
+        asked.append(task.step("seen", lambda: "kind"))
+        return False
+
+    @skill.validate_result
+    async def true(task: TaskContext, result: str) -> None:
+        asked.append(await task.step("seen", lambda: "true"))
+
+    assert [spec.checks for spec in agent.specs] == [True]
+    attempt = attempt_of("hi")
+    with pytest.raises(Fail, match="too short"):
+        await SkillRunner(agent).run(attempt)
+    assert asked == ["long enough", "kind", "true"], "each remembers for itself"
+    kept = decode(attempt.kept[Shelf.TASK, CHECKS, CHECKS])
+    assert kept == {
+        "run": 1,
+        "checks": [
+            {"name": "long enough", "passed": False, "required": True, "message": "too short"},
+            {
+                "name": "kind",
+                "passed": False,
+                "required": False,
+                "message": "The result did not pass the agent's own check.",
+            },
+            {"name": "true", "passed": True, "required": True, "message": ""},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("fine", 'the skill skill has a check "fine" already; give it another name'),
+        ("x" * 129, "its name must be printable text of at most 128 characters"),
+        ("a\nb", "its name must be printable text"),
+    ],
+)
+def test_names_of_checks_are_their_own(name: str, text: str) -> None:
+    agent = Agent("A")
+
+    @agent.skill
+    async def skill(text: str) -> str:
+        return text
+
+    async def fine(result: str) -> None: ...
+
+    skill.validate_result(fine)
+    with pytest.raises(ConfigurationError) as caught:
+        skill.validate_result(name=name)(fine)
+    assert text in str(caught.value)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from a2a_server.artifacts.filesystem import FilesystemArtifacts
 from a2a_server.engine.attempt import RunningAttempt
+from a2a_server.engine.children import Children
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.model.objects import File, Message, Role, State, Text
 from a2a_server.model.queries import Stored
+from a2a_server.model.rows import TaskRow
 from a2a_server.model.runs import Chunk, LogLine, Output
 from a2a_server.model.turns import Bell, Hint
 from a2a_server.stores.sqlite import SqliteStore
@@ -57,6 +59,10 @@ class Bench:
         return waiting
 
 
+def childless(row: TaskRow, check: Callable[[], None]) -> Children:
+    raise AssertionError(f"{row.id} spawns nothing")
+
+
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     store = MisbehavingStore(SqliteStore(tmp_path / "tasks.db"))
@@ -80,6 +86,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         limits=LIMITS,
         on_lost=lambda _: None,
         awaited=lambda _: True,
+        spawning=childless,
     )
     yield Bench(store, artifacts, attempt)
     store.gate.set()
@@ -104,7 +111,7 @@ async def test_what_waits_for_an_upload_is_bounded_in_bytes(bench: Bench, behind
     bench.artifacts.gate.set()
     await asyncio.wait_for(waiting, BOUND)
     await asyncio.wait_for(bench.attempt.flush(), BOUND)
-    assert (bench.attempt._bytes, bench.attempt._pending) == (0, 0)
+    assert (bench.attempt._backlog.size, bench.attempt._backlog.count) == (0, 0)
 
 
 async def test_log_lines_count(bench: Bench) -> None:

@@ -120,7 +120,8 @@ async def test_what_a_side_needs_to_start_does_not_count() -> None:
 
 def test_the_time_of_processes_that_have_ended_counts() -> None:
     busy = "sum(range(60_000_000))"
-    script = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {busy!r}]); print(); time.sleep(60)"
+    runs = f"subprocess.run([sys.executable, '-c', {busy!r}])"
+    script = f"import subprocess, sys, time; {runs}; print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
         try:
             family = places.Family("one", process.pid)

@@ -8,11 +8,13 @@ import pytest
 
 from tests.drills.checker import check, check_recovery, check_stream, expected
 from tests.drills.conversations import MUST_HIT, Item, Moment, check_hits, moments, plan, questions
+from tests.drills.kin import check_made
 from tests.drills.ledger import Entry, Kill, Order, Seen, Stream, assembled
 from tests.drills.soak import Sample, grown
 from tests.drills.stored import Position, StoredTask
 from tests.unit import laws
-from tests.unit.histories import BAD, OLD, POISON, TASK, TEXT, History, chunk, good, status
+from tests.unit.histories import BAD, CANCELED, OLD, POISON, TASK, TEXT, History, chunk, good, status, stored
+from tests.unit.kinships import BAD_KIN, Kinship, good as good_kin
 from tests.unit.talks import BAD_TALKS, FIRST, ONE, TALK, TWO, good_talk, say
 
 
@@ -26,6 +28,17 @@ def test_a_bad_history_is_caught(spoil: Callable[[History], None], rule: str) ->
     history = good()
     spoil(history)
     assert rule in history.broken()
+
+
+def test_good_kin_pass() -> None:
+    assert good_kin().broken() == set()
+
+
+@pytest.mark.parametrize(("spoil", "rule"), BAD_KIN, ids=[f"{spoil.__name__}-{rule}" for spoil, rule in BAD_KIN])
+def test_bad_kin_are_caught(spoil: Callable[[Kinship], None], rule: str) -> None:
+    kin = good_kin()
+    spoil(kin)
+    assert rule in kin.broken()
 
 
 def test_a_good_conversation_passes() -> None:
@@ -148,6 +161,61 @@ def test_recovery_leaves_nothing_with_the_dead_and_nothing_stuck(task: StoredTas
     assert [violation.rule for violation in check_recovery([task], LIVING)] == rules
 
 
+GATED = StoredTask("held", "submitted", "held", 1, 0, gates=("skill:narrow",), held_by="skill:narrow")
+BEHIND = StoredTask("behind", "submitted", "waiting", 1, 0)
+THROUGH = StoredTask("through", "working", "leased", 2, 1, "w1", gates=("skill:narrow",))
+
+
+@pytest.mark.parametrize(
+    ("others", "following", "stuck"),
+    [
+        ([THROUGH], {"behind"}, []),
+        ([THROUGH._replace(phase="ready")], {"behind"}, []),
+        ([], {"behind"}, ["held"]),
+        ([THROUGH._replace(gates=("skill:wide",))], {"behind"}, ["held"]),
+        ([THROUGH._replace(state="completed", phase="final")], {"behind"}, ["held"]),
+        ([THROUGH], set(), ["behind"]),
+        ([THROUGH], {"held"}, ["behind"]),
+    ],
+)
+def test_what_others_hold_or_precede_is_not_stuck_while_they_go_on(
+    others: list[StoredTask], following: set[str], stuck: list[str]
+) -> None:
+    found = check_recovery([GATED, BEHIND, *others], {"w1"}, following)
+    assert [(violation.rule, violation.task) for violation in found] == [("stuck", task) for task in stuck]
+
+
+def test_a_task_behind_one_that_did_not_complete_does_not_end_as_its_line_says() -> None:
+    history = good()
+    history.ledger.acknowledge(Order("m5", "1.0", "echo x", options={"dependsOn": [CANCELED]}), "behind", "submitted")
+    history.show("behind", "failed")
+    history.rows.tasks["behind"] = StoredTask("behind", "failed", "final", 2, 0)
+    history.rows.events["behind"] = stored(("status", "submitted", 0), ("status", "failed", 0))
+    assert history.broken() == set()
+    history.row(CANCELED, state="completed")
+    history.show(CANCELED, "completed")
+    assert "poison" in history.broken()
+
+
+def test_a_parent_has_as_many_parts_as_its_line_says() -> None:
+    history = good()
+    history.ledger.acknowledge(Order("m5", "1.0", "family 2 echo part #"), "parent", "submitted")
+    history.show("parent", "completed", "part 0\npart 1")
+    history.rows.tasks["parent"] = StoredTask("parent", "completed", "final", 3, 1)
+    history.rows.events["parent"] = stored(
+        ("status", "submitted", 0), ("status", "working", 1), ("status", "completed", 1)
+    )
+    assert history.broken() == {"child-lost"}
+
+
+def test_what_was_made_before_the_first_request_is_there() -> None:
+    rows = good_kin().rows
+    assert check_made(rows, ["first", "second"], 1, 2) == []
+    assert [one.rule for one in check_made(rows, ["first", "gone"], 1, 2)] == ["lost"]
+    assert [one.rule for one in check_made(rows, [], 2, 2)] == ["tick-lost"]
+    assert [one.rule for one in check_made(rows, [], 1, 3)] == ["tick-lost"]
+
+
 def test_a_snapshot_that_was_cut_off_is_forgotten() -> None:
     stream = Stream()
     assert not stream.take(Seen(OLD, None, "status", "working", final=False))
@@ -172,12 +240,21 @@ def test_expectations() -> None:
     assert expected("echo a  b") == ("completed", "a  b")
     assert expected("stream 3 0.1") == ("completed", TEXT)
     assert expected("reject") == ("rejected", None)
+    assert expected("family 2 echo part #") == ("completed", "part 0\npart 1")
+    assert expected("family 2 sleep 1") == ("completed", None)
     with pytest.raises(ValueError, match="no word 'sing'"):
         expected("sing")
 
 
 def test_a_good_order_of_changes_passes() -> None:
     assert laws.good().broken() == set()
+
+
+def test_a_turn_changes_everything_at_once() -> None:
+    record, apart = laws.good(), laws.good()
+    laws.place_taken(record, 5)
+    laws.place_taken(apart, 0)
+    assert (record.broken(), apart.broken()) == (set(), {"gate"})
 
 
 @pytest.mark.parametrize(("spoil", "rule"), laws.BAD, ids=[f"{spoil.__name__}-{rule}" for spoil, rule in laws.BAD])
@@ -196,7 +273,9 @@ def test_a_run_may_follow_another_in_one_change() -> None:
 @pytest.mark.parametrize(
     ("name", "grows", "rule"),
     [
-        ("table worker", 10, "grows"),
+        ("table worker", 10, "grows-per-process"),
+        ("table worker", 1, ""),
+        ("table gate", 10, "grows"),
         ("broker members", 10, "grows"),
         ("table journal", 400, "grows-per-task"),
         ("table event", 0, ""),
@@ -207,9 +286,10 @@ def test_a_soak_tells_what_grows(name: str, grows: int, rule: str) -> None:
     for number in range(20):
         late = max(0, number - 9)
         sizes = {"table task": 100 * number, "table event": 500 * number, "table worker": 4, "broker members": 30}
+        sizes["table gate"] = 1
         sizes["table journal"] = 100 * number
         sizes[name] += grows * late
-        samples.append(Sample(float(number), sizes, {"s0 1": 80 << 20}, {"s0 1": 30}))
+        samples.append(Sample(float(number), sizes, {"s0 1": 80 << 20}, {"s0 1": 30}, started=4 + number))
     assert {violation.rule for violation in grown(samples)} == ({rule} if rule else set())
 
 

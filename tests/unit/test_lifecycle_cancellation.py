@@ -4,8 +4,9 @@ import pytest
 
 from a2a_server.errors import TaskNotCancelable, TaskNotFound
 from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.limits import SetLimit
 from a2a_server.lifecycle.runs import Draft, TakeDraft
-from a2a_server.lifecycle.sweeping import Alarms, SetGate
+from a2a_server.lifecycle.sweeping import Alarms
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind
 from a2a_server.policy import SECOND, SWEEP_SLACK
@@ -23,7 +24,7 @@ def test_a_task_that_nobody_runs_is_canceled_at_once(delay: int) -> None:
 
 def test_a_held_task_is_canceled_and_wakes_nobody_in_its_place_twice() -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 0))
+    store.one(SetLimit("skill:echo", 0))
     store.do(submit(1), submit(2))
     store.one(claim())
     row = store.one(cancel(store.tasks[key(1)]))
@@ -33,7 +34,7 @@ def test_a_held_task_is_canceled_and_wakes_nobody_in_its_place_twice() -> None:
 
 def test_a_held_task_that_is_canceled_as_its_gate_opens_is_not_woken() -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 1))
+    store.one(SetLimit("skill:echo", 1))
     row = started(store)
     store.do(submit(2), submit(3))
     store.one(claim())

@@ -11,11 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from a2a_server.codec import decode_event, encode_chunk, encode_status
 from a2a_server.errors import ClientError, LeaseLost
 from a2a_server.lifecycle.endings import RESUMED, End, EndKind
+from a2a_server.lifecycle.limits import SetLimit
 from a2a_server.lifecycle.operation import Operation
 from a2a_server.lifecycle.runs import Draft, Report, TakeDraft
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submit, Submitted
-from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, SetGate, Wake
+from a2a_server.lifecycle.sweeping import Alarms, Bury, Rescue, Wake
 from a2a_server.model.objects import Artifact, Generation, Lane, Phase, State, StatusEvent, Text
 from a2a_server.model.rows import ArtifactRow, EventKind, Key, TallyKey, TaskRow
 from a2a_server.model.turns import ClaimNeed
@@ -47,7 +48,7 @@ class Lifecycle(RuleBasedStateMachine):
     def turn(self, *operations: Operation[Any]) -> list[Any]:
         used = {name: gate.used for name, gate in self.store.gates.items()}
         outcomes = self.store.do(*operations)
-        changed = {one.key for one in operations if isinstance(one, SetGate)}
+        changed = {one.key for one in operations if isinstance(one, SetLimit)}
         for name, gate in self.store.gates.items():
             if name not in changed and gate.used > used.get(name, gate.used) and gate.capacity is not None:
                 assert gate.used <= gate.capacity
@@ -94,7 +95,7 @@ class Lifecycle(RuleBasedStateMachine):
         if kind == "end" and running is not None:
             return self.ending(running, End(data.draw(st.sampled_from(EndKind), "end"), "words"))
         if kind == "gate":
-            return SetGate(data.draw(st.sampled_from(GATES)), data.draw(st.sampled_from((None, 0, 1, 2, 3))))
+            return SetLimit(data.draw(st.sampled_from(GATES)), data.draw(st.sampled_from((None, 0, 1, 2, 3))))
         plain: dict[str, Operation[Any]] = {
             "cancel": cancel(any_row),
             "wake": Wake(tuple(row.key for row in self.rows(Phase.HELD))),

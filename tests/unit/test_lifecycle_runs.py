@@ -5,8 +5,8 @@ import pytest
 from a2a_server.codec import decode_status, encode_chunk, encode_status
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.limits import SetLimit
 from a2a_server.lifecycle.runs import Claimed, Draft, TakeDraft
-from a2a_server.lifecycle.sweeping import SetGate
 from a2a_server.model.objects import TASK_URI, Artifact, Message, Phase, Role, State, Text
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
 from a2a_server.model.times import timestamp
@@ -82,7 +82,7 @@ def test_a_claim_takes_one_suspect_at_most() -> None:
 
 def test_a_full_gate_holds_what_a_claim_finds() -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 1))
+    store.one(SetLimit("skill:echo", 1))
     store.do(submit(1), submit(2, deadline_at=store.now + SECOND))
     claimed = store.one(claim())
     assert keys(claimed) == [key(1)]
@@ -94,7 +94,7 @@ def test_a_full_gate_holds_what_a_claim_finds() -> None:
 
 def test_the_end_of_a_run_wakes_the_best_that_its_gate_holds() -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 1))
+    store.one(SetLimit("skill:echo", 1))
     row = started(store)
     store.do(submit(2), submit(3))
     store.one(claim())
@@ -105,7 +105,7 @@ def test_the_end_of_a_run_wakes_the_best_that_its_gate_holds() -> None:
 
 def test_what_a_claim_holds_is_woken_by_an_end_later_in_the_same_turn() -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 1))
+    store.one(SetLimit("skill:echo", 1))
     row = started(store)
     store.one(submit(2))
     store.do(claim(), report(row, EndKind.COMPLETED))
@@ -114,7 +114,7 @@ def test_what_a_claim_holds_is_woken_by_an_end_later_in_the_same_turn() -> None:
 
 def test_a_claim_does_not_pass_those_that_the_gate_held_before() -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 1))
+    store.one(SetLimit("skill:echo", 1))
     row = started(store)
     store.one(submit(2))
     store.one(claim())
@@ -128,12 +128,12 @@ def test_a_claim_does_not_pass_those_that_the_gate_held_before() -> None:
 
 def test_a_claim_that_a_second_gate_refuses_wakes_others_of_the_first() -> None:
     store = MemoryTurns()
-    store.do(SetGate("skill:echo", 1), SetGate("client:ann", 1))
+    store.do(SetLimit("skill:echo", 1), SetLimit("client:ann", 1))
     first, other = started(store, owner="ann"), started(store, number=2, owner="bob", skill="other")
     store.do(submit(3, owner="ann"), submit(4, owner="bob"))
     store.one(claim())
     assert {store.tasks[key(number)].held_by for number in (3, 4)} == {"client:ann", "skill:echo"}
-    store.one(SetGate("client:ann", 0))
+    store.one(SetLimit("client:ann", 0))
     store.one(report(first, EndKind.COMPLETED))
     assert [store.tasks[key(number)].phase for number in (3, 4)] == [Phase.HELD, Phase.READY]
     assert store.tasks[other.key].phase is Phase.LEASED
@@ -201,7 +201,7 @@ def test_reports_of_one_task_in_one_turn_make_one_row_write() -> None:
 @pytest.mark.parametrize("kind", [None, EndKind.COMPLETED])
 def test_beyond_its_events_a_task_fails_with_its_takes_closed(kind: EndKind | None) -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 1))
+    store.one(SetLimit("skill:echo", 1))
     row = started(store)
     store.one(submit(2))
     store.one(claim())

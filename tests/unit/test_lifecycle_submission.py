@@ -4,8 +4,8 @@ import pytest
 
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.endings import EndKind
+from a2a_server.lifecycle.limits import SetLimit
 from a2a_server.lifecycle.submission import Submit, Submitted
-from a2a_server.lifecycle.sweeping import SetGate
 from a2a_server.model.objects import Generation, Lane, Phase, Scope, State
 from a2a_server.model.rows import SentKey
 from a2a_server.policy import SECOND
@@ -212,7 +212,7 @@ def test_a_task_made_ready_in_the_same_turn_is_ahead() -> None:
 
 def test_a_full_gate_is_respected_and_counts_what_the_turn_leases() -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 2))
+    store.one(SetLimit("skill:echo", 2))
     outcomes = store.do(*(submit(number, worker=WORKER) for number in range(1, 4)))
     assert [one.leased for one in outcomes] == [True, True, False]
     assert store.gates["skill:echo"].used == 2
@@ -221,7 +221,7 @@ def test_a_full_gate_is_respected_and_counts_what_the_turn_leases() -> None:
 
 def test_a_closed_gate_is_respected() -> None:
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", None))
+    store.one(SetLimit("skill:echo", None))
     store.gates["skill:echo"] = store.gates["skill:echo"]._replace(closed_until=store.now + 1)
     assert not sent(store, submit(1, worker=WORKER)).leased
 
@@ -229,7 +229,7 @@ def test_a_closed_gate_is_respected() -> None:
 def test_no_task_is_dispatched_past_those_that_its_gate_holds() -> None:
     """The slot that a run gives back in this very turn belongs to whom the gate has held."""
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 1))
+    store.one(SetLimit("skill:echo", 1))
     row = started(store)
     sent(store, submit(2))
     store.one(claim())

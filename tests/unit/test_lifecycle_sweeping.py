@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from a2a_server.lifecycle.endings import End, EndKind
-from a2a_server.lifecycle.sweeping import Alarms, Bury, Forget, Recount, Rescue, SetGate, Wake
+from a2a_server.lifecycle.limits import SetLimit
+from a2a_server.lifecycle.sweeping import Alarms, Bury, Forget, Recount, Rescue, Wake
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import JournalKind, Key, TaskRow
 from a2a_server.policy import SECOND
@@ -57,7 +58,7 @@ def test_a_deadline_fails_a_task_wherever_it_is(phase: Phase) -> None:
     store = MemoryTurns()
     end = store.now + 9 * SECOND
     if phase is Phase.HELD:
-        store.one(SetGate("skill:echo", 0))
+        store.one(SetLimit("skill:echo", 0))
     row = store.one(submit(1, deadline_at=end, delay=20 * SECOND if phase is Phase.SCHEDULED else 0)).row
     if phase in {Phase.HELD, Phase.LEASED}:
         store.register()
@@ -163,7 +164,7 @@ def test_a_rescue_and_a_result_of_one_turn_are_taken_in_their_order() -> None:
 def held_store(capacity: int | None, tasks: int) -> MemoryTurns:
     """`tasks` tasks that the gate skill:echo holds, though it has room by now and nobody told them."""
     store = MemoryTurns()
-    store.one(SetGate("skill:echo", 0))
+    store.one(SetLimit("skill:echo", 0))
     store.do(*(submit(number) for number in range(1, tasks + 1)))
     store.one(claim())
     store.gates["skill:echo"] = store.gates["skill:echo"]._replace(capacity=capacity)
@@ -197,7 +198,7 @@ def test_a_gate_that_is_set_counts_what_runs_already() -> None:
     store = MemoryTurns()
     started(store)
     store.one(submit(2))
-    gate = store.one(SetGate("skill:echo", 1))
+    gate = store.one(SetLimit("skill:echo", 1))
     assert (gate.capacity, gate.used, store.gates["skill:echo"].rev) == (1, 1, 1)
     store.one(claim())
     assert store.tasks[key(2)].held_by == "skill:echo"
@@ -207,19 +208,19 @@ def test_a_gate_counts_what_its_own_turn_leased_or_ended() -> None:
     store = MemoryTurns()
     row = started(store)
     store.do(submit(2), submit(3))
-    store.do(claim(2), report(row, EndKind.COMPLETED), SetGate("skill:echo", 5))
+    store.do(claim(2), report(row, EndKind.COMPLETED), SetLimit("skill:echo", 5))
     assert store.gates["skill:echo"].used == 2
 
 
 def test_a_raised_limit_wakes_those_it_held() -> None:
     store = held_store(0, 3)
-    store.one(SetGate("skill:echo", 2))
+    store.one(SetLimit("skill:echo", 2))
     assert [store.tasks[key(number)].phase for number in (1, 2, 3)] == [Phase.READY, Phase.READY, Phase.HELD]
 
 
 def test_a_lifted_limit_wakes_those_it_held() -> None:
     store = held_store(0, 3)
-    store.one(SetGate("skill:echo", None))
+    store.one(SetLimit("skill:echo", None))
     store.one(Wake(tuple(store.tasks)))
     assert all(row.phase is Phase.READY for row in store.tasks.values())
 
@@ -238,7 +239,7 @@ def test_a_gate_that_was_counted_wrong_is_counted_anew() -> None:
     store = MemoryTurns()
     row = started(store)
     gate = row.gates[0]
-    store.one(SetGate(gate, 2))
+    store.one(SetLimit(gate, 2))
     assert store.gates[gate].used == 1
     assert store.one(Recount((gate, "unknown"))) == 0
     store.gates[gate] = store.gates[gate]._replace(used=0)

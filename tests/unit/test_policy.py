@@ -65,14 +65,14 @@ def test_a_task_names_every_limit_that_may_ever_apply() -> None:
     gates = gates_of(owner="ann", agent="Echo", skill="say", queue="Echo/say")
     assert set(gates) == {
         "agent:Echo",
-        "breaker:say",
-        "client:ann",
-        "client+skill:ann+say",
+        "breaker:Echo/say",
+        "agent+client:Echo+ann",
+        "client+skill:ann+Echo/say",
         "queue:Echo/say",
-        "rate:say",
-        "skill:say",
+        "rate:Echo/say",
+        "skill:Echo/say",
     }
-    assert skill_gate("say") in gates
+    assert skill_gate(queue_of("Echo", "say")) in gates
     assert len(gates) <= 12
 
 

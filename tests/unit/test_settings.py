@@ -283,7 +283,7 @@ def test_every_knob_is_described_defaulted_and_bounded(name: str) -> None:
         assert any(isinstance(bound, (Ge, Gt)) for bound in knob.metadata)
         assert any(isinstance(bound, Le) for bound in knob.metadata)
     if knob.annotation is float:
-        assert name.endswith("_seconds")
+        assert name.endswith(("_seconds", "_cpu"))
 
 
 def test_an_address_with_its_password_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

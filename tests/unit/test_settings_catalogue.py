@@ -16,9 +16,14 @@ from a2a_server.settings import Knob, knobs, load, value_of
 from a2a_server.settings.catalogue import without_secrets
 
 ROOT = Path(__file__).parents[2]
-UNITS = ("_seconds", "_bytes", "_per_second", "_operations", "_events")
+UNITS = (
+    *("_seconds", "_days", "_bytes", "_per_second", "_operations", "_events"),
+    *("_concurrency", "_failures", "_cpu"),
+)
 COUNTS = frozenset({"port", "slots", "threads", "workers"})  # what they count is their name
-GROUPS = frozenset({"task", "card", "config", "store"})
+GROUPS = frozenset(
+    {"task", "card", "config", "store", "retention", "batch", "schedule", "template", "queue", "limit", "dead-letters"}
+)
 SHARES = frozenset({"resource_usage", "failure_rate"})  # of 1
 
 
@@ -38,11 +43,11 @@ def test_names_variables_and_values(monkeypatch: pytest.MonkeyPatch) -> None:
     deep = named["task_manager.alert_thresholds.task_duration_seconds"]
     assert deep.variable == "A2A_SERVER_TASK_MANAGER__ALERT_THRESHOLDS__TASK_DURATION_SECONDS"
     assert deep.aliases == ("task_duration",)
-    assert deep.meaning.endswith("Recorded; used by alerts, once there are any.")
+    assert named["task_manager.relationships"].meaning.endswith("Recorded; used by delegation, once there is any.")
     settings = load()
     assert all(value_of(settings, knob) == knob.default for knob in knobs())
     for knob in knobs():  # what .env.example says is what holds without it
-        if knob.default not in ("", []):
+        if knob.default not in ("", [], {}):
             text = ",".join(knob.default) if isinstance(knob.default, list) else str(knob.default)
             monkeypatch.setenv(knob.variable, text)
     assert load() == settings

@@ -80,11 +80,14 @@ def test_a_database_is_never_a_path(name: str) -> None:
 def test_sources_of_a_block_are_laid_over_one_another(seed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{VARIABLE}SCHEDULING_INTERVAL_SECONDS", "5")  # the file has the older name
     monkeypatch.setenv(f"{VARIABLE}ALERT_THRESHOLDS__TASK_DURATION", "7")
-    monkeypatch.setenv(f"{VARIABLE}CAPABILITIES", "one, two")
+    monkeypatch.setenv(f"{VARIABLE}CAPABILITIES", "monitoring, task_management")
     sourced = load_sourced(seed, task_manager={"id": "flagged"})
     block = sourced.settings.task_manager
     assert (block.id, block.name, block.scheduling_interval_seconds) == ("flagged", "TaskManager", 5)
-    assert (block.alert_thresholds.task_duration_seconds, block.capabilities) == (7, ("one", "two"))
+    assert (block.alert_thresholds.task_duration_seconds, block.capabilities) == (
+        7,
+        ("monitoring", "task_management"),
+    )
     told = [sourced.source(f"task_manager.{name}") for name in ("id", "name", "scheduling_interval_seconds")]
     assert told == ["flag", f"in {seed}", f"environment variable {VARIABLE}SCHEDULING_INTERVAL_SECONDS"]
     task_duration = sourced.source("task_manager.alert_thresholds.task_duration_seconds")
@@ -118,7 +121,8 @@ def test_both_names_of_one_setting_in_one_place_are_an_error(tmp_path: Path) -> 
         ({"alert_thresholds": {"failure_rate": 2}}, "must be at most 1"),
         ({"alert_thresholds": {"failure_rate": True}}, "no values of this setting"),
         ({"id": ""}, "task_manager.id (flag): "),
-        ({"capabilities": [1]}, "task_manager.capabilities.0 (flag): must be a valid string"),
+        ({"capabilities": [1]}, "task_manager.capabilities.0 (flag): must be 'task_management', "),
+        ({"capabilities": ["cooking"]}, "task_manager.capabilities.0 (flag): must be 'task_management', "),
         ({"capabilities": 1}, "must be a list of texts"),
     ],
 )
@@ -134,6 +138,5 @@ def test_a_block_that_is_no_json_in_one_variable(monkeypatch: pytest.MonkeyPatch
 def test_the_start_says_what_is_recorded_only_and_where_execution_goes(seed: Path) -> None:
     execution, recorded = notes_of(load_sourced(seed))
     assert execution == "Log lines and resource samples (execution_db) are kept in the tasks' database."
-    assert recorded.startswith("Recorded, without effect yet: task_manager.id, task_manager.name, ")
-    assert "databases.tasks" not in recorded
+    assert recorded == "Recorded, without effect yet: task_manager.relationships."
     assert notes_of(load_sourced(port=1)) == []

@@ -8,8 +8,10 @@ from pathlib import Path
 from random import Random
 
 from a2a_server.engine.sweeper import Sweeper
+from a2a_server.engine.tidying import Tidying
 from a2a_server.engine.writer import Writer
-from a2a_server.lifecycle.sweeping import Bury, SetGate
+from a2a_server.lifecycle.limits import SetLimit
+from a2a_server.lifecycle.sweeping import Bury
 from a2a_server.model.objects import Phase
 from a2a_server.model.queries import DueKind
 from a2a_server.model.rows import WorkerRow
@@ -114,10 +116,11 @@ async def test_workers_that_are_long_gone_are_forgotten_and_counts_are_mended(tm
     assert await sweeper.forget_workers() == 0
     assert not await asyncio.to_thread(store.beat, key(1))
     assert await asyncio.to_thread(store.beat, key(2))
-    gate = await writer.submit(SetGate("skill:echo", 2))
-    assert await sweeper.recount_gates() == 0
+    tidying = Tidying(store, writer, lambda: 0)
+    gate = await writer.submit(SetLimit("skill:echo", 2))
+    assert await tidying.tidy_gates() == 0
     await store.turn(Needs(gates={gate.key}), lambda _: Changes(gates=[gate._replace(used=2, rev=2)]))
-    assert await sweeper.recount_gates() == 1
+    assert await tidying.tidy_gates() == 1
     writer.close()
     await committing
     await store.close()

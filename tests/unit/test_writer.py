@@ -12,8 +12,10 @@ from a2a_server.engine import writer
 from a2a_server.engine.writer import TURN_OPERATIONS, Writer, _GroupTurn
 from a2a_server.errors import Conflict, DataRejected, LeaseLost, Overloaded, StoreUnavailable, TaskNotFound
 from a2a_server.lifecycle.endings import EndKind
-from a2a_server.lifecycle.runs import Draft
+from a2a_server.lifecycle.limits import SetLimit
+from a2a_server.lifecycle.runs import Claimed, Draft
 from a2a_server.lifecycle.submission import Submitted
+from a2a_server.lifecycle.sweeping import Wake
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import EventKind, Key, TaskRow
@@ -300,6 +302,24 @@ async def test_a_claim_in_doubt_that_meets_another_turn_is_not_decided_anew(benc
     claimed, _ = await bench.gathered(claim(2), submit(4))
     assert [row.key for row in claimed.rows] == [key(1), key(2)]
     assert (await bench.row(3)).phase is Phase.READY
+
+
+def test_what_another_writer_wrote_alike_is_not_taken_for_ones_own() -> None:
+    """Two processes wake one task, as every sweeper would, and claim another; one of them never knew its commit."""
+    rows = MemoryTurns()
+    rows.one(SetLimit("skill:echo", 0))
+    rows.do(submit(1), submit(2, skill="other"))
+    rows.one(claim())
+    rows.gates.clear()
+    group = _GroupTurn([Wake((key(1),)), claim(queues=("other",))], "shard")
+    rows.register()
+    group.decide(rows.load(group.needs))
+    group.doubt()
+    other = rows.register(Key(b"worker-1".ljust(16, b"\0")))
+    rows.one(Wake((key(1),)))
+    rows.one(claim(worker=other, queues=("other",)))
+    group.decide(rows.load(group.needs))
+    assert group.outcomes == [0, Claimed((), more=False)]
 
 
 async def test_a_turn_in_doubt_that_is_always_met_tells_that_it_is(store: MisbehavingStore) -> None:

@@ -24,6 +24,7 @@ from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Generation, Lane, Phase, Scope, TaskSpec
 from a2a_server.model.rows import (
     ArtifactRow,
+    EdgeRow,
     EventRow,
     FairKey,
     GateRow,
@@ -31,12 +32,16 @@ from a2a_server.model.rows import (
     Key,
     MessageRow,
     PushRow,
+    RecordKey,
+    RecordRow,
     SentKey,
     SentRow,
     StateRow,
+    TagRow,
     TallyKey,
     TaskRow,
     WorkerRow,
+    gate_of,
 )
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
 from a2a_server.policy import SECOND, gates_of, queue_of
@@ -66,6 +71,9 @@ class MemoryTurns:
         self.tally: Counter[TallyKey] = Counter()
         self.workers: dict[Key, WorkerRow] = {}
         self.pushes: dict[tuple[Key, str], PushRow] = {}
+        self.edges: dict[tuple[Key, Key], EdgeRow] = {}
+        self.tags: set[TagRow] = set()
+        self.records: dict[RecordKey, RecordRow] = {}
         self.turn = Turn(Loaded(now), SHARD)
 
     def do(self, *operations: Operation[Any]) -> list[Any]:
@@ -119,14 +127,25 @@ class MemoryTurns:
                 place = (ready.queue, int(ready.lane))
                 found.heads[place] = min(ready.rank, found.heads.get(place, ready.rank))
         found.fair = {key: self.fair[key] for key in needs.fair if key in self.fair}
-        found.leased = {gate: sum(gate in row.gates for row in self._in(Phase.LEASED)) for gate in needs.recount}
+        found.leased = {gate: self._used(gate) for gate in needs.recount}
         found.workers = {key: self.workers[key] for key in needs.workers if key in self.workers}
         takes = {key: tuple(row for row in self.newest_takes(key) if not row.closed) for key in needs.takes}
         found.takes = {key: rows for key, rows in takes.items() if rows}
         for key in found.tasks:
             if pushes := tuple(row for row in self.pushes.values() if row.task == key):
                 found.pushes[key] = pushes
+        for key in needs.waits:
+            edges = [edge for edge in self.edges.values() if edge.downstream == key]
+            if edges:
+                found.waits[key] = dict(Counter((edge.on_failure, edge.done) for edge in edges))
+            if arrived := tuple(sorted(edge for edge in edges if edge.done > 0)):
+                found.arrived[key] = arrived
+        found.records = {key: self.records[key] for key in needs.records if key in self.records}
         return found
+
+    def unsettled(self) -> tuple[Key, ...]:
+        """The tasks that `DueKind.SETTLE` gives."""
+        return tuple(sorted({edge.downstream for edge in self.edges.values() if edge.done > 0}))
 
     def apply(self, changes: Changes) -> None:
         """All or none. Raises Conflict."""
@@ -140,6 +159,7 @@ class MemoryTurns:
         for gate in changes.gates:
             if gate.rev != (self.gates[gate.key].rev + 1 if gate.key in self.gates else 1):
                 raise Conflict(gate.key)
+        self._keep_records(changes)
         self.tasks |= {row.key: row for row in (*changes.new_tasks, *changes.tasks)}
         for event in changes.events:
             self.events[event.task].append(event)
@@ -151,6 +171,7 @@ class MemoryTurns:
         self.states |= {(state.scope, state.space, state.name): state for state in changes.states}
         self.sent |= {sent.key: sent for sent in changes.sent}
         self.gates |= {gate.key: gate for gate in changes.gates}
+        self.gates = {key: gate for key, gate in self.gates.items() if key not in changes.gone_gates}
         self.fair |= changes.fair
         for (shard, key), count in changes.tally.items():
             assert shard == SHARD
@@ -158,6 +179,34 @@ class MemoryTurns:
         living = {key: row for key, row in self.workers.items() if key not in changes.gone_workers}
         self.workers = living | {worker.id: worker for worker in changes.workers}
         self.pushes |= {(push.task, push.id): push for push in changes.pushes}
+        self._tie(changes)
+        self.tags = (self.tags | set(changes.tags)) - set(changes.gone_tags)
+
+    def _keep_records(self, changes: Changes) -> None:
+        for record in changes.records:
+            if record.rev != (self.records[record.key].rev + 1 if record.key in self.records else 1):
+                raise Conflict(record.id)
+        for gone, rev in changes.gone_records:
+            if gone not in self.records or self.records[gone].rev != rev:
+                raise Conflict(gone.id)
+        self.records |= {record.key: record for record in changes.records}
+        for gone, _ in changes.gone_records:
+            del self.records[gone]
+
+    def _tie(self, changes: Changes) -> None:
+        for edge in changes.edges:
+            self.edges.setdefault((edge.upstream, edge.downstream), edge)
+        for pair, edge in self.edges.items():
+            if edge.done == 0 and edge.upstream in changes.ended:
+                self.edges[pair] = edge._replace(done=changes.ended[edge.upstream])
+        for edge in changes.settled:
+            pair = (edge.upstream, edge.downstream)
+            if pair in self.edges and self.edges[pair].done > 0:
+                self.edges[pair] = self.edges[pair]._replace(done=-self.edges[pair].done)
+
+    def _used(self, gate: str) -> int:
+        named = [gate_of(name) for row in self._in(Phase.LEASED) for name in row.gates]
+        return sum(amount for key, amount in named if key == gate)
 
     def _in(self, phase: Phase) -> list[TaskRow]:
         return [row for row in self.tasks.values() if row.phase is phase]
@@ -169,13 +218,16 @@ class MemoryTurns:
         ready = [
             row
             for row in self._in(Phase.READY)
-            if row.queue in need.queues and row.crashes <= need.max_crashes and row.format <= need.max_format
+            if row.queue in need.queues
+            and row.crashes <= need.max_crashes
+            and row.format <= need.max_format
+            and (not need.lanes or row.lane in need.lanes)
         ]
         keys = {*self._best(ready)[: need.limit], *(row.key for row in ready if row.key in need.hinted)}
         return self._best(self.tasks[key] for key in keys)
 
     def _load_gates(self, found: Loaded, names: Iterable[str]) -> None:
-        wanted = {*names, *(gate for row in found.tasks.values() for gate in row.gates)}
+        wanted = {*names, *(gate_of(gate)[0] for row in found.tasks.values() for gate in row.gates)}
         found.gates |= {name: self.gates[name] for name in wanted if name in self.gates}
 
 
