@@ -17,7 +17,7 @@ from a2a_server.model.options import TaskOptions
 from a2a_server.model.requests import CancelRequest, SendRequest
 from a2a_server.model.rows import Key, TaskRow
 from a2a_server.model.turns import Needs
-from a2a_server.ports import AgentRunner
+from a2a_server.running import AgentRunner
 from a2a_server.service.operations import Operations
 from a2a_server.settings import load
 from a2a_server.wiring import System

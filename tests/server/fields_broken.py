@@ -21,17 +21,38 @@ _OPTIONS = f'metadata["{OPTIONS_URI}"]'
 _OPTION_VALUES: Mapping[str, tuple[object, ...]] = {
     "skil": ("x",),
     "skill": ("nothing", 1),
-    "dependsOn": (["x"],),
+    "dependsOn": ("x", 1),
+    "parentTaskId": ("nothing", 1, LONG),
+    "onDependencyFailure": ("ignore", 1),
+    "completeWhen": ("some", 0, -1),
+    "tags": ("x", ["y"] * 33),
+    "context": ([], "x"),
+    "kind": ("hobby",),
+    "description": ("x" * 10_001,),
+    "uniqueKey": (LONG, 1),
+    "template": ("nothing", 1),
+    "requires": ([], "gpu"),
+    "deadline": ("2020-01-01T00:00:00Z", "soon"),
     "maxAttempts": (0, 1e20, "3"),
     "delaySeconds": (1e300, -1),
     "timeoutSeconds": (1e20, 0),
-    "title": (1e300,),
+    "title": (1e300, "a\0b"),
     "parameters": (1e300, []),
     "runAt": ("2026-01-01T00:00:00", "tomorrow"),
     "priority": ("urgent",),
     "returnImmediately": ("yes",),
 }
+_DEEP_VALUES: Mapping[str, tuple[object, str]] = {
+    "dependsOn[0]": (["x"], "dependsOn"),
+    "dependsOn[1]": (["x" * 256, ""], "dependsOn"),
+    "tags[0]": (["a\nb"], "tags"),
+    "requires.cpu": ({"cpu": -1}, "requires"),
+    "requires.gpus": ({"gpus": 1}, "requires"),
+    "requires.resources.gpu": ({"resources": {"gpu": 1}}, "requires"),
+    "requires.memoryBytes": ({"memoryBytes": "1G"}, "requires"),
+}
 OPTIONS: tuple[Broken, ...] = (
+    *(("metadata", {OPTIONS_URI: {name: value}}, f"{_OPTIONS}.{path}") for path, (value, name) in _DEEP_VALUES.items()),
     *(("metadata", {OPTIONS_URI: value}, _OPTIONS) for value in ("x", [1])),
     *(
         ("metadata", {OPTIONS_URI: {name: value}}, f"{_OPTIONS}.{name}")

@@ -10,7 +10,7 @@ from a2a_server import Agent
 from a2a_server.codec import decode, encode
 from a2a_server.model.objects import Message, Role, State, Text
 from a2a_server.model.runs import ASKED, Completed, Happening, Pause, SkillSpec, Want
-from a2a_server.ports import AgentRunner, Attempt
+from a2a_server.running import AgentRunner, Attempt
 from tests.server.engines import Running, running
 
 Handler = Callable[[Attempt], Awaitable[Completed | str | None]]

@@ -12,7 +12,7 @@ from a2a_server.errors import TaskNotCancelable, UnsupportedOperation
 from a2a_server.model.objects import Generation, Message, Role, Scope, State, StatusEvent, Task, Text
 from a2a_server.model.requests import GetRequest, SendRequest, SubscribeRequest
 from a2a_server.model.runs import CHECKPOINT, Shelf, Want
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 from a2a_server.service.operations import Stream
 from tests.server.engines import Running
 from tests.server.scripted import Scripted, ask, serving

@@ -13,7 +13,7 @@ from a2a_server.model.objects import File, Generation, Message, Progress, Role, 
 from a2a_server.model.queries import TaskQuery
 from a2a_server.model.requests import GetRequest, SendRequest
 from a2a_server.model.runs import Chunk, Completed, Pause, Want
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 from a2a_server.service.files import Files
 from tests.server.engines import Running, running
 from tests.server.scripted import Scripted, ask, idle_agent, message

@@ -52,7 +52,7 @@ async def test_a_claim_in_flight_is_handed_back(tmp_path: Path, drain_seconds: f
     begun: list[str] = []
     async with running(agent_of(begun), tmp_path, poll_seconds=LONG, drain_seconds=drain_seconds) as server:
         await server.hold(lambda needs: bool(needs.claims))
-        start_at = (datetime.now(UTC) + timedelta(seconds=0.3)).isoformat()
+        start_at = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()  # a claim that is held holds sends, too
         tasks = [await server.start(runAt=start_at, maxAttempts=1) for _ in range(5)]
         await stopped_while(server, tasks)
     await completed_after_restart(tmp_path, tasks, begun)

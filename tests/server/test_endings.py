@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from a2a_server.errors import LeaseLost, StoreUnavailable
 from a2a_server.model.objects import Phase, State, Task
 from a2a_server.model.queries import TaskQuery
 from a2a_server.model.rows import Key
-from a2a_server.model.turns import Bell
+from a2a_server.model.turns import Bell, Needs
 from a2a_server.notifiers.local import LIMIT_BATCHES
 from tests.server.engines import LONG, Running, running
 from tests.server.waiting import until
 
-QUICK: dict[str, Any] = {"lease_seconds": 0.3, "beat_seconds": 0.1, "poll_seconds": 0.05}
+QUICK: dict[str, Any] = {"lease_seconds": 1.0, "beat_seconds": 0.2, "poll_seconds": 0.05}
 FOREVER = 1_000_000_000
 
 
@@ -44,7 +44,7 @@ async def unaffected(server: Running, bystander: str, release: asyncio.Event, wo
     row = await server.reached(bystander, State.COMPLETED)
     assert (row.fence, row.attempt, row.crashes) == (1, 0, 0)
     assert server.engine.worker.id == worker
-    assert server.engine.worker.running == 0
+    await until(lambda: server.engine.worker.running == 0)
 
 
 def writers(release: asyncio.Event) -> Agent:
@@ -230,6 +230,19 @@ async def test_a_background_task_that_goes_on_does_not_keep_the_task_from_ending
 # A store that does not answer, or not clearly
 
 
+def claims_once_promoted() -> Callable[[Needs], bool]:
+    """Whether a turn claims, and an alarm rang before it."""
+    rung = False
+
+    def holds(needs: Needs) -> bool:
+        nonlocal rung
+        held = rung and bool(needs.claims)
+        rung = rung or bool(needs.tasks)
+        return held
+
+    return holds
+
+
 @pytest.mark.parametrize("which", ["send", "claim", "report"])
 async def test_a_commit_in_doubt_beyond_patience(tmp_path: Path, which: str) -> None:
     agent = Agent("Doubted")
@@ -252,7 +265,7 @@ async def test_a_commit_in_doubt_beyond_patience(tmp_path: Path, which: str) -> 
             (task_id,) = [listed.task.id for listed in page.rows]
         else:
             if which == "claim":
-                await server.hold(lambda needs: any(claim.hinted for claim in needs.claims))
+                await server.hold(claims_once_promoted())
             task_id = await server.start(delaySeconds=0.1 if which == "claim" else 0)
             if which == "claim":
                 await server.reached(task_id, Phase.READY)

@@ -13,7 +13,7 @@ import pytest
 from a2a_server import Agent, Fail, Partial, Reject, Retry, SyncTask, TaskContext
 from a2a_server.testing import RpcError, connect
 from tests.server.test_crashes import DONE, assembled, gapless, info, phrase
-from tests.server.waiting import until
+from tests.server.waiting import until, until_asked
 
 pytestmark = pytest.mark.backends
 
@@ -208,10 +208,15 @@ async def test_concurrency_gate() -> None:
         await until(lambda: running == 3)
         free = await server.send("x", options={"skill": "wide"})
         assert free["status"]["state"] == DONE
-        phases = [info(await server.get(task["id"])) for task in tasks]
+        phases: list[dict[str, Any]] = []
+
+        async def some_held() -> bool:  # a claim that finds the gate full holds what it found
+            phases[:] = [info(await server.get(task["id"])) for task in tasks]
+            return any(found["phase"] == "held" for found in phases)
+
+        await until_asked(some_held)
         held = [found for found in phases if found["phase"] == "held"]
         assert sum(found["phase"] == "leased" for found in phases) == 3
-        assert held
         assert {found["heldBy"] for found in held} == {"skill:narrow"}
         assert {found["status"] for found in held} == {"blocked"}
         go_on.set()

@@ -143,7 +143,7 @@ async def test_one_of_several_workers_runs_each_task_and_tells_of_it_once(places
 
 async def test_a_lost_worker_is_replaced_by_another_process(places: dict[str, object]) -> None:
     stage = Stage()
-    limits = {"lease_seconds": 0.6, "beat_seconds": 0.2, "poll_seconds": 0.1}
+    limits = {"lease_seconds": 1.0, "beat_seconds": 0.2, "poll_seconds": 0.1}
     async with fleet(stage.agent, places, fronts=1, workers=2, **limits) as made:
         task_id = await made.fronts[0].start("go", skill="wait")
         await until(lambda: bool(stage.ran))

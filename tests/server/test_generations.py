@@ -19,7 +19,7 @@ from a2a_server import testing
 from a2a_server.examples.workbench import agent
 from a2a_server.model.objects import File, Scope
 from a2a_server.model.runs import Completed
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 from a2a_server.testing import Connection, connect
 from a2a_server.web.rpc import Caller, Dispatcher, Streaming
 from a2a_server.web.sse import frames

@@ -16,7 +16,7 @@ from a2a_server.model.queries import RowQuery, Table, TaskQuery
 from a2a_server.model.rows import JournalRow, PushRow
 from a2a_server.model.runs import Chunk, Happening
 from a2a_server.policy import SECOND
-from a2a_server.ports import Attempt
+from a2a_server.running import Attempt
 from a2a_server.stores.sqlite import SqliteStore
 from tests.server.engines import Running
 from tests.server.scripted import Scripted, ask, serving

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Return when `condition` holds. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.005)
 
 
-async def until_asked(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until_asked(condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
     """Return when `condition` says so. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110 - as above
