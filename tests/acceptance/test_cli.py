@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
+
+from tests.services.server import free_ports
 
 COMMAND = str(Path(sys.executable).with_name("a2a-server"))
 AGENT = """
@@ -53,9 +54,7 @@ class Served:
     """`a2a-server run` on one port and one directory, as often as it is started."""
 
     def __init__(self, directory: Path, *command: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        [self.port] = free_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         self.directory = directory
         self.command = [COMMAND, *command, "--port", str(self.port)]

@@ -39,6 +39,7 @@ SEED = """\
 port: 0
 task_manager:
   name: "TaskManager"
+  relationships: ["orchestrator", "all_agents"]
   databases: {tasks: "tasks_db", execution: "execution_db"}
 """
 
@@ -119,7 +120,7 @@ def test_the_documents_settings_start_a_server_that_says_what_they_do(tmp_path: 
         until(lambda: "Ctrl-C stops the server" in log.read_text(), process, log)
         text = log.read_text()
         assert "Log lines and resource samples (execution_db) are kept in the tasks' database." in text
-        assert "Recorded, without effect yet: task_manager.name." in text
+        assert "Recorded, without effect yet: task_manager.relationships." in text
         assert (tmp_path / "tasks_db").is_file()
         assert not (tmp_path / "a2a.db").exists()
     finally:

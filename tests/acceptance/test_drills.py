@@ -12,8 +12,13 @@ import pytest
 
 from tests.drills.counts import CI
 from tests.drills.crash import crash
+from tests.drills.fairness import fairness
 from tests.drills.fuzz import fuzz
+from tests.drills.gates import gates
+from tests.drills.graph import graph
 from tests.drills.history import history
+from tests.drills.model import model
+from tests.drills.races import races
 from tests.drills.report import Report, say
 from tests.drills.rolling import rolling
 from tests.drills.soak import soak
@@ -73,6 +78,46 @@ async def test_nothing_grows_but_what_is_kept_of_tasks(
 ) -> None:
     with capsys.disabled(), needing_services():
         verdict(await soak(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(300)
+async def test_whatever_clients_and_handlers_do_the_engine_does_what_the_rules_say(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled(), needing_services():
+        verdict(await model(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(240)
+async def test_no_limit_is_exceeded_and_no_work_left_lying(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled(), needing_services():
+        verdict(await gates(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(120)
+async def test_who_sends_one_task_is_not_starved_by_who_sends_thousands(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        verdict(await fairness(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(180)
+async def test_of_a_cancel_and_a_result_one_wins_and_each_tick_makes_one_task(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled(), needing_services():
+        verdict(await races(tmp_path, CI, seed))
+
+
+@pytest.mark.timeout(120)
+async def test_a_graph_of_tasks_runs_to_its_end_in_its_order(
+    tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        verdict(await graph(tmp_path, CI, seed))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import inspect
 import json
 import re
 import runpy
-import socket
 from pathlib import Path
 
 import httpx2
@@ -16,8 +15,10 @@ import pytest
 from a2a_server.testing import connect
 from tests.acceptance.shown import PAGES, ROOT, Command, Snippet, curl_is_there, snippets, unlike
 from tests.acceptance.test_cli import Served
+from tests.services.server import free_ports
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
+PULLING = ROOT / "docs" / "pulling.md"
 SNIPPETS = [
     pytest.param(snippet, id=f"{page.name}-{number}")
     for page in PAGES
@@ -55,6 +56,9 @@ async def test_every_snippet_runs_and_its_sessions_go_as_shown(
     monkeypatch.chdir(tmp_path)
     (tmp_path / snippet.name).write_text(snippet.code)
     names = runpy.run_path(str(tmp_path / snippet.name))
+    if snippet.page == PULLING:  # a client; tests/server/test_management_pulling.py has it work
+        assert {"main", "work", "beat"} <= names.keys()
+        return
     agent = names["agent"]
     agent.check()
     for name, value in names.items():
@@ -83,9 +87,7 @@ def test_the_tutorial_goes_as_shown(tmp_path: Path) -> None:
 def by_itself(session: list[Command], cwd: Path) -> list[str]:
     """As `unlike`, for a session that starts its servers itself."""
     require_curl(session)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     return unlike(session, cwd, port)
 
 

@@ -16,8 +16,13 @@ from pathlib import Path
 
 from tests.drills.counts import CI, FULL, Counts
 from tests.drills.crash import crash
+from tests.drills.fairness import fairness
 from tests.drills.fuzz import fuzz
+from tests.drills.gates import gates
+from tests.drills.graph import graph
 from tests.drills.history import history
+from tests.drills.model import model
+from tests.drills.races import races
 from tests.drills.report import Report, say
 from tests.drills.rolling import rolling
 from tests.drills.soak import soak
@@ -26,12 +31,29 @@ from tests.services import Missing
 
 DRILLS: dict[str, Callable[[Path, Counts, int], Awaitable[Report]]] = {
     "crash": crash,
+    "fairness": fairness,
     "fuzz": fuzz,
+    "gates": gates,
+    "graph": graph,
     "history": history,
+    "model": model,
+    "races": races,
     "rolling": rolling,
     "soak": soak,
     "stream": stream,
 }
+GIVEN = (
+    "kills",
+    "cuts",
+    "requests",
+    "histories",
+    "rolls",
+    "soak_seconds",
+    "model_steps",
+    "gated",
+    "trials",
+    "races",
+)
 
 
 def main() -> int:
@@ -43,17 +65,17 @@ def main() -> int:
     parser.add_argument("--requests", type=int, help="that are generated (fuzz)")
     parser.add_argument("--histories", type=int, help="with a cluster each (history)")
     parser.add_argument("--rolls", type=int, help="of every process (rolling)")
+    parser.add_argument("--model-steps", type=int, help="of clients and handlers (model)")
+    parser.add_argument("--gated", type=int, help="tasks under limits (gates)")
+    parser.add_argument("--trials", type=int, help="of one against many (fairness)")
+    parser.add_argument("--races", type=int, help="of a cancel and a result (races)")
     parser.add_argument("--soak-seconds", type=float, help="of load (soak)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="repeats a drill's choices")  # noqa: S311 - not for secrets
     parser.add_argument("--ci", action="store_true", help="as few as continuous integration does")
     parser.add_argument("--keep", type=Path, help="leave databases and logs in this directory")
     asked = parser.parse_args()
     counts = CI if asked.ci else FULL
-    given = {
-        name: value
-        for name in ("kills", "cuts", "requests", "histories", "rolls", "soak_seconds")
-        if (value := getattr(asked, name)) is not None
-    }
+    given = {name: value for name in GIVEN if (value := getattr(asked, name)) is not None}
     counts = replace(counts, **given)
     directory = asked.keep or Path(tempfile.mkdtemp(prefix="a2a-drill-"))
     directory.mkdir(parents=True, exist_ok=True)

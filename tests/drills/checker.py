@@ -16,7 +16,8 @@ tests name them.
 | wrong-end, poison, told-otherwise | a task ends as it must, as poison only after three kills, and as was told |
 | event-id, final-flag | `id:` repeats the event's number; `final` is said exactly at the end and at questions |
 
-What a task asks and remembers has rules of its own, in `tests.drills.conversations`.
+What a task asks and remembers has rules of its own, in `tests.drills.conversations`; what tasks are to each other in
+`tests.drills.kin`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from a2a_server.model.rows import gate_of
 from tests.drills.conversations import check_conversation
 from tests.drills.counts import MAX_ATTEMPTS, POISON_KILLS
+from tests.drills.kin import check_kin
 from tests.drills.ledger import TERMINAL, Entry, Ledger, Order, Seen, Stream, View, Violation, assembled, spoken
 from tests.drills.stored import Rows, StoredEvent, StoredTask
 
-LEASED, READY = "leased", "ready"
+LEASED, READY, WAITING, HELD = "leased", "ready", "waiting", "held"
 
 
 class Expected(NamedTuple):
@@ -54,6 +57,10 @@ def expected(line: str) -> Expected:
         return Expected("completed", "".join(f"chunk {i}" for i in range(int(rest.split()[0]))))
     if word in {"sleep", "work", "flaky", "blob", "ask", "steps", "talk"}:
         return Expected("completed")
+    if word == "family":
+        number, _, line = rest.partition(" ")
+        parts = [expected(line.replace("#", str(index))).content for index in range(int(number))]
+        return Expected("completed", None if None in parts else "\n".join(map(str, parts)))
     if word in {"fail", "reject"}:
         return Expected("failed" if word == "fail" else "rejected")
     raise ValueError(f"the workbench has no word {word!r}")
@@ -68,7 +75,7 @@ def check(ledger: Ledger, views: Mapping[str, View], rows: Rows) -> list[Violati
         if view is None or row is None:
             found.append(Violation("lost", entry.id, f"acknowledged, but {'no row' if view else 'not found'}"))
             continue
-        found += _check_end(entry, view, row, running[entry.id])
+        found += _check_end(entry, view, row, running[entry.id], rows)
         found += check_conversation(entry, view, rows.events.get(entry.id, ()), rows.steps.get(entry.id, {}))
     for row in rows.tasks.values():
         found += _check_log(row, rows.events.get(row.id, []))
@@ -80,18 +87,32 @@ def check(ledger: Ledger, views: Mapping[str, View], rows: Rows) -> list[Violati
         found += _check_stored(stream, rows)
     found += _check_agreement(ledger.streams)
     found += _check_texts(ledger, views, running)
+    found += check_kin(rows, parts_of(ledger))
     return found
 
 
-def check_recovery(tasks: Iterable[StoredTask], living: Collection[str]) -> list[Violation]:
-    """What is still wrong after a restart. `living`: ids of the workers that run now."""
+def parts_of(ledger: Ledger) -> dict[str, int]:
+    """How many parts each task has that spawns and joins some."""
+    lines = {entry.id: entry.order.line.split() for entry in ledger.tasks.values()}
+    return {task: int(words[1]) for task, words in lines.items() if words[0] == "family"}
+
+
+def check_recovery(
+    tasks: Collection[StoredTask], living: Collection[str], following: Collection[str] = ()
+) -> list[Violation]:
+    """What is still wrong after a restart.
+
+    living: ids of the workers that run now. following: of the tasks that the end of another one will move.
+    """
     found = []
+    busy = {gate_of(gate)[0] for task in tasks if task.phase in {LEASED, READY} for gate in task.gates}
     for task in tasks:
         if task.state in TERMINAL:
             continue
         if task.phase == LEASED and task.worker not in living:
             found.append(Violation("orphan", task.id, f"leased to the dead worker {task.worker or '-'}"))
-        if task.phase not in {LEASED, READY} and not task.due_at:
+        moved = task.id in following if task.phase == WAITING else task.phase == HELD and task.held_by in busy
+        if task.phase not in {LEASED, READY} and not task.due_at and not moved:
             found.append(Violation("stuck", task.id, f"{task.phase}, and no alarm will move it"))
     return found
 
@@ -140,7 +161,7 @@ def _step(last: int, n: int) -> Iterator[tuple[str, str]]:
         yield "gap", f"event {n} after {last}"
 
 
-def _check_end(entry: Entry, view: View, row: StoredTask, kills: int) -> Iterator[Violation]:
+def _check_end(entry: Entry, view: View, row: StoredTask, kills: int, rows: Rows) -> Iterator[Violation]:
     generation = entry.order.generation
     if spoken(row.state, generation) != view.state:
         yield Violation("differs", entry.id, f"stored as {row.state}, shown as {view.state}")
@@ -151,6 +172,8 @@ def _check_end(entry: Entry, view: View, row: StoredTask, kills: int) -> Iterato
         yield Violation("told-otherwise", entry.id, f"told {sorted(others)}, ended {view.state}")
     if row.crashes > kills:
         yield Violation("poison", entry.id, f"{row.crashes} crashes were counted, it ran at {kills} kills")
+    if _is_behind_a_break(entry.order, rows):
+        return  # how it has to end then is said by its edges
     want = spoken(expected(entry.order.line).state, generation)
     if view.state == want or (view.state == "canceled" and entry.cancel_asked):
         return
@@ -160,6 +183,12 @@ def _check_end(entry: Entry, view: View, row: StoredTask, kills: int) -> Iterato
         return
     rule = "poison" if view.state == "failed" else "wrong-end"
     yield Violation(rule, entry.id, f"{entry.order.line!r} ended {view.state}; it ran at {kills} kills")
+
+
+def _is_behind_a_break(order: Order, rows: Rows) -> bool:
+    upstreams = [rows.tasks[one] for one in order.options.get("dependsOn", ()) if one in rows.tasks]
+    runs = order.options.get("onDependencyFailure", "fail") == "run"
+    return not runs and any(one.state != "completed" for one in upstreams)
 
 
 def _exhausted(order: Order, kills: int) -> bool:

@@ -11,7 +11,11 @@ class Counts:
     read. chatty_chunks: events of the task that they do not read. replays: finished tasks whose log is read again.
     requests: that are generated. requests_per_method: at least so many with one mutation, in each generation.
     histories: each with a cluster of its own, faults striking for `history_seconds`. rolls: times that every process of
-    a cluster is replaced, one by one. soak_seconds: of steady load.
+    a cluster is replaced, one by one. soak_seconds: of steady load. model_steps: of the state machine. gated: random
+    tasks under limits. backlog: tasks of the one who has many, trials: submissions of the one who has one. races: of a
+    cancel and a result. ticks: of schedules that two processes fire. nodes: of a graph, timed: whether what accepting
+    it costs is judged.
+    a cluster is replaced, one by one. soak_seconds: of steady load. pictures: that the example analyses.
     """
 
     kills: int
@@ -25,6 +29,15 @@ class Counts:
     history_seconds: float
     rolls: int
     soak_seconds: float
+    model_steps: int
+    gated: int
+    backlog: int
+    trials: int
+    races: int
+    ticks: int
+    nodes: int
+    timed: bool
+    pictures: int
 
 
 CI = Counts(
@@ -39,6 +52,15 @@ CI = Counts(
     history_seconds=12.0,
     rolls=1,
     soak_seconds=12.0,
+    model_steps=5_000,
+    gated=1_000,
+    backlog=2_000,
+    trials=20,
+    races=1_000,
+    ticks=200,
+    nodes=400,
+    timed=False,
+    pictures=200,
 )
 FULL = Counts(
     kills=200,
@@ -52,6 +74,15 @@ FULL = Counts(
     history_seconds=15.0,
     rolls=5,
     soak_seconds=600.0,
+    model_steps=100_000,
+    gated=10_000,
+    backlog=10_000,
+    trials=200,
+    races=10_000,
+    ticks=1_000,
+    nodes=5_000,
+    timed=True,
+    pictures=1_000,
 )
 
 MIN_IN_FLIGHT = 20

@@ -20,6 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from a2a_server.settings import load
 from tests.clients.rpc import BadAnswer, new_http
 from tests.clients.v01 import A2AClientError
 from tests.drills.checker import check, check_recovery
@@ -33,8 +34,10 @@ from tests.drills.counts import (
     Counts,
 )
 from tests.drills.follower import Follower
+from tests.drills.kin import check_made
 from tests.drills.ledger import TERMINAL, Entry, Kill, Ledger, Stream, View, Violation
 from tests.drills.load import Load
+from tests.drills.office import office
 from tests.drills.report import Report, say
 from tests.drills.server import Server
 from tests.drills.store import StoreReader
@@ -45,6 +48,10 @@ _TOP_UP_SECONDS = 2.5
 _END_SECONDS = 120.0
 _PATIENCE_SECONDS = 90.0  # tasks that saw two kills run one by one
 _READERS = 16
+GRAPH_NODES = 200
+SCHEDULES = 3
+TICKS_PER_KILL = 2
+TICK_SECONDS = 1.0
 
 
 class DrillFailure(Exception):
@@ -53,13 +60,14 @@ class DrillFailure(Exception):
 
 async def crash(directory: Path, counts: Counts, seed: int) -> Report:
     """Kill a server `counts.kills` times. Raises DrillFailure, ServerFailure."""
-    server = Server(directory)
+    server = Server(directory, "tests/drills/agent.py")
     async with new_http(timeout_seconds=_PATIENCE_SECONDS) as http:
         every = wires(server.url, http)
         ledger = Ledger()
         load = Load(every, ledger, seed)
         drill = CrashDrill(server, StoreReader(server.database), load, ledger, every, random.Random(seed))  # noqa: S311 - not for secrets
         try:
+            await drill.prepare(counts, seed)
             await server.start()
             return await drill.run(counts, seed)
         finally:
@@ -81,6 +89,16 @@ class CrashDrill:
     violations: list[Violation] = field(default_factory=list)
     recoveries: list[float] = field(default_factory=list)
     restarts: list[float] = field(default_factory=list)
+    graph: Sequence[str] = ()
+
+    async def prepare(self, counts: Counts, seed: int) -> None:
+        """A graph of tasks and some schedules are there before the first request."""
+        given = {"store": f"sqlite:///{self.server.database}", "workers": 1, "slots": 1, "queues": ("nothing",)}
+        settings = load(None, artifacts=(self.server.directory / "artifacts").as_uri(), **given)
+        async with office(settings, self.rng, f"{seed}-graph", self.server.directory / "office.log") as desk:
+            self.graph = await desk.graph(GRAPH_NODES)
+            for number in range(SCHEDULES):
+                await desk.schedule(f"every-{number}", TICKS_PER_KILL * counts.kills, TICK_SECONDS)
 
     async def run(self, counts: Counts, seed: int) -> Report:
         """Everything, from the first request to the verdict."""
@@ -101,6 +119,7 @@ class CrashDrill:
         code = await self.server.stop()
         rows = self.store.rows()
         self.violations += check(self.ledger, views, rows)
+        self.violations += check_made(rows, self.graph, SCHEDULES, TICKS_PER_KILL * counts.kills)
         kills = self.ledger.kills
         acknowledged = len(self.ledger.tasks)
         if acknowledged < MIN_ACKNOWLEDGED_PER_KILL * len(kills):
@@ -124,6 +143,9 @@ class CrashDrill:
             "events_seen": sum(len(stream.items) for stream in self.ledger.streams),
             "events_stored": sum(map(len, rows.events.values())),
             "repeated_requests": self.ledger.repeated,
+            "followers": sum(edge.kind in {"fail", "cancel", "run"} for edge in rows.edges),
+            "parts": sum(bool(row.parent) for row in rows.tasks.values()),
+            "ticks": sum(rows.ticks.values()),
             "poisoned": sum(row.crashes >= POISON_KILLS for row in rows.tasks.values()),
             "restart_longest_seconds": round(max(self.restarts), 2),
             "recovery_longest_seconds": round(max(self.recoveries), 2),
@@ -195,7 +217,7 @@ class CrashDrill:
         begun = time.monotonic()
         while True:
             living = self.store.workers() - dead
-            wrong = check_recovery(self.store.unfinished(), living)
+            wrong = check_recovery(self.store.unfinished(), living, self.store.waiting())
             waited = time.monotonic() - begun
             if not wrong or waited > RECOVERY_SECONDS:
                 break
@@ -204,7 +226,7 @@ class CrashDrill:
         self.violations += wrong
 
     async def _all_ended(self, deadline: float) -> None:
-        while self.store.unfinished():
+        while self.store.unfinished() or any(self.store.ticks().values()):
             if time.monotonic() > deadline:
                 return
             await asyncio.sleep(0.2)

@@ -36,7 +36,6 @@ _REFUSALS = 40
 _REFUSED_SECONDS = 0.05
 LANES = 5
 """Conversations that each client has at a time."""
-NARROW = "narrow"
 
 
 class Unavailable(httpx2.TransportError):
@@ -215,6 +214,8 @@ class ClusterLoad(Load):
             self._subscribe,
             *(partial(self._talk, style) for style in STYLES),
             *[self._in_line] * 2,
+            self._chain,
+            self._have_parts,
         ]
         while not self.stopping:
             await rng.choice(kinds)(rng.choice(client), rng)
@@ -227,13 +228,3 @@ class ClusterLoad(Load):
             if self._ledger.tasks:
                 entry = rng.choice(list(self._ledger.tasks.values()))
                 await self.call(partial(wires[entry.order.generation].get, entry.id), entry.id, "get")
-
-    async def _in_line(self, wire: Wire, rng: random.Random) -> None:
-        """Two tasks that wait for room in a gate; one of them may be canceled."""
-        lines = [rng.choice((f"sleep {rng.uniform(0.05, 0.5):.2f}", "stream 5 0.05", "steps 2 0.05")) for _ in range(2)]
-        first, second = (self._order(wire, line, NARROW) for line in lines)
-        view = await self.send(wire, first, wait=False)
-        if view is not None and rng.random() < 0.2:
-            self._ledger.tasks[view.id].cancel_asked = True
-            await self._canceled(wire, view)
-        await self.send(wire, second, wait=True)

@@ -2,9 +2,10 @@
 
 Theory of operation. One history has a cluster of its own: PostgreSQL, a broker, 2 servers, 3 workers, and
 4 clients, each of which speaks every generation to both servers. For some seconds faults strike by a schedule that the
-seed decides. Then the faults are over, the clients end what they began, and every task must end within a bound. What is
-checked comes from three sides that know nothing of each other: what clients were told (`ledger`), what the store holds
-(`dumped`), and a witness inside the database that saw every change in the order of commits (`witness`, `laws`).
+seed decides; beside them an office submits graphs of tasks and keeps schedules. Then the faults are over, the clients
+end what they began, and every task must end within a bound. What is checked comes from three sides that know nothing of
+each other: what clients were told (`ledger`), what the store holds (`dumped`, and what tasks are to each other, `kin`),
+and a witness inside the database that saw every change in the order of commits (`witness`, `laws`).
 
 A history that breaks a promise leaves its directory: what each process said, and `violations.txt` with everything that
 is known of each task at fault. The same seed makes the same choices again; what the machine makes of them differs.
@@ -29,7 +30,9 @@ from tests.drills.cluster import Plan, may_skew, running, shared
 from tests.drills.counts import ENDS_SECONDS, Counts
 from tests.drills.either import Calls, ClusterLoad, EitherWire, either
 from tests.drills.faults import Faults
+from tests.drills.kin import check_made
 from tests.drills.ledger import Ledger, Violation
+from tests.drills.office import Office, office
 from tests.drills.report import Report, say
 from tests.drills.verdict import PATIENCE_SECONDS, Verdict, all_ended
 from tests.drills.witness import Witness
@@ -38,6 +41,10 @@ from tests.services import Server as Service
 QUEUES = ("redis", "rabbitmq", "store")
 CLIENTS = 4
 _LEAST_TASKS = 40
+GRAPH_NODES = 30
+SCHEDULES = 2
+TICKS = 8
+TICK_SECONDS = 1.0
 
 
 async def history(directory: Path, counts: Counts, seed: int) -> Report:
@@ -124,6 +131,17 @@ class Trial:
     struck: Counter[str] = field(default_factory=Counter)
     sums: Counter[str] = field(default_factory=Counter)
     ended_after: float = 0.0
+    made: list[str] = field(default_factory=list)
+
+    async def _work(self, desk: Office) -> None:
+        """Batches of tasks now and then, beside schedules that end before the faults do or soon after."""
+        for number in range(SCHEDULES):
+            await desk.schedule(f"every-{number}", TICKS, TICK_SECONDS)
+        until = time.monotonic() + self.seconds
+        while time.monotonic() < until:
+            self.made += await desk.graph(GRAPH_NODES)
+            await asyncio.sleep(desk.rng.uniform(0.5, 2.0))
+        await desk.ticked(TICKS, ENDS_SECONDS)
 
     async def run(self, broker: Service | None) -> None:
         """From the first process to the verdict."""
@@ -138,18 +156,26 @@ class Trial:
                 clients.append(either(cluster.urls, http, rng, calls))
             faults = Faults(cluster, random.Random(f"{self.seed}/faults"))  # noqa: S311 - repeatable, not secret
             load = ClusterLoad(clients, ledger, self.seed, drains=lambda: faults.drains, calls=calls)
+            settings = cluster.settings.model_copy(update={"workers": 0})
+            rng = random.Random(f"{self.seed}/office")  # noqa: S311 - repeatable, not secret
+            desk = await stack.enter_async_context(
+                office(settings, rng, f"{self.seed}-graph", self.directory / "office.log")
+            )
             load.start()
+            working = asyncio.create_task(self._work(desk))
             try:
                 await faults.strike(self.seconds)
                 over = time.monotonic()
-                await load.finish(ENDS_SECONDS)
+                await asyncio.gather(working, load.finish(ENDS_SECONDS))
                 self.found += await all_ended(witness, max(1.0, over + ENDS_SECONDS - time.monotonic()))
                 self.ended_after = time.monotonic() - over
             finally:
+                working.cancel()
                 await load.finish(0)
             verdict = Verdict(cluster, witness, ledger, load, self.seed, [str(self.plan), *faults.told])
             verdict.found += [*self.found, *faults.problems]
             await verdict.reach()
+            verdict.found += check_made(verdict.dump.rows, self.made, SCHEDULES, TICKS)
             if verdict.sums["tasks"] < _LEAST_TASKS:
                 text = f"only {verdict.sums['tasks']} tasks were acknowledged"
                 verdict.found.append(Violation("load", "", text))

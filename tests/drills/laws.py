@@ -4,7 +4,7 @@
 |---|---|
 | fence | a task's fence never falls, grows by one at a claim and only there, and belongs to one worker |
 | after-final | nothing of an ended task changes any more |
-| gate, gate-count | no more tasks are leased at once than a gate lets through; what it counts is what is leased |
+| gate, gate-count | no more is leased at once than a gate lets through, by amounts; what it counts is what is leased |
 | journal | every claim is told once (by the event or the entry that it makes), every crash too |
 | ran-twice | a process begins one attempt of a task once |
 
@@ -19,11 +19,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from a2a_server.model.objects import Phase
+from a2a_server.model.rows import gate_of
 from tests.drills.ledger import Violation
 
 
 class Step(NamedTuple):
-    """A committed change of a task's place; `seq` is the order of commits. worker: in hexadecimal, '' = none."""
+    """A committed change of a task's place; `seq` is the order of commits. worker: in hexadecimal, '' = none.
+
+    gates: as the task names them, with amounts. lane, rank: where it stands. held_by: the gate that holds it. at: by
+    the store's clock, microseconds.
+    turn: the transaction that made it, 0 = one of its own. What a turn changes, it changes at once.
+    """
 
     seq: int
     task: str
@@ -33,6 +39,11 @@ class Step(NamedTuple):
     last_n: int = 0
     crashes: int = 0
     gates: tuple[str, ...] = ()
+    turn: int = 0
+    lane: int = 3
+    rank: int = 0
+    held_by: str = ""
+    at: int = 0
 
 
 class GateStep(NamedTuple):
@@ -57,7 +68,9 @@ def check_steps(steps: Sequence[Step], capacities: Mapping[str, int]) -> list[Vi
     found: list[Violation] = []
     before: dict[str, Step] = {}
     owners: dict[tuple[str, int], str] = {}
-    leased: defaultdict[str, set[str]] = defaultdict(set)
+    leased: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    last = {step.turn: step.seq for step in steps}
+    touched: defaultdict[int, set[str]] = defaultdict(set)
     for step in steps:
         found += _faults(before.get(step.task), step)
         if step.phase is Phase.LEASED:
@@ -65,10 +78,18 @@ def check_steps(steps: Sequence[Step], capacities: Mapping[str, int]) -> list[Vi
             if owner != step.worker:
                 found.append(_said("fence", step, f"run {step.fence} belonged to {owner}, then to {step.worker}"))
         before[step.task] = step
-        for gate in capacities.keys() & set(step.gates):
-            (leased[gate].add if step.phase is Phase.LEASED else leased[gate].discard)(step.task)
-            if len(leased[gate]) > capacities[gate]:
-                running = ", ".join(sorted(leased[gate]))
+        for gate, amount in map(gate_of, step.gates):
+            if gate not in capacities:
+                continue
+            leased[gate].pop(step.task, None)
+            if step.phase is Phase.LEASED:
+                leased[gate][step.task] = amount
+            touched[step.turn].add(gate)
+        if step.turn and step.seq != last[step.turn]:
+            continue  # within a turn one task may take the place that another one leaves
+        for gate in touched.pop(step.turn, ()):
+            if sum(leased[gate].values()) > capacities[gate]:
+                running = ", ".join(f"{task}*{amount}" for task, amount in sorted(leased[gate].items()))
                 found.append(_said("gate", step, f"{gate} lets {capacities[gate]} through, leased are {running}"))
     return found
 

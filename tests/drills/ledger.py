@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TERMINAL = frozenset({"completed", "failed", "canceled", "rejected"})
 ASKING = "input-required"
@@ -26,7 +26,8 @@ class Violation(NamedTuple):
 class Order:
     """A send. `id` is what makes it the same when it is repeated: the message's id, in v0.1 the task's.
 
-    task: whose question it answers, '' = it makes a new task. skill: '' = the agent's default.
+    task: whose question it answers, '' = it makes a new task. skill: '' = the agent's default. options: more options of
+    its task, by their names.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Order:
     session: str = ""
     task: str = ""
     skill: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class View(NamedTuple):

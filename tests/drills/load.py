@@ -1,7 +1,7 @@
 """Some fifty clients of every generation that keep a server busy, note everything, and survive its deaths.
 
-Each client is of one kind: streams, waits for answers, asks often and little, cancels, subscribes to what it sent, or
-talks with tasks that ask.
+Each client is of one kind: streams, waits for answers, asks often and little, cancels, subscribes to what it sent,
+talks with tasks that ask, chains tasks, or has families of tasks.
 A request without an answer is repeated word for word once the server is back. Seeded: the same seed asks the same.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
+from types import MappingProxyType
 
 import httpx2
 
@@ -27,7 +28,12 @@ _TRIES = 400
 _UP_SECONDS = 30.0
 _NOT_CANCELABLE = -32002
 
-STREAMERS, WAITERS, ASKERS, CANCELERS, SUBSCRIBERS = 14, 8, 10, 4, 4
+STREAMERS, WAITERS, ASKERS, CANCELERS, SUBSCRIBERS, CHAINERS, PARENTS, CROWDS = 14, 8, 10, 4, 4, 4, 4, 2
+FAMILY, NARROW = "family", "narrow"
+"""Skills of the drills' agent: one whose tasks have parts, and one with room for two."""
+NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
+PRIORITIES = ("critical", "high", "normal", "low", "backlog")
+ON_FAILURE = ("fail", "cancel", "run")
 TALKERS_EACH = 2
 """Of every generation in every style."""
 
@@ -54,6 +60,9 @@ class Load:
             *[self._ask] * ASKERS,
             *[self._cancel] * CANCELERS,
             *[self._subscribe] * SUBSCRIBERS,
+            *[self._chain] * CHAINERS,
+            *[self._have_parts] * PARENTS,
+            *[self._in_line] * CROWDS,
         ]
         clients = [(kind, self._wires[number % len(self._wires)]) for number, kind in enumerate(kinds)]
         talkers = [partial(self._talk, style) for style in STYLES] * TALKERS_EACH
@@ -169,9 +178,59 @@ class Load:
         line = f"{word} {rng.randint(1, 3)} {rng.uniform(0.05, 0.15):.2f}"
         await Talker(wire, self._ledger, self, rng, self._order(wire, line)).run(style)
 
-    def _order(self, wire: Wire, line: str, skill: str = "") -> Order:
-        number = next(self._numbers)
-        return Order(f"{self._seed}-{number}", wire.generation, line, f"session-{self._seed}-{number}", skill=skill)
+    async def _chain(self, wire: Wire, rng: random.Random) -> None:
+        """A task, some that follow it, and one behind all of them; the first one may be canceled."""
+        lines = (f"sleep {rng.uniform(0.1, 0.6):.2f}", "echo chain", "stream 5 0.05", "steps 2 0.05", "fail", "flaky 1")
+        first = await self.send(wire, self._order(wire, rng.choice(lines), options=self._in_any_lane(rng)), wait=False)
+        if first is None:
+            return
+        behind = [first.id]
+        for _ in range(rng.randint(1, 3)):
+            upstreams = [first.id, *rng.sample(behind, rng.randint(0, 1))]
+            view = await self.send(wire, self._behind(wire, rng, upstreams, rng.choice(lines)), wait=False)
+            behind += [view.id] if view else []
+        if rng.random() < 0.25:
+            self._ledger.tasks[first.id].cancel_asked = True
+            await self._canceled(wire, first)
+        last = self._behind(wire, rng, behind, "echo last")
+        await self.send(wire, last, wait=True)
+
+    def _behind(self, wire: Wire, rng: random.Random, upstreams: Sequence[str], line: str) -> Order:
+        ties = {"dependsOn": list(dict.fromkeys(upstreams)), "onDependencyFailure": rng.choice(ON_FAILURE)}
+        late = {"delaySeconds": round(rng.uniform(0.05, 0.8), 2)} if rng.random() < 0.2 else {}
+        return self._order(wire, line, options={**self._in_any_lane(rng), **ties, **late})
+
+    def _in_any_lane(self, rng: random.Random) -> dict[str, object]:
+        return {"priority": rng.choice(PRIORITIES)}
+
+    async def _have_parts(self, wire: Wire, rng: random.Random) -> None:
+        """A task that spawns others and joins them; it may be canceled, and its parts with it."""
+        line = rng.choice(("echo part #", f"sleep {rng.uniform(0.1, 0.8):.2f}", "stream 5 0.1", "flaky 1"))
+        order = self._order(wire, f"family {rng.randint(1, 4)} {line}", FAMILY, self._in_any_lane(rng))
+        if rng.random() < 0.8:
+            await self.send(wire, order, wait=True)
+            return
+        view = await self.send(wire, order, wait=False)
+        if view is not None:
+            await asyncio.sleep(rng.uniform(0, 0.8))
+            self._ledger.tasks[view.id].cancel_asked = True
+            await self._canceled(wire, view)
+
+    async def _in_line(self, wire: Wire, rng: random.Random) -> None:
+        """Two tasks that wait for room in a gate; one of them may be canceled."""
+        lines = [rng.choice((f"sleep {rng.uniform(0.05, 0.5):.2f}", "stream 5 0.05", "steps 2 0.05")) for _ in range(2)]
+        first, second = (self._order(wire, line, NARROW, self._in_any_lane(rng)) for line in lines)
+        view = await self.send(wire, first, wait=False)
+        if view is not None and rng.random() < 0.2:
+            self._ledger.tasks[view.id].cancel_asked = True
+            await self._canceled(wire, view)
+        await self.send(wire, second, wait=True)
+
+    def _order(self, wire: Wire, line: str, skill: str = "", options: Mapping[str, object] = NO_OPTIONS) -> Order:
+        number, seed = next(self._numbers), self._seed
+        return Order(
+            f"{seed}-{number}", wire.generation, line, f"session-{seed}-{number}", skill=skill, options=options
+        )
 
     async def send(self, wire: Wire, order: Order, *, wait: bool) -> View | None:
         """What came of the order, sent until it is answered; None if it was refused."""
@@ -183,7 +242,7 @@ class Load:
         return view
 
     def _not_waited(self, view: View) -> None:
-        self._ledger.problem("not-waited", view.id, f"a blocking send was answered with {view.state}")
+        self._ledger.problem("not-waited", view.id, f"a blocking send was answered with {view}")
 
     async def call(self, ask: Callable[[], Awaitable[View]], name: str, what: str, allowed: int = 0) -> View | None:
         """The answer to a request that is repeated until there is one; None if it was refused, with what is not allowed

@@ -7,7 +7,8 @@ half is then compared with the first:
 
 | rule | the promise |
 |---|---|
-| grows | what belongs to no task (workers, gates, hints, connections) is no larger in the second half |
+| grows | what belongs to no task (gates, hints, connections) is no larger in the second half |
+| grows-per-process | processes leave no more behind each: a worker's row for a day, counts under one of 256 names |
 | grows-per-task | a task of the second half leaves no more rows than one of the first |
 | memory, files | no process keeps taking memory or descriptors (its own warm-up left out) |
 | backlog | the store's own count of unfinished tasks does not grow |
@@ -44,6 +45,8 @@ _LEAST_SAMPLES = 6
 _REPLACED_EVERY_SECONDS = 30.0
 _OF_TASKS = ("artifact", "event", "journal", "message", "push", "sent", "state", "edge", "tag")
 """Tables whose rows belong to tasks and go with them."""
+_OF_PROCESSES = ("fair", "tally", "worker")
+"""Tables whose rows each process that was ever started adds to, within bounds that no soak reaches."""
 _MARGIN = 1.25
 _FEW = 4
 """So many more are no growth yet."""
@@ -52,12 +55,16 @@ _MEMORY_BYTES = 8 * 1024 * 1024
 
 
 class Sample(NamedTuple):
-    """One look. sizes: of everything, by name. memory, files: of the processes that run, by name and start."""
+    """One look. sizes: of everything, by name. memory, files: of the processes that run, by name and start.
+
+    started: processes, until then.
+    """
 
     at: float
     sizes: Mapping[str, int]
     memory: Mapping[str, int]
     files: Mapping[str, int]
+    started: int = 1
 
 
 async def soak(directory: Path, counts: Counts, seed: int) -> Report:
@@ -102,14 +109,14 @@ async def _sampled(cluster: Cluster, witness: Witness, roll: Roll, seconds: floa
     replaced = 0
     while (passed := time.monotonic() - begun) < seconds:
         await asyncio.sleep(seconds / _SAMPLES)
-        samples.append(await _sample(cluster, witness, time.monotonic() - begun))
+        samples.append(await _sample(cluster, witness, time.monotonic() - begun, replaced))
         if passed > _REPLACED_EVERY_SECONDS * (replaced + 1):
             await roll.replace(cluster.nodes[replaced % len(cluster.nodes)])
             replaced += 1
     return samples
 
 
-async def _sample(cluster: Cluster, witness: Witness, at: float) -> Sample:
+async def _sample(cluster: Cluster, witness: Witness, at: float, replaced: int) -> Sample:
     sizes = {f"table {name}": count for name, count in (await witness.counts()).items()}
     sizes["unfinished tasks"] = len(await witness.unfinished())
     sizes["connections of the database"] = await witness.connections()
@@ -122,7 +129,7 @@ async def _sample(cluster: Cluster, witness: Witness, at: float) -> Sample:
             process = psutil.Process(node.process.pid)
             name = f"{node.name} {node.process.pid}"
             memory[name], files[name] = process.memory_info().rss, process.num_fds()
-    return Sample(at, sizes, memory, files)
+    return Sample(at, sizes, memory, files, len(cluster.nodes) + replaced)
 
 
 async def _broker(url: str) -> dict[str, int]:
@@ -148,7 +155,7 @@ def grown(samples: Sequence[Sample]) -> list[Violation]:
     for name in sorted(first[-1].sizes):
         before, after = (max(sample.sizes.get(name, 0) for sample in half) for half in (first, second))
         table = name.removeprefix("table ")
-        if table in _OF_TASKS or name in {"table task", "objects"}:
+        if table in (*_OF_TASKS, *_OF_PROCESSES) or name in {"table task", "objects"}:
             continue
         if after > before * _MARGIN + _FEW:
             found.append(Violation("grows", "", f"{name}: at most {before} in the first half, {after} in the second"))
@@ -157,6 +164,11 @@ def grown(samples: Sequence[Sample]) -> list[Violation]:
         if after_each > before_each * _MARGIN + 0.5:
             text = f"{table}: {before_each:.2f} rows a task in the first half, {after_each:.2f} in the second"
             found.append(Violation("grows-per-task", "", text))
+    for table in _OF_PROCESSES:
+        before_each, after_each = (_per_process(half, f"table {table}") for half in (first, second))
+        if after_each > before_each * _MARGIN + 1:
+            text = f"{table}: {before_each:.2f} rows a process in the first half, {after_each:.2f} in the second"
+            found.append(Violation("grows-per-process", "", text))
     return found + _grown_processes(samples)
 
 
@@ -198,3 +210,7 @@ def _halved(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Sequence[Sampl
 def _per_task(half: Sequence[Sample], name: str) -> float:
     tasks = half[-1].sizes["table task"] - half[0].sizes["table task"]
     return (half[-1].sizes.get(name, 0) - half[0].sizes.get(name, 0)) / max(1, tasks)
+
+
+def _per_process(half: Sequence[Sample], name: str) -> float:
+    return max(sample.sizes.get(name, 0) / sample.started for sample in half)

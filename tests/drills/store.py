@@ -8,13 +8,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from a2a_server import codec
+from a2a_server.lifecycle.schedules import unpacked
 from a2a_server.model.objects import Phase, State
-from a2a_server.model.rows import EventRow, Key
+from a2a_server.model.rows import EdgeRow, EventRow, Key, RecordRow
+from a2a_server.model.schedules import SCHEDULE
 from a2a_server.stores.sqlite_rows import EVENT_COLUMNS
-from tests.drills.dumped import said, stored_event
-from tests.drills.stored import Position, Rows, StoredTask
+from tests.drills.dumped import is_own, said, schedule_of, stored_edge, stored_event
+from tests.drills.stored import Position, Rows, StoredSend, StoredTask
 
-_TASK = "SELECT id, state, phase, last_n, fence, hex(worker), due_at, crashes FROM task"
+_TASK = (
+    "SELECT id, state, phase, last_n, fence, hex(worker), due_at, crashes, "
+    "coalesce((SELECT id FROM task AS parent WHERE parent.key = task.parent), ''), spec, gates, held_by FROM task"
+)
 _POSITION = """
 SELECT id, phase, body,
   (SELECT count(*) FROM state WHERE scope = key AND space = 'ask'),
@@ -23,6 +28,7 @@ SELECT id, phase, body,
 FROM (SELECT task.id, task.phase, task.key, message.body
       FROM task JOIN message ON message.task = task.key AND message.seq = 1 WHERE task.phase <> ?)
 """
+_SCHEDULES = "SELECT kind, tenant, owner, id, rev, due_at, body FROM record WHERE kind = ?"
 _EVENTS = f"SELECT {EVENT_COLUMNS} FROM event ORDER BY task, n"  # noqa: S608 - our own columns
 
 
@@ -69,9 +75,28 @@ class StoreReader:
                 found.events.setdefault(names.get(event.task, event.task.hex()), []).append(stored_event(event))
             for key, message in db.execute("SELECT task, id FROM message WHERE role = 1 AND seq = 1"):
                 found.messages.setdefault(str(message), []).append(names.get(key, Key(key).hex()))
+            for edge in map(EdgeRow._make, db.execute("SELECT upstream, downstream, on_failure, done FROM edge")):
+                found.edges.append(stored_edge(edge, lambda key: names.get(Key(key), key.hex())))
+            for name, key in db.execute("SELECT message_id, task FROM sent"):
+                if is_own(name):
+                    found.sends.append(StoredSend(name, names.get(key, Key(key).hex())))
+            for record in map(RecordRow._make, db.execute(_SCHEDULES, (SCHEDULE,))):
+                found.ticks[record.id] = unpacked(record).runs
             for key, name, body in db.execute("SELECT scope, name, body FROM state WHERE space = 'step'"):
                 found.steps.setdefault(names.get(key, Key(key).hex()), {})[str(name)] = str(codec.decode(body))
         return found
+
+    def waiting(self) -> frozenset[str]:
+        """Ids of the tasks that an upstream will move which has not ended, or whose end has not been acted on."""
+        with self._open() as db:
+            rows = db.execute("SELECT id FROM task WHERE key IN (SELECT downstream FROM edge WHERE done >= 0)")
+            return frozenset(str(row[0]) for row in rows)
+
+    def ticks(self) -> dict[str, int]:
+        """By schedule, how many of its ticks are still to come (-1 = without end)."""
+        with self._open() as db:
+            kept = [unpacked(record) for record in map(RecordRow._make, db.execute(_SCHEDULES, (SCHEDULE,)))]
+            return {one.last_id: one.max_runs - one.runs if one.max_runs else -1 for one in kept}
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -79,9 +104,22 @@ class StoreReader:
             yield db
 
 
-def _task(row: tuple[str, int, int, int, int, str, int | None, int]) -> StoredTask:
-    name, state, phase, last_n, fence, worker, due_at, crashes = row
-    return StoredTask(name, said(State(state)), Phase(phase).name.lower(), last_n, fence, worker, due_at or 0, crashes)
+def _task(row: tuple[str, int, int, int, int, str, int | None, int, str, bytes, str, str]) -> StoredTask:
+    name, state, phase, last_n, fence, worker, due_at, crashes, parent, spec, gates, held_by = row
+    return StoredTask(
+        name,
+        said(State(state)),
+        Phase(phase).name.lower(),
+        last_n,
+        fence,
+        worker,
+        due_at or 0,
+        crashes,
+        parent,
+        schedule_of(spec),
+        tuple(gates.split("\n")),
+        held_by,
+    )
 
 
 def _position(row: tuple[str, int, bytes, int, int, int]) -> Position:

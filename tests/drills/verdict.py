@@ -25,10 +25,11 @@ from tests.drills.agent import ROOM
 from tests.drills.checker import check
 from tests.drills.cluster import Cluster
 from tests.drills.dumped import Dump, dumped
-from tests.drills.either import NARROW, ClusterLoad
+from tests.drills.either import ClusterLoad
 from tests.drills.follower import Follower
 from tests.drills.laws import Step, check_gates, check_journal, check_notes, check_steps
 from tests.drills.ledger import TERMINAL, Kill, Ledger, Stream, View, Violation
+from tests.drills.load import NARROW
 from tests.drills.report import say
 from tests.drills.wires import LOST, Refused, Wire, wires
 from tests.drills.witness import Witness
@@ -160,6 +161,9 @@ class Verdict:
             "repeated_requests": ledger.repeated,
             "leases": sum(len({step.fence for step in steps if step.fence}) for steps in self._steps.values()),
             "held": sum(step.phase is Phase.HELD for steps in self._steps.values() for step in steps),
+            "followers": sum(edge.kind in {"fail", "cancel", "run"} for edge in rows.edges),
+            "parts": sum(bool(row.parent) for row in rows.tasks.values()),
+            "ticks": sum(rows.ticks.values()),
             "crashes": sum(row.crashes for row in rows.tasks.values()),
             "poisoned": sum(row.crashes >= POISON_CRASHES for row in rows.tasks.values()),
         }

@@ -335,6 +335,8 @@ def _new_options(order: Order, after: After | None = None) -> v10.SendOptions:
 
 
 def _options(order: Order, **options: object) -> JsonObject:
+    if not order.task:
+        options |= order.options
     if order.skill and not order.task:
         options["skill"] = order.skill
     return {OPTIONS_URI: options} if options else {}

@@ -22,18 +22,25 @@ _WATCH = """
 CREATE SCHEMA drill;
 CREATE TABLE drill.step (
   seq bigserial PRIMARY KEY, task bytea, phase int2, fence int4, worker bytea, last_n int4, crashes int4, gates text,
-  at timestamptz DEFAULT clock_timestamp()
+  lane int2, rank int8, held_by text,
+  turn int8 DEFAULT pg_current_xact_id()::text::int8, at timestamptz DEFAULT clock_timestamp()
 );
 CREATE TABLE drill.gate (seq bigserial PRIMARY KEY, key text, capacity int8, used int8);
 CREATE FUNCTION drill.step() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO drill.step (task, phase, fence, worker, last_n, crashes, gates)
-  VALUES (NEW.key, NEW.phase, NEW.fence, NEW.worker, NEW.last_n, NEW.crashes, NEW.gates);
+  INSERT INTO drill.step (task, phase, fence, worker, last_n, crashes, gates, lane, rank, held_by)
+  VALUES (NEW.key, NEW.phase, NEW.fence, NEW.worker, NEW.last_n, NEW.crashes, NEW.gates, NEW.lane, NEW.rank,
+          NEW.held_by);
   RETURN NULL;
 END $$;
 CREATE FUNCTION drill.gate() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO drill.gate (key, capacity, used) VALUES (NEW.key, NEW.capacity, NEW.used);
+  RETURN NULL;
+END $$;
+CREATE FUNCTION drill.gone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO drill.gate (key, capacity, used) VALUES (OLD.key, OLD.capacity, 0);
   RETURN NULL;
 END $$;
 CREATE TRIGGER drill_new AFTER INSERT ON task FOR EACH ROW EXECUTE FUNCTION drill.step();
@@ -42,6 +49,7 @@ CREATE TRIGGER drill_step AFTER UPDATE ON task FOR EACH ROW
         OR (OLD.phase = {final} AND OLD.last_n <> NEW.last_n))
   EXECUTE FUNCTION drill.step();
 CREATE TRIGGER drill_gate AFTER INSERT OR UPDATE ON gate FOR EACH ROW EXECUTE FUNCTION drill.gate();
+CREATE TRIGGER drill_gone AFTER DELETE ON gate FOR EACH ROW EXECUTE FUNCTION drill.gone();
 """
 
 
@@ -67,17 +75,24 @@ class Witness:
         """Every change of a task's place."""
         found = await self._fetch(
             "SELECT seq, coalesce(task.id, encode(step.task, 'hex')), step.phase, step.fence, step.worker, "
-            "step.last_n, step.crashes, step.gates FROM drill.step LEFT JOIN task ON task.key = step.task ORDER BY seq"
+            "step.last_n, step.crashes, step.gates, step.turn, step.lane, step.rank, step.held_by, "
+            "(extract(epoch FROM step.at) * 1000000)::int8 "
+            "FROM drill.step LEFT JOIN task ON task.key = step.task ORDER BY seq"
         )
         return [
-            Step(row[0], row[1], Phase(row[2]), row[3], row[4].hex(), row[5], row[6], tuple(row[7].split("\n")))
+            Step(row[0], row[1], Phase(row[2]), row[3], row[4].hex(), row[5], row[6], _names(row[7]), *row[8:])
             for row in found
         ]
 
     async def gates(self) -> list[GateStep]:
-        """Every change of a gate."""
+        """Every change of a gate; one that is deleted counts nothing any more."""
         found = await self._fetch("SELECT seq, key, capacity, used FROM drill.gate ORDER BY seq")
         return [GateStep(*row) for row in found]
+
+    async def living(self) -> frozenset[str]:
+        """The workers that are not declared dead, in hexadecimal."""
+        found = await self._fetch("SELECT encode(id, 'hex') FROM worker WHERE NOT dead")
+        return frozenset(str(row[0]) for row in found)
 
     async def counts(self) -> dict[str, int]:
         """Rows of every table of the store."""
@@ -105,3 +120,7 @@ class Witness:
             return list(await connection.fetch(sql, *values))
         finally:
             await connection.close()
+
+
+def _names(gates: str) -> tuple[str, ...]:
+    return tuple(gates.split("\n"))
