@@ -25,6 +25,10 @@ from tests.bench.report import Outcome, Report
 from tests.bench.rows import ROWS, Row
 from tests.bench.scale.rows import SCALE
 from tests.bench.servers import PEERS, ROOT, Failed
+from tests.bench.tasks.rows import TASKS
+from tests.bench.tasks.table import markdown as tasks_table
+
+EVERY = (*ROWS, *SCALE, *TASKS)
 
 
 def main() -> int:
@@ -33,11 +37,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as by Ctrl-C
     console = Console(stderr=True)
     if asked.list:
-        for row in (*ROWS, *SCALE):
+        for row in EVERY:
             Console().print(f"{row.name:18} {row.title} ({row.unit})", markup=False)
         return 0
-    group = SCALE if asked.scale else ROWS
-    rows = [row for row in (*ROWS, *SCALE) if (row.name in asked.row if asked.row else row in group)]
+    group = TASKS if asked.tasks else SCALE if asked.scale else ROWS
+    rows = [row for row in EVERY if (row.name in asked.row if asked.row else row in group)]
     if any(row.peers for row in rows) and not PEERS.exists():
         console.print("The peers are not installed; scripts/peers does that.")
         return 2
@@ -57,9 +61,13 @@ def main() -> int:
         shutil.rmtree(work, ignore_errors=True)
     report = Report("full" if asked.full else "quick", outcomes, found, time.monotonic() - began)
     report.show(Console(width=None if sys.stdout.isatty() else 120))
-    for path, text in ((asked.json, report.json), (asked.markdown, report.markdown)):
+    managed = all(row in TASKS for row in rows)
+    table = tasks_table(report) if managed else report.markdown()
+    if managed:
+        sys.stdout.write(f"\n{table}")
+    for path, text in ((asked.json, report.json()), (asked.markdown, table)):
         if path is not None:
-            path.write_text(text(), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
     if asked.picture is not None:
         asked.picture.write_text(picture(report), encoding="utf-8")
     missed = any(each.verdict is Verdict.MISSED for outcome in outcomes for each in outcome.findings)
@@ -71,8 +79,10 @@ def _asked() -> argparse.Namespace:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--quick", action="store_true", help="two minutes: fewer and shorter rounds (the default)")
     how.add_argument("--full", action="store_true", help="figures to be published: 5 to 9 rounds of 2 s of CPU")
-    names = [row.name for row in (*ROWS, *SCALE)]
-    parser.add_argument("--scale", action="store_true", help="the rows about several processes on PostgreSQL instead")
+    names = [row.name for row in EVERY]
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--scale", action="store_true", help="the rows about several processes on PostgreSQL instead")
+    which.add_argument("--tasks", action="store_true", help="the rows about task management instead, and their table")
     parser.add_argument("--row", action="append", choices=names, metavar="NAME", help="only this; may be repeated")
     parser.add_argument("--list", action="store_true", help="name the rows, measure nothing")
     parser.add_argument("--json", type=Path, help="write everything that was measured there")
@@ -85,7 +95,7 @@ def _asked() -> argparse.Namespace:
 
 def _kept(rows: list[Row], directory: Path) -> list[Path]:
     """Where what is measured lies: the servers' files, and PostgreSQL's."""
-    services = [Path(tempfile.gettempdir())] if any(row in SCALE for row in rows) else []
+    services = [Path(tempfile.gettempdir())] if any(row in (*SCALE, *TASKS) for row in rows) else []
     return [directory, *services]
 
 

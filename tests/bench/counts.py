@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.bench.tasks.amounts import FULL_TASKS, QUICK_TASKS, TaskCounts
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -12,6 +14,7 @@ class Counts:
     slow_sides: whether those that take long, and that no claim is about, are measured. starts: of each program.
     waiting_rounds: of the 1,000 waiting tasks. capped: how many tasks of a capped client stand in front. samples: of
     latency, each round; polled: of those that wait for a poll. claims: tasks that are claimed one by one, each round.
+    tasks: of the rows about task management.
     """
 
     rounds: int
@@ -25,6 +28,7 @@ class Counts:
     samples: int
     polled: int
     claims: int
+    tasks: TaskCounts
 
 
 QUICK = Counts(
@@ -39,6 +43,7 @@ QUICK = Counts(
     samples=20,
     polled=1,
     claims=50,
+    tasks=QUICK_TASKS,
 )
 FULL = Counts(
     rounds=5,
@@ -52,4 +57,5 @@ FULL = Counts(
     samples=80,
     polled=4,
     claims=200,
+    tasks=FULL_TASKS,
 )

@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[bytes] | None = None
 
     async def ask(self, request: bytes, seconds: float = ANSWER_SECONDS) -> bytes:
-        """The body of the answer. Raises Broken for a status other than 200, silence, or a closed connection."""
+        """The body of the answer. Raises Broken for a status other than 2xx, silence, or a closed connection."""
         return await self._asked(request, seconds, keeps=True)
 
     async def follow(self, request: bytes, seconds: float = ANSWER_SECONDS) -> int:
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Part of httptools' protocol."""
         status = self._parser.get_status_code()
-        if status != 200:
+        if not 200 <= status < 300:
             self._fail(f"status {status}: {b''.join(self._body)[:500]!r}")
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(b"".join(self._body))
