@@ -149,7 +149,7 @@ def _commands() -> App:
     task.command("a2a_server.cli.client:subscribe")
     task.command("a2a_server.cli.watching:watch")
     task.command("a2a_server.cli.downloading:download")
-    for name in ("submit", "show", "retry", "requeue", "prioritise", "delete", "feedback", "bulk"):
+    for name in ("submit", "show", "retry", "requeue", "reprioritise", "delete", "feedback", "bulk"):
         task.command(f"a2a_server.cli.managing:{name}")
     task.command("a2a_server.cli.explaining:explain")
     batch = App(name="batch", help="Submit many tasks at once, over the management API.")

@@ -40,7 +40,7 @@ def _unsaid(task: Json) -> str:
     if state_of(task) in ASKING:
         asked = output.message_text((task.get("status") or {}).get("message"))
         return f"It asks its sender{asked and f': {asked}'}"
-    return "It runs, or the server does not say why it does not."
+    return "It runs, as far as its sender is told; --admin says since when, and where."
 
 
 def _show(found: Json) -> None:

@@ -1,4 +1,8 @@
-"""The settings that can be given as flags, wherever settings are read: `run`, `check`, `config show`."""
+"""The settings that can be given as flags, wherever settings are read: `run`, `check`, `config show`.
+
+They are those that differ from one process to the next: where it listens, what it reaches, how much and what it runs.
+What all processes share stands in a file or in the environment.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,22 @@ class Flags:
     """Lanes that the worker takes tasks of: high,critical; default: all."""
     queues: str | None = None
     """Queues that the worker takes tasks of, by skill: a,b; default: all."""
+    slots: int | None = None
+    """Coroutine handlers that run at once in this process (1000)."""
+    threads: int | None = None
+    """Blocking handlers, plain functions, that run at once in this process (32)."""
+    worker_tags: str | None = None
+    """Words that tasks may require of the worker: gpu,eu."""
+    worker_tools: str | None = None
+    """Tools that the worker offers to tasks that require them: search,browser."""
+    worker_agents: str | None = None
+    """Agents that the worker reaches, for tasks that require them."""
+    worker_cpu: float | None = None
+    """Cores that tasks may require of the worker together; default: any number."""
+    worker_memory_bytes: int | None = None
+    """Memory that tasks may require of the worker together; default: any amount."""
+    worker_storage_bytes: int | None = None
+    """Storage that tasks may require of the worker together; default: any amount."""
     insecure: bool | None = None
     """Serve, without authentication, whoever reaches an address that is not loopback."""
     public_url: str | None = None

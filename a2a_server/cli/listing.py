@@ -16,11 +16,16 @@ from a2a_server.cli.follow import state_of
 from a2a_server.cli.rpc import Connection, Json
 from a2a_server.cli.target import Target
 
-Status: TypeAlias = Literal[
+State: TypeAlias = Literal[
     "submitted", "working", "input-required", "auth-required", "completed", "failed", "canceled", "rejected"
 ]
+Status: TypeAlias = Literal[
+    "created", "decomposed", "queued", "assigned", "in_progress", "blocked", "completed", "failed", "canceled"
+]
+Phase: TypeAlias = Literal["waiting", "scheduled", "ready", "held", "leased", "paused", "final"]
 MOST_OF_A_PAGE = 100
 MOST_OF_AN_ADMIN_PAGE = 200
+_NONE = "there is no such task"
 _AGO = re.compile(r"(\d{1,9})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -28,7 +33,9 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def list_(
     *,
     context: str = "",
+    state: State | None = None,
     status: Status | None = None,
+    phase: Phase | None = None,
     since: str = "",
     limit: Annotated[int, Parameter(show_default=True)] = 50,
     filters: Filters = None,
@@ -39,7 +46,9 @@ def list_(
 
     Args:
         context: Only those of this conversation.
-        status: Only those in this state.
+        state: Only those in this A2A state.
+        status: Only those with this status, one word for state and phase. Needs --admin.
+        phase: Only those that the scheduler has there. Needs --admin.
         since: Only those whose state changed since then: 15m, 2h, 7d, or a time such as 2026-05-28T10:00:00Z.
         limit: How many at most; 0 = all.
         filters: Only those that match, as NAME=VALUE, such as tag=blue; may be given several times. Needs --admin.
@@ -50,10 +59,12 @@ def list_(
     if limit < 0:
         raise UsageError("--limit is a number of tasks, 0 or more")
     if admin:
-        return _list_admin(target, _query_of(context, status, since, filters), limit)
-    if filters:
-        raise UsageError("--filter needs --admin")
-    wanted = filters_of(context, status, since, now=lambda: datetime.now(UTC))
+        words = {"contextId": context, "state": state, "status": status, "phase": phase}
+        return _list_admin(target, _query_of(words, since, filters), limit)
+    for flag, given in (("--status", status), ("--phase", phase), ("--filter", filters)):
+        if given:
+            raise UsageError(f"{flag} needs --admin; without it there is --state, an A2A state")
+    wanted = filters_of(context, state, since, now=lambda: datetime.now(UTC))
 
     async def work() -> int:
         listed = Listed()
@@ -65,27 +76,29 @@ def list_(
         output.emit("".join(f"{_line(task)}\n" for task in tasks))
         if listed.total > len(tasks):
             output.say(f"{len(tasks)} of {listed.total} tasks; --limit 0 lists all")
+        elif not tasks:
+            output.say(_NONE)
         return Exit.OK
 
     return target.run(work)
 
 
-def filters_of(context: str, status: str | None, since: str, *, now: Callable[[], datetime]) -> Json:
+def filters_of(context: str, state: str | None, since: str, *, now: Callable[[], datetime]) -> Json:
     """The filters of ListTasks. Raises UsageError for a time that cannot be read."""
     filters: Json = {}
     if context:
         filters["contextId"] = context
-    if status:
-        filters["status"] = f"TASK_STATE_{status.upper().replace('-', '_')}"
+    if state:
+        filters["status"] = f"TASK_STATE_{state.upper().replace('-', '_')}"
     if since:
         at = _moment(since, now).astimezone(UTC)
         filters["statusTimestampAfter"] = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return filters
 
 
-def _query_of(context: str, status: str | None, since: str, filters: list[str] | None) -> list[tuple[str, str]]:
+def _query_of(words: dict[str, str | None], since: str, filters: list[str] | None) -> list[tuple[str, str]]:
     query = pairs(filters or ())
-    query += [(name, value) for name, value in (("contextId", context), ("state", status)) if value]
+    query += [(name, value) for name, value in words.items() if value]
     if since:
         query.append(("updatedFrom", _moment(since, lambda: datetime.now(UTC)).astimezone(UTC).isoformat()))
     return query
@@ -94,7 +107,7 @@ def _query_of(context: str, status: str | None, since: str, filters: list[str] |
 def _list_admin(target: Target, query: list[tuple[str, str]], limit: int) -> int:
     async def work() -> int:
         tasks: list[Json] = []
-        cursor = ""
+        cursor = following = ""
         async with target.admin() as admin:
             while True:
                 size = min(MOST_OF_AN_ADMIN_PAGE, limit - len(tasks)) if limit else MOST_OF_AN_ADMIN_PAGE
@@ -109,6 +122,10 @@ def _list_admin(target: Target, query: list[tuple[str, str]], limit: int) -> int
             output.emit_json({"tasks": tasks})
         else:
             output.emit("".join(f"{_admin_line(task)}\n" for task in tasks))
+            if following:
+                output.say(f"the newest {len(tasks)} tasks; --limit 0 lists all")
+            elif not tasks:
+                output.say(_NONE)
         return Exit.OK
 
     return target.run(work)
@@ -117,7 +134,8 @@ def _list_admin(target: Target, query: list[tuple[str, str]], limit: int) -> int
 def _admin_line(task: Json) -> str:
     title = " ".join(str(task.get("title") or "").split())
     when = str(task.get("updatedAt") or "-")
-    return f"{task.get('id', '')}  {task.get('state', ''):<14}  {when:<24}  {title}".rstrip()
+    state, status = str(task.get("state", "")), str(task.get("status", ""))
+    return f"{task.get('id', '')}  {state:<14}  {status:<11}  {when:<24}  {title}".rstrip()
 
 
 class Listed:

@@ -1,4 +1,4 @@
-"""`task submit|show|retry|requeue|prioritise|delete|feedback|bulk` and `batch`: tasks over the management API."""
+"""`task submit|show|retry|requeue|reprioritise|delete|feedback|bulk` and `batch`: tasks over the management API."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cyclopts import Parameter, validators
 from a2a_server.cli import output
 from a2a_server.cli.admin import Filters, Source, json_of, pairs, under
 from a2a_server.cli.client import Priority
+from a2a_server.cli.crowds import ENDED
 from a2a_server.cli.failures import CommandError, UsageError
 from a2a_server.cli.rpc import Json
 from a2a_server.cli.target import Target
@@ -33,12 +34,15 @@ FIELDS = (
     ("tags", "tags"),
     ("attempt", "attempt"),
     ("held by", "heldBy"),
+    ("requires", "requires"),
     ("depends on", "dependsOn"),
     ("parent", "parentTaskId"),
+    ("retry of", "retryOf"),
     ("batch", "batch"),
     ("worker", "worker"),
     ("created", "createdAt"),
     ("updated", "updatedAt"),
+    ("run at", "runAt"),
     ("due", "dueAt"),
     ("deadline", "deadline"),
     ("error", "error"),
@@ -99,8 +103,16 @@ def submit(
     if not body:
         raise UsageError("there is nothing to submit; give a text, --skill or --template")
     query = [("dryRun", "true")] if dry_run else []
-    show = show_task if dry_run else _show_id
-    return (target or Target()).ask("POST", "tasks", show, query, body)
+    chosen = target or Target()
+
+    def made(task: Json) -> None:
+        _show_id(task)
+        if task.get("repeat"):
+            again = chosen.command("task", "retry", str(task.get("id", "")))
+            more = f"; {again} runs it once more, as a new task" if task.get("state") in ENDED else ""
+            output.say(f"an earlier send made this task, which is {task.get('state', '')}{more}")
+
+    return chosen.ask("POST", "tasks", show_task if dry_run else made, query, body)
 
 
 def show(id: str, /, *, target: Target | None = None) -> int:
@@ -140,7 +152,7 @@ def requeue(
     return (target or Target()).ask("POST", under("tasks", id, "requeue"), _say_state, (), body)
 
 
-def prioritise(id: str, priority: Priority, /, *, target: Target | None = None) -> int:
+def reprioritise(id: str, priority: Priority, /, *, target: Target | None = None) -> int:
     """Change how urgent a task is.
 
     Args:

@@ -49,13 +49,15 @@ class Admitting:
     async def admitted(self, scope: Scope, request: SendRequest, skill: SkillSpec, *, child: bool = False) -> Admitted:
         """The place of a send, as the store is now. Raises InvalidParams: a resource that is missing, or too small.
 
-        child: it is spawned by a task of its context, as a part of it, and takes no turn of its own there.
+        child: it is spawned by a task of its context. Parts of a task take no turn of their own in its context, whoever
+        makes them: they would be refused for it, cancel it, or wait for it.
         """
         requires = required(request.options.requires)
         plain = queue_of(self._agent, skill.id)
         queue = class_of(plain, requires)
         context = request.context_id or str(uuid_utils.uuid7())
-        together = Together.PARALLEL if child else skill.context
+        is_part = child or (skill.context is not Together.PARALLEL and await self._is_part(scope, request))
+        together = Together.PARALLEL if is_part else skill.context
         gates = gates_of(owner=scope.owner, agent=self._agent, skill=skill.id, queue=plain)
         if requires is not None:
             gates += self._resources(requires)
@@ -74,6 +76,14 @@ class Admitting:
     async def renewed(self, admission: Admission) -> Admission:
         """The same, as the store is now."""
         return admission if admission.record is None else replace(admission, rival=await self._newest(admission.record))
+
+    async def _is_part(self, scope: Scope, request: SendRequest) -> bool:
+        """Whether it names a parent of its own context; one that is not there yet comes in the same batch."""
+        named = request.options.parent_task_id
+        if not (named and request.context_id):
+            return False
+        parent = await self._store.find(scope, self._agent, named)
+        return parent is None or parent.context == request.context_id
 
     def _resources(self, requires: Requires) -> tuple[str, ...]:
         known = self._limits.resources

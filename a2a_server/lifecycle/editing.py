@@ -2,7 +2,7 @@
 
 A change says how each member shall be; what is so already is no change. What may change when: the words for people
 (title, description, kind, tags) always; priority, deadline, timeoutSeconds and maxAttempts until the task has ended;
-startsAt, context, metadata and parameters until its first run. A run that is at work keeps the times it began with.
+runAt, context, metadata and parameters until its first run. A run that is at work keeps the times it began with.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.errors import Changed, Conflict, InvalidParams, TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.changing import changed
+from a2a_server.lifecycle.endings import is_last_run
 from a2a_server.lifecycle.labels import labels_of
 from a2a_server.lifecycle.prioritising import Prioritise
 from a2a_server.lifecycle.states import moved
@@ -24,7 +25,7 @@ from a2a_server.policy import alarm
 
 ALWAYS: Final = frozenset({"title", "description", "kind", "tags"})
 UNTIL_ENDED: Final = frozenset({"priority", "deadline", "timeoutSeconds", "maxAttempts"})
-UNTIL_RUN: Final = frozenset({"startsAt", "context", "metadata", "parameters"})
+UNTIL_RUN: Final = frozenset({"runAt", "context", "metadata", "parameters"})
 
 _MILLISECOND: Final = 1000
 _NO_WISHES: Final = Wishes()
@@ -106,7 +107,7 @@ class Edit:
         Prioritise(self.row, self.wanted.lane).needs(needs, shard)
 
     def decide(self, turn: Turn) -> TaskRow:
-        """The task as it is now.
+        """The task as it is now. One that is so already is left as it is, whatever its revision.
 
         Raises TaskNotFound; Changed: it is at none of `revisions`; Conflict: no longer at `rev`, look again;
         UnsupportedOperation: too late for a change; InvalidParams.
@@ -114,8 +115,10 @@ class Edit:
         row = turn.named(self.name)
         if row is None or not row.visible:
             raise TaskNotFound
-        self._check_revision(turn, row)
         before = standing(row)
+        if self._is_so(before):  # also by this very change, whose turn was in doubt
+            return row
+        self._check_revision(turn, row)
         named = self._changed(row, before)
         if not named:
             return row
@@ -124,6 +127,9 @@ class Edit:
         if "priority" in named:
             row = Prioritise(row, wanted.lane).decide(turn)
         return _written(turn, row, before, wanted)
+
+    def _is_so(self, before: Wanted) -> bool:
+        return all(_same(name, field, before, self.wanted) for name, field in _FIELDS.items())
 
     def _check_revision(self, turn: Turn, row: TaskRow) -> None:
         touched = turn.before(row.key) is not row
@@ -154,7 +160,7 @@ _FIELDS: Final = {
     "deadline": "deadline_at",
     "timeoutSeconds": "timeout_seconds",
     "maxAttempts": "max_attempts",
-    "startsAt": "starts_at",
+    "runAt": "starts_at",
     "context": "context",
     "metadata": "metadata",
     "parameters": "parameters",
@@ -163,7 +169,7 @@ _FIELDS: Final = {
 
 def _same(name: str, field: str, before: Wanted, wanted: Wanted) -> bool:
     was, shall = getattr(before, field), getattr(wanted, field)
-    if name in {"deadline", "startsAt"}:  # moments are shown in milliseconds, and come back so
+    if name in {"deadline", "runAt"}:  # moments are shown in milliseconds, and come back so
         return bool(was // _MILLISECOND == shall // _MILLISECOND)
     return bool(was == shall)
 
@@ -178,8 +184,8 @@ def _check(turn: Turn, row: TaskRow, wanted: Wanted, named: frozenset[str]) -> N
     made = row.attempt + (row.phase is Phase.LEASED)
     if "maxAttempts" in named and wanted.max_attempts < max(1, made):
         raise InvalidParams(f"maxAttempts must be at least {made}: so many attempts were made.", path="maxAttempts")
-    if "startsAt" in named and row.phase not in {Phase.SCHEDULED, Phase.WAITING}:
-        raise UnsupportedOperation("startsAt cannot be changed: the task waits for its turn already.", path="startsAt")
+    if "runAt" in named and row.phase not in {Phase.SCHEDULED, Phase.WAITING}:
+        raise UnsupportedOperation("runAt cannot be changed: the task waits for its turn already.", path="runAt")
 
 
 def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted) -> TaskRow:
@@ -214,7 +220,7 @@ def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted) -> TaskRo
 
 
 def _due_at(row: TaskRow, before: Wanted, wanted: Wanted) -> int:
-    if row.phase in {Phase.LEASED, Phase.FINAL}:
+    if row.phase in {Phase.LEASED, Phase.FINAL} or is_last_run(row):
         return row.due_at
     if row.phase is Phase.SCHEDULED and row.state is State.SUBMITTED:
         return alarm(wanted.starts_at, wanted.deadline_at)

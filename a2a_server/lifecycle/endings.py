@@ -22,7 +22,7 @@ from a2a_server.lifecycle.dead_letters import Dead, mark
 from a2a_server.lifecycle.joining import Waiting, grew, wait
 from a2a_server.lifecycle.keeping import stored_files, use
 from a2a_server.lifecycle.states import moved
-from a2a_server.lifecycle.turn import Turn, speech
+from a2a_server.lifecycle.turn import Turn, sentence, speech
 from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, Role, State
 from a2a_server.model.rows import NO_KEY, JournalKind, StateRow, TaskRow
 from a2a_server.model.runs import ASKED, Checked, Pause, Want
@@ -203,7 +203,7 @@ def _retry(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     row = turn.journal(changed(row, attempt=row.attempt + 1), JournalKind.RETRY, fence=row.fence, reason=end.text)
     if row.attempt >= row.max_attempts:
         times = "once" if row.attempt == 1 else f"{row.attempt} times"
-        text = f"{end.text} Tried {times}; the task allows no more attempts (maxAttempts {row.max_attempts})."
+        text = f"{sentence(end.text)} Tried {times}; the task allows no more attempts (maxAttempts {row.max_attempts})."
         return failed(turn, row, text, Dead.ATTEMPTS)
     delay = retries.delay(row.attempt, end.jitter) if end.after is None else end.after
     return _again(turn, row, end.text, delay)
@@ -214,7 +214,7 @@ def _again(turn: Turn, row: TaskRow, reason: str, delay: int) -> TaskRow:
     metadata: JsonObject = {
         TASK_URI: {"attempt": number, "maxAttempts": row.max_attempts, "retryAt": timestamp(at)},
     }
-    message = speech(row, f"{reason} Next: attempt {number} of {row.max_attempts} at {timestamp(at)}.")
+    message = speech(row, f"{sentence(reason)} Next: attempt {number} of {row.max_attempts} at {timestamp(at)}.")
     due_at = alarm(at if delay else 0, row.deadline_at)
     phase = Phase.SCHEDULED if delay else Phase.READY
     return turn.status(row, row.state, phase, message, metadata=metadata, due_at=due_at)

@@ -13,7 +13,8 @@ from typing import Final
 
 from a2a_server.codec import decode, decode_spec, decode_status
 from a2a_server.lifecycle.labels import id_of
-from a2a_server.lifecycle.requirements import offer_of, satisfies
+from a2a_server.lifecycle.requirements import CLASS, needs_in_words, offer_of, satisfies
+from a2a_server.lifecycle.turn import sentence
 from a2a_server.model.objects import Lane, Phase, Requires, State, TaskSpec
 from a2a_server.model.rows import EdgeKind, EdgeRow, GateRow, Key, TaskRow, WorkerRow, gate_of
 from a2a_server.model.times import timestamp
@@ -69,8 +70,9 @@ class Reason:
 
     task, state: of an upstream, or of the task itself that has ended. gate: its key; used of capacity. at: when it
     starts, or has begun; until: when the reason goes away by itself (microseconds). worker, run: who runs it. attempt
-    of most_attempts. count of total: tasks or children; more: there are more than that. queue, lanes: how many are
-    before it. missing: what no worker has. detail: what a person or an agent said about it.
+    of most_attempts. count of total: tasks or children; more: there are more than that. queue: that of its
+    skill. lanes: how many are before it. needs: what it needs of its worker, as those before it do. missing: what no
+    worker has. detail: what a person or an agent said about it.
     """
 
     kind: Why
@@ -92,6 +94,7 @@ class Reason:
     queue: str = ""
     lanes: Mapping[Lane, int] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
     detail: str = ""
 
 
@@ -180,8 +183,7 @@ def _asks(row: TaskRow) -> Reason:
     wants = "its sender to log in" if row.state is State.AUTH_REQUIRED else "its sender"
     ends = f" Without an answer it fails at {timestamp(row.due_at)}." if row.due_at else ""
     text = f"It asks {wants}{asked and f': {asked}'}"
-    stop = "" if text.endswith((".", "?", "!")) else "."
-    return Reason(Why.ASKS, f"{text}{stop}{ends}", state=row.state, until=row.due_at, detail=asked)
+    return Reason(Why.ASKS, f"{sentence(text)}{ends}", state=row.state, until=row.due_at, detail=asked)
 
 
 def _waits(row: TaskRow, around: Around) -> list[Reason]:
@@ -264,9 +266,10 @@ def _queued(row: TaskRow, spec: TaskSpec, around: Around) -> list[Reason]:
         more = before >= around.most_ahead
         lanes = ", ".join(f"{count:,} in lane {lane.name.lower()}" for lane, count in sorted(around.ahead.items()))
         tasks = "1 task" if before == 1 else f"{before:,}{'+' if more else ''} tasks"
-        text = f"It stands behind {tasks} of its queue ({lanes})."
+        alike = f" that need the same of a worker, {', '.join(needs)}" if (needs := _needs(row, spec)) else ""
+        text = f"It stands behind {tasks} of its queue{alike} ({lanes})."
         found.append(
-            Reason(Why.BEHIND, text, queue=row.queue, count=before, more=more, lanes=dict(around.ahead)),
+            Reason(Why.BEHIND, text, queue=row.skill, count=before, more=more, lanes=dict(around.ahead), needs=needs),
         )
     return found
 
@@ -274,24 +277,28 @@ def _queued(row: TaskRow, spec: TaskSpec, around: Around) -> list[Reason]:
 def _next(row: TaskRow) -> Reason:
     if row.phase is Phase.HELD:
         return Reason(Why.NEXT, "What held it has room again; it goes on at once.", gate=row.held_by)
-    return Reason(Why.NEXT, "It is next: a worker takes it as soon as one has a free slot.", queue=row.queue)
+    return Reason(Why.NEXT, "It is next: a worker takes it as soon as one has a free slot.", queue=row.skill)
 
 
 def _no_worker(row: TaskRow, spec: TaskSpec, around: Around) -> Reason | None:
     alive = [one for one in around.workers or () if not one.dead and one.seen_at + one.ttl >= around.now]
     if not alive:
-        return Reason(Why.WORKER, f"No worker lives that takes the queue {row.skill}; start one.", queue=row.queue)
+        return Reason(Why.WORKER, f"No worker lives that takes the queue {row.skill}; start one.", queue=row.skill)
     told = [decode(one.body) if one.body else {} for one in alive]
     lane = row.lane.name.lower()
     taking = [about for about in told if _takes(about, "queues", row.skill) and _takes(about, "lanes", lane)]
     if not taking:
         text = f"No worker that lives takes lane {lane} of the queue {row.skill}."
-        return Reason(Why.WORKER, text, queue=row.queue)
+        return Reason(Why.WORKER, text, queue=row.skill)
     requires = spec.wishes.requires if spec.wishes and spec.wishes.requires else Requires()
     missing = min((satisfies(requires, offer_of(about.get("offers"))) for about in taking), key=len)
     if not missing:
         return None
-    return Reason(Why.WORKER, f"No worker that lives has {', '.join(missing)}.", queue=row.queue, missing=missing)
+    return Reason(Why.WORKER, f"No worker that lives has {', '.join(missing)}.", queue=row.skill, missing=missing)
+
+
+def _needs(row: TaskRow, spec: TaskSpec) -> tuple[str, ...]:
+    return needs_in_words(spec.wishes.requires) if CLASS in row.queue and spec.wishes else ()
 
 
 def _takes(about: Mapping[str, Sequence[str]], what: str, wanted: str) -> bool:

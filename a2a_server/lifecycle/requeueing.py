@@ -41,7 +41,9 @@ class Requeue:
                     f"The task has ended ({row.state.name.lower()}); try it again as a new task."
                 )
             place = row.phase.name.lower()
-            raise UnsupportedOperation(f"Only a task that waits for its time is requeued; this one is {place}.")
+            raise UnsupportedOperation(
+                f"Only a task that waits for its time (phase scheduled) is requeued; this one is in phase {place}."
+            )
         at = turn.now + self.delay
         row = turn.journal(row, JournalKind.LOG, level="info", text=f"Requeued to start at {timestamp(at)}.")
         if not self.delay:

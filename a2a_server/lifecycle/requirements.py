@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
+from pydantic.alias_generators import to_camel
+
 from a2a_server.codec import canonical, decode, decode_spec, encode
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Requires
@@ -98,8 +100,15 @@ def satisfies(requires: Requires, offer: Offer) -> tuple[str, ...]:
     for name in _SIZES:
         wanted, given = getattr(requires, name), getattr(offer, name)
         if given is not None and wanted > given:
-            missing.append(f"{name} {wanted:g} (it has {given:g})")
+            missing.append(f"{to_camel(name)} {_amount(wanted)} (it has {_amount(given)})")
     return tuple(missing)
+
+
+def needs_in_words(requires: Requires | None) -> tuple[str, ...]:
+    """What makes the class of such a task; () = any worker will do."""
+    words = [f"{name[:-1]} {word}" for name in _WORDS for word in getattr(requires, name, ())]
+    sizes = [(name, getattr(requires, name, 0)) for name in _SIZES]
+    return (*words, *(f"{to_camel(name)} {_amount(size)}" for name, size in sizes if size))
 
 
 def required(given: Requirements | None) -> Requires | None:
@@ -196,6 +205,10 @@ def _is_fresh(row: RecordRow, now: int) -> bool:
 def _needs(requires: Requires | None) -> dict[str, Any]:
     named = {name: getattr(requires, name) for name in (*_WORDS, *_SIZES)} if requires else {}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in named.items() if value}
+
+
+def _amount(size: float) -> str:
+    return f"{size:g}" if size % 1 else str(int(size))
 
 
 def _millicores(cpu: float) -> int:

@@ -20,7 +20,7 @@ from typing import Final
 from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.changing import changed
-from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, is_last_run, waits_until
+from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, is_last_run
 from a2a_server.lifecycle.gates import Standing
 from a2a_server.lifecycle.requirements import CLASS, UNBOUNDED, Pool, pool_of
 from a2a_server.lifecycle.states import moved
@@ -117,7 +117,8 @@ class Claim:
                 passed = True
                 continue
             if closed := turn.gates.closed(row.gates, (row.lane, row.rank, row.key)):
-                turn.put(moved(row, row.state, Phase.HELD, held_by=closed, due_at=waits_until(turn, row)))
+                due_at = row.due_at if is_last_run(row) else row.deadline_at
+                turn.put(moved(row, row.state, Phase.HELD, held_by=closed, due_at=due_at))
                 passed = True
                 continue
             if CLASS in row.queue:

@@ -188,15 +188,15 @@ class ChangeSchedule:
         row = turn.links.record(self.key)
         if row is None:
             return None
-        _check_rev(row, self.rev)
         before = unpacked(row)
         after = before
         if self.schedule is not None:
             after = _with_history(self.schedule, before)
         if self.paused is not None:
             after = replace(after, paused=self.paused)
-        if after == before:
+        if after == before:  # also by this very change, whose turn was in doubt
             return Kept(row, before)
+        _check_rev(row, self.rev)
         same_time = after.timing == before.timing and not before.paused and row.due_at
         due_at = alarm_of(after, row.due_at if same_time else turn.now)
         return Kept(turn.links.keep(row._replace(due_at=due_at, body=packed(after))), after)

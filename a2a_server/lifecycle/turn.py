@@ -365,6 +365,12 @@ def _tally_key(row: TaskRow) -> TallyKey:
     return TallyKey(row.tenant, row.owner, row.agent, row.queue, row.state, row.phase)
 
 
+def sentence(text: str) -> str:
+    """What an agent said, so that another sentence may follow."""
+    said = text.rstrip()
+    return said if not said or said.endswith((".", "!", "?", "…", "。")) else f"{said}."
+
+
 def speech(row: TaskRow, text: str, serial: str = "") -> Message:
     """A status message of the agent, with an id of its own: by default the number of the event it comes with."""
     number = serial or str(row.last_n + 1)

@@ -87,7 +87,7 @@ TaskChange = create_model(
     deadline=_same_as("deadline"),
     timeout_seconds=_same_as("timeout_seconds"),
     max_attempts=_same_as("max_attempts"),
-    starts_at=_same_as("run_at"),
+    run_at=_same_as("run_at"),
     context=_same_as("context"),
     metadata=(dict[str, Any] | None, Field(None, description="Your own, given back as it came.")),
     parameters=_same_as("parameters"),

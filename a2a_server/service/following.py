@@ -90,7 +90,7 @@ class Following:
         )
         if asked.batch and not (await self._store.search(wanted.search(1))).rows:
             raise NothingThere(
-                "There is no batch of this id, or it is not yours; POST /api/v1/batches answers with it."
+                "There is no batch of this id, or it is not yours; whoever submits a batch is told its id."
             )
         many = Many(
             self._store,

@@ -90,7 +90,7 @@ class Limiting:
         self._check(scope, key)
         row = await self._row(key)
         if row is None:
-            raise NothingThere("There is no such limit; GET /api/v1/limits lists those that there are.")
+            raise NothingThere("There is no such limit; the list of limits names those that there are.")
         return self._view(row)
 
     async def set(self, scope: Scope, key: str, limit: Limit) -> GateView:

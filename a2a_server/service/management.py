@@ -129,7 +129,7 @@ class Management:
             "deadline": timestamp(now.deadline_at) if now.deadline_at else None,
             "timeoutSeconds": now.timeout_seconds,
             "maxAttempts": now.max_attempts,
-            "startsAt": timestamp(now.starts_at) if now.starts_at else None,
+            "runAt": timestamp(now.starts_at) if now.starts_at else None,
             "context": now.context,
             "metadata": now.metadata,
             "parameters": dict(now.parameters),
@@ -212,7 +212,7 @@ class Management:
         row = await self.find(scope, task_id)
         _check_revision(row, revisions)
         if row.state not in TERMINAL:
-            raise UnsupportedOperation("The task has not ended; cancel it first (?cancel=true does both).")
+            raise UnsupportedOperation("The task has not ended; cancel it first; the option cancel does both.")
         if await has_untold(self._store, row):
             await self._engine.duties.settler.settle()
             if await has_untold(self._store, row):
@@ -276,7 +276,7 @@ class Management:
             microseconds(change["deadline"]) if change["deadline"] else 0,
             change["timeout_seconds"] or timeout or limits.timeout_seconds,
             change["max_attempts"] or attempts or limits.max_attempts,
-            microseconds(change["starts_at"]) if change["starts_at"] else 0,
+            microseconds(change["run_at"]) if change["run_at"] else 0,
             change["context"],
             change["metadata"] or None,
             change["parameters"],

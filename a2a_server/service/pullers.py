@@ -133,7 +133,7 @@ def worker_key(worker_id: str) -> Key:
     except ValueError:
         key = b""
     if len(key) != _KEY_BYTES or key.hex() != worker_id:
-        raise NothingThere("There is no such worker; GET /api/v1/workers lists those that there are.")
+        raise NothingThere("There is no such worker; the list of workers names those that there are.")
     return Key(key)
 
 

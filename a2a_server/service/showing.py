@@ -113,7 +113,7 @@ class TaskShown(Shown):
     created_at: str
     updated_at: str = Field(description="Of its status.")
     started_at: str | None = Field(None, description="Of its first run; not in lists.")
-    starts_at: str | None = Field(None, description="It does not start before.")
+    run_at: str | None = Field(None, description="It does not start before.")
     due_at: str | None = Field(None, description="When the scheduler looks at it next.")
     deadline: str | None = None
     cancel_requested_at: str | None = None
@@ -141,6 +141,9 @@ class TaskShown(Shown):
     tenant: str | None = None
     generation: str = Field(description="Of the protocol that made it.")
     revision: int = Field(description="Grows with every change; the ETag.")
+    repeat: bool | None = Field(
+        None, description="No task was made: it is that of an earlier send with this uniqueKey, or this messageId."
+    )
 
 
 class EventShown(Shown):
@@ -176,7 +179,7 @@ class ValueShown(Shown):
 
 
 class ArtifactShown(Shown):
-    """A result without its content, which is in /result, and behind its address where it has one."""
+    """A result without its content: that is behind its `url`, or, where it is `inline`, in /result."""
 
     id: str
     name: str | None = None
@@ -186,7 +189,8 @@ class ArtifactShown(Shown):
     created_at: str
     closed: bool
     run: int = Field(description="The run that wrote it.")
-    url: str | None = None
+    url: str | None = Field(None, description="Where its content is, if that is a file of its own.")
+    inline: bool | None = Field(None, description="There is no such file; /result has the content.")
 
 
 def task_shown(row: TaskRow, agent: str = "", started_at: int = 0, feedback: Sequence[Given] = ()) -> TaskShown:
@@ -220,7 +224,7 @@ def task_shown(row: TaskRow, agent: str = "", started_at: int = 0, feedback: Seq
         created_at=timestamp(row.created_at),
         updated_at=timestamp(row.status_at),
         started_at=_moment(started_at),
-        starts_at=_moment(starts_at_of(row, spec)),
+        run_at=_moment(starts_at_of(row, spec)),
         due_at=_moment(row.due_at),
         deadline=_moment(row.deadline_at),
         cancel_requested_at=_moment(row.cancel_at),
@@ -318,6 +322,7 @@ def artifact_shown(row: ArtifactRow, id: str, base_url: str) -> ArtifactShown:
         closed=row.closed,
         run=row.take,
         url=f"{base_url}/artifacts/{row.location}" if row.location else None,
+        inline=None if row.location else True,
     )
 
 

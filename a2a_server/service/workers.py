@@ -17,7 +17,7 @@ from a2a_server.service.pullers import PULLS, worker_key
 
 MOST_WORKERS: Final = 10_000
 """Workers that one list looks at."""
-_NONE: Final = "There is no such worker; GET /api/v1/workers lists those that there are."
+_NONE: Final = "There is no such worker; the list of workers names those that there are."
 
 
 @dataclass(frozen=True, slots=True)

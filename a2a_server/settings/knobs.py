@@ -139,7 +139,10 @@ class Settings(Block):
         description="Failed runs in a row after which a skill starts none for a while; 0 = it goes on.",
     )
     breaker_seconds: float = Field(
-        30, gt=0, le=30 * DAY, description="How long that is at first; it doubles up to 32 times while trial runs fail."
+        30,
+        gt=0,
+        le=30 * DAY,
+        description="How long that is at first; each trial run that fails doubles it, up to 32 times as long.",
     )
 
     lease_seconds: float = Field(

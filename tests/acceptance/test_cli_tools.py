@@ -58,7 +58,7 @@ def test_tasks_of_a_conversation_are_listed_and_watched(served: Served) -> None:
     ids = [task["id"] for task in listed["tasks"]]
     lines = served.call("task", "list", "--context", first["contextId"], "--limit", "1").stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [[ids[0], "completed"]]
-    assert served.call("task", "list", "--status", "failed", "--since", "1h").stdout == ""
+    assert served.call("task", "list", "--state", "failed", "--since", "1h").stdout == ""
     watched = served.call("task", "watch", *ids)
     assert (watched.returncode, watched.stdout.count("completed")) == (0, 2)
 

@@ -182,6 +182,7 @@ async def test_the_audit_trail_is_read(api: Api) -> None:
 async def test_artifacts_are_listed_without_content(api: Api, tasks: dict[str, Json]) -> None:
     (artifact,) = (await api.get(f"/tasks/{tasks['Done']['id']}/artifacts"))["artifacts"]
     assert (artifact["id"], artifact["closed"], artifact["run"], artifact["sizeBytes"]) == ("artifact-1", True, 1, 1)
+    assert (artifact["inline"], "url" in artifact) == (True, False)
 
 
 async def test_a_graph_has_all_that_is_tied(api: Api, tasks: dict[str, Json]) -> None:

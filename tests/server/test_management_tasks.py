@@ -76,7 +76,7 @@ async def test_a_task_is_made_and_read(api: Api, served: Connection) -> None:
         "maxAttempts": 7,
         "createdAt": made["createdAt"],
         "updatedAt": made["createdAt"],
-        "startsAt": LATER,
+        "runAt": LATER,
         "dueAt": LATER,
         "deadline": "2036-01-01T00:00:00.000Z",
         "timeoutSeconds": 12.5,
@@ -118,10 +118,11 @@ async def test_a_repeat_is_found_by_its_message_or_its_key(api: Api) -> None:
     message = {"messageId": "once", "parts": [{"text": "once"}]}
     made = await api.create(message=message)
     again = await api.post("/tasks", {"message": message}, 200)
-    assert again["id"] == made["id"]
+    assert (again["id"], again["repeat"], "repeat" in made) == (made["id"], True, False)
     first = await api.create(text="1", uniqueKey="only-one")
     second = await api.post("/tasks", {"text": "2", "uniqueKey": "only-one"}, 200)
-    assert second["id"] == first["id"]
+    assert (second["id"], second["repeat"]) == (first["id"], True)
+    assert "repeat" not in await api.get(f"/tasks/{first['id']}")
 
 
 async def test_a_rehearsal_checks_all_and_stores_nothing(api: Api) -> None:
@@ -213,7 +214,7 @@ async def test_a_merge_patch_changes_members_of_members(api: Api) -> None:
 
 async def test_put_says_all_anew(api: Api) -> None:
     made = await api.create(**{**EVERYTHING, "contextId": "put"})
-    changed = (await api.ask("PUT", f"/tasks/{made['id']}", {"title": "Only this", "startsAt": LATER})).json()
+    changed = (await api.ask("PUT", f"/tasks/{made['id']}", {"title": "Only this", "runAt": LATER})).json()
     gone = {"description", "kind", "tags", "deadline", "parameters", "context", "metadata"}
     assert gone.isdisjoint(changed)
     assert (changed["title"], changed["priority"], changed["phase"]) == ("Only this", "normal", "scheduled")
@@ -224,15 +225,15 @@ async def test_put_says_all_anew(api: Api) -> None:
 
 async def test_without_its_time_it_starts(api: Api) -> None:
     made = await api.create(text="now", runAt=LATER)
-    assert (await api.ask("PATCH", f"/tasks/{made['id']}", {"startsAt": None})).status_code == 200
+    assert (await api.ask("PATCH", f"/tasks/{made['id']}", {"runAt": None})).status_code == 200
     assert (await api.reached(made["id"], "final"))["state"] == "completed"
 
 
 async def test_a_new_time_is_heeded(api: Api) -> None:
     made = await api.create(text="soon", runAt=LATER)
     soon = (datetime.now(UTC) + timedelta(milliseconds=200)).isoformat()
-    moved = (await api.ask("PATCH", f"/tasks/{made['id']}", {"startsAt": soon})).json()
-    assert moved["startsAt"] < LATER
+    moved = (await api.ask("PATCH", f"/tasks/{made['id']}", {"runAt": soon})).json()
+    assert moved["runAt"] < LATER
     assert (await api.reached(made["id"], "final"))["state"] == "completed"
     late = await api.create(text="late", runAt=LATER)
     deadline = (datetime.now(UTC) + timedelta(milliseconds=100)).isoformat()
@@ -244,7 +245,7 @@ async def test_what_is_too_late_to_change_is_refused(api: Api) -> None:
     working = await api.create(skill="wait", metadata={"a": 1})
     await api.reached(working["id"], "leased")
     path = f"/tasks/{working['id']}"
-    changes: tuple[Json, ...] = ({"metadata": {"b": 1}}, {"parameters": {"x": 1}}, {"context": {}}, {"startsAt": LATER})
+    changes: tuple[Json, ...] = ({"metadata": {"b": 1}}, {"parameters": {"x": 1}}, {"context": {}}, {"runAt": LATER})
     for late in changes:
         response = await api.ask("PATCH", path, late)
         assert (response.status_code, error_of(response)["details"][0]["field"]) == (409, next(iter(late)))
@@ -342,7 +343,7 @@ async def test_an_ended_task_is_tried_again_as_a_new_one(api: Api) -> None:
 async def test_a_task_that_waits_for_its_time_is_requeued(api: Api) -> None:
     later = await api.create(text="x", runAt=LATER)
     moved = await api.post(f"/tasks/{later['id']}/requeue")
-    assert moved["startsAt"] < LATER
+    assert moved["runAt"] < LATER
     await api.post(f"/tasks/{later['id']}/requeue", {"delaySeconds": 0})
     await api.reached(later["id"], "final")
     assert (await api.ask("POST", f"/tasks/{later['id']}/requeue")).status_code == 409

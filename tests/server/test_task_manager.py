@@ -127,6 +127,20 @@ async def test_lists_are_filtered_and_go_on_by_their_cursor(stage: Stage) -> Non
     assert counted["states"] == {"completed": 3, "failed": 1}
 
 
+async def test_counts_say_what_tasks_need_and_name_no_queue_of_the_house(stage: Stage) -> None:
+    requires = {"tags": ["gpu"], "cpu": 1.5, "memoryBytes": 1 << 30}
+    _, made = [await stage.answered(operation="createTask", text=text, requires=requires) for text in ("a", "b")]
+    task = await stage.told("count tasks")
+    data, text = (part.get("data") or part["text"] for part in task["artifacts"][0]["parts"])
+    assert data["queues"] == {"act": {"ready": 2}}
+    assert data["needing"] == [{"skill": "act", "requires": requires, "phases": {"ready": 2}}]
+    assert text == "2 submitted.\nOf act, needing tags gpu, cpu 1.5, memoryBytes 1073741824: 2 ready."
+    behind = (await stage.answered(f"explain {made['id']}"))["reasons"][-1]
+    assert (behind["kind"], behind["queue"]) == ("behind", "act")
+    assert behind["needs"] == ["tag gpu", "cpu 1.5", "memoryBytes 1073741824"]
+    assert "of its queue that need the same of a worker, tag gpu, cpu 1.5, memory" in behind["text"]
+
+
 async def test_help_says_what_is_understood(stage: Stage) -> None:
     task = await stage.told("help")
     parts = task["artifacts"][0]["parts"]

@@ -221,3 +221,38 @@ async def test_a_tied_send_takes_its_place_in_a_conversation_that_goes_on_meanwh
             replaced = as_task(await first)
             assert (await server.row(as_task(await second).id)).phase is Phase.WAITING
             await server.reached(replaced.id, State.CANCELED)
+
+
+@pytest.mark.parametrize("skill", ["one", "newest", "next_one"])
+async def test_a_part_takes_no_turn_of_its_own_in_the_context_of_its_parent(tmp_path: Path, skill: str) -> None:
+    agent, go = Agent("Conversations"), asyncio.Event()
+
+    async def work(text: str) -> str:
+        if text == "parent":
+            await go.wait()
+        return text
+
+    agent.skill(id="one", context="reject")(work)
+    agent.skill(id="newest", context="replace")(work)
+    agent.skill(id="next_one", context="serial")(work)
+    async with running(agent, tmp_path) as server:
+        scene = Conversations(server)
+        (parent,) = await scene.submit(item("parent", "talk", skill=skill))
+        assert isinstance(parent, Submitted)
+        await server.reached(parent.row.id, State.WORKING)
+        message = Message(Role.USER, (Text("part"),), id="part")
+        options = TaskOptions.model_validate({"skill": skill, "parentTaskId": parent.row.id})
+        request = SendRequest(Generation.V10, message, context_id="talk", blocking=True, options=options)
+        async with asyncio.timeout(20):
+            part = as_task(await server.operations.send(Scope(), request))
+        assert part.status.state is State.COMPLETED
+        assert (await server.row(parent.row.id)).state is State.WORKING
+        go.set()
+        await server.reached(parent.row.id, State.COMPLETED)
+        outcomes = await scene.submit(
+            item("parent", "other", name="p", skill=skill, completeWhen="all"),
+            item("part", "other", skill=skill, parentTaskId="#p"),
+        )
+        for outcome in outcomes:
+            assert isinstance(outcome, Submitted)
+            await server.reached(outcome.row.id, State.COMPLETED)

@@ -49,7 +49,7 @@ def asked(request: httpx2.Request) -> tuple[str, str, object]:
         (["task", "cancel", "T", "--admin"], "POST /api/v1/tasks/T/cancel", None),
         (["task", "retry", "T", "--from-step", "fetch"], "POST /api/v1/tasks/T/retry", {"fromStep": "fetch"}),
         (["task", "requeue", "T"], "POST /api/v1/tasks/T/requeue", {"delaySeconds": 60.0}),
-        (["task", "prioritise", "T", "high"], "PATCH /api/v1/tasks/T", {"priority": "high"}),
+        (["task", "reprioritise", "T", "high"], "PATCH /api/v1/tasks/T", {"priority": "high"}),
         (["task", "feedback", "T", "--rating", "5", "--comment", "good"], "POST /api/v1/tasks/T/feedback", {
             "rating": 5, "comment": "good",
         }),
@@ -101,13 +101,28 @@ def test_a_task_for_people_and_for_programs(
     assert json.loads(capsys.readouterr().out) == TASK
 
 
+def test_a_send_that_was_made_before_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for state, more in (("working", "\n"), ("failed", "; a2a-server task retry T runs it once more, as a new task\n")):
+        answering(monkeypatch, {**TASK, "state": state, "repeat": True})
+        assert main(["task", "submit", "x", "--options", '{"uniqueKey": "k"}']) == Exit.OK
+        out, err = capsys.readouterr()
+        assert out == "T\n"
+        assert err.startswith(f"an earlier send made this task, which is {state}")
+        assert err.endswith(more)
+
+
 def test_lists_go_on_from_page_to_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pages = [{"tasks": [TASK], "next": "C"}, {"tasks": [{**TASK, "id": "U"}]}]
     requests = answering(monkeypatch, *pages)
-    assert main(["task", "list", "--admin", "--status", "working", "--filter", "tag=a", "--limit", "0"]) == Exit.OK
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["T", "U"]
+    words = ["--state", "working", "--status", "blocked", "--phase", "held", "--filter", "tag=a", "--limit", "0"]
+    assert main(["task", "list", "--admin", *words]) == Exit.OK
+    assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()] == [
+        [name, "submitted", "queued"] for name in "TU"
+    ]
     first, second = (dict(request.url.params.multi_items()) for request in requests)
-    assert first == {"tag": "a", "state": "working", "limit": "200"}
+    assert first == {"tag": "a", "state": "working", "status": "blocked", "phase": "held", "limit": "200"}
     assert second == {**first, "cursor": "C"}
     requests = answering(monkeypatch, {"queues": [{"name": "a", "depth": 2}], "next": "C"}, {"queues": [{"name": "b"}]})
     assert main(["queue", "list"]) == Exit.OK

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import get_args
 
 import httpx2
 import pytest
 
 from a2a_server.cli import main
-from a2a_server.cli.listing import filters_of
+from a2a_server.cli.listing import Phase, State, Status, filters_of
 from a2a_server.cli.target import Target
 from a2a_server.cli.watching import MOST_WATCHED, Lines
+from a2a_server.model.management import PHASE_WORDS, STATE_WORDS, STATUS_WORDS
 from a2a_server.model.objects import PROGRESS_URI
 from tests.unit.cli_servers import Json, events, method, params, result, serve, status, task
 
@@ -52,7 +54,7 @@ def test_a_list_as_json_is_one_object(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_filters_go_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = pages(monkeypatch, 0)
-    words = ["--context", "C", "--status", "input-required", "--since", "2026-05-28T10:00:00+02:00"]
+    words = ["--context", "C", "--state", "input-required", "--since", "2026-05-28T10:00:00+02:00"]
     assert main(["task", "list", *words]) == 0
     assert params(asked[0]) == {
         "contextId": "C",
@@ -76,12 +78,24 @@ def test_since_may_be_a_time_ago(since: str, at: str) -> None:
     assert filters_of("", None, since, now=lambda: NOW) == {"statusTimestampAfter": at}
 
 
-@pytest.mark.parametrize(
-    "words", [["--since", "soon"], ["--since", "999999999d"], ["--limit", "-1"], ["--status", "x"]]
-)
+@pytest.mark.parametrize("words", [["--since", "soon"], ["--since", "999999999d"], ["--limit", "-1"], ["--state", "x"]])
 def test_filters_that_cannot_be_are_usage_errors(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["task", "list", *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_words_are_the_management_apis_own() -> None:
+    assert set(get_args(State)) == STATE_WORDS.keys()
+    assert set(get_args(Status)) == set(STATUS_WORDS)
+    assert set(get_args(Phase)) == PHASE_WORDS.keys()
+
+
+@pytest.mark.parametrize("words", [["--status", "failed"], ["--phase", "held"], ["--filter", "tag=a"]])
+def test_what_only_operators_filter_by_says_so(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["task", "list", *words]) == 2
+    assert (
+        capsys.readouterr().err == f"a2a-server: {words[0]} needs --admin; without it there is --state, an A2A state\n"
+    )
 
 
 def test_pages_that_go_in_a_circle_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -37,9 +38,17 @@ def test_python_files_are_looked_at_and_nothing_hidden_or_installed(tmp_path: Pa
 
 
 def test_flags_are_passed_on_as_they_were_given() -> None:
-    flags = Flags(port=0, public_url="https://x", config=Path("a b.yaml"), log_level="debug")
-    words = ["--port", "0", "--public-url", "https://x", "--config", "a b.yaml", "--log-level", "debug"]
-    assert flags.words() == words
+    flags = Flags(port=0, slots=9, threads=2, public_url="https://x", config=Path("a b.yaml"), log_level="debug")
+    words = ["--port", "0", "--slots", "9", "--threads", "2", "--public-url", "https://x"]
+    assert flags.words() == [*words, "--config", "a b.yaml", "--log-level", "debug"]
+
+
+def test_flags_are_settings_of_one_process(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--slots", "9", "--threads", "2", "--worker-tags", "gpu,eu", "--worker-cpu", "1.5"]
+    assert main(["config", "show", "-o", "json", *words]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    names = ("slots", "threads", "worker_tags", "worker_cpu")
+    assert [shown[name] for name in names] == [9, 2, ["gpu", "eu"], 1.5]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

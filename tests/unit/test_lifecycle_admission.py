@@ -102,7 +102,7 @@ NEEDS = Requires(tags=("gpu",), tools=("search",), cpu=1.5, memory_bytes=100)
         (Offer(("gpu", "eu"), ("search",)), ()),
         (Offer(("gpu",), ("search",), (), 1.5, 100, 0), ()),
         (Offer(("eu",), (), ()), ("tag gpu", "tool search")),
-        (Offer(("gpu",), ("search",), (), 1.0, 99), ("cpu 1.5 (it has 1)", "memory_bytes 100 (it has 99)")),
+        (Offer(("gpu",), ("search",), (), 1.0, 99), ("cpu 1.5 (it has 1)", "memoryBytes 100 (it has 99)")),
     ],
 )
 def test_what_a_worker_lacks(offer: Offer, missing: tuple[str, ...]) -> None:

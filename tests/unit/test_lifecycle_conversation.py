@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from a2a_server.codec import decode, decode_spec, decode_status, encode, encode_spec, unpack_message
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
+from a2a_server.lifecycle import limits
+from a2a_server.lifecycle.editing import Edit, standing
 from a2a_server.lifecycle.endings import LAST_RUN_WAIT, End, EndKind
 from a2a_server.lifecycle.runs import Draft
 from a2a_server.lifecycle.submission import Show, Submit, Submitted
@@ -293,6 +296,23 @@ def test_a_last_run_that_never_comes_is_not_waited_for_for_ever() -> None:
     store = MemoryTurns()
     row = failing(store)
     store.now += LAST_RUN_WAIT
+    assert store.one(Alarms((row.key,))) == 1
+    assert store.tasks[row.key].state is State.FAILED
+
+
+def test_a_last_run_that_gates_hold_again_and_again_waits_no_longer_for_it() -> None:
+    store = MemoryTurns()
+    row = failing(store)
+    for _ in range(2):
+        store.now += LAST_RUN_WAIT // 4
+        store.one(limits.Pause("skill:echo"))
+        assert not store.one(claim(1)).rows
+        assert (store.tasks[row.key].phase, store.tasks[row.key].due_at) == (Phase.HELD, row.due_at)
+        store.one(limits.Resume("skill:echo"))
+        assert store.tasks[row.key].phase is Phase.READY
+    wanted = replace(standing(store.tasks[row.key]), title="Named")
+    assert store.one(Edit(store.tasks[row.key], wanted)).due_at == row.due_at
+    store.now = row.due_at
     assert store.one(Alarms((row.key,))) == 1
     assert store.tasks[row.key].state is State.FAILED
 

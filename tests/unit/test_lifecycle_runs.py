@@ -281,15 +281,17 @@ def test_a_retry_never_outlasts_the_deadline() -> None:
 
 
 @pytest.mark.parametrize(("most", "times"), [(1, "once"), (2, "2 times")])
-def test_attempts_end(most: int, times: str) -> None:
+@pytest.mark.parametrize(("said", "told"), [("Net gone.", "Net gone."), ("net gone ", "net gone."), ("Why?", "Why?")])
+def test_attempts_end(most: int, times: str, said: str, told: str) -> None:
     store = MemoryTurns()
     row = started(store, max_attempts=most)
     for _ in range(most - 1):
-        row = store.one(report(row, end=End(EndKind.TRANSIENT, "Net gone.", after=0))).row
+        row = store.one(report(row, end=End(EndKind.TRANSIENT, said, after=0))).row
+        assert words(row).startswith(f"{told} Next: attempt")
         row = store.one(claim()).rows[0]
-    ended = store.one(report(row, EndKind.TRANSIENT, "Net gone.")).row
+    ended = store.one(report(row, EndKind.TRANSIENT, said)).row
     assert (ended.state, ended.attempt) == (State.FAILED, most)
-    assert words(ended) == f"Net gone. Tried {times}; the task allows no more attempts (maxAttempts {most})."
+    assert words(ended) == f"{told} Tried {times}; the task allows no more attempts (maxAttempts {most})."
 
 
 def test_handing_back_costs_nothing() -> None:

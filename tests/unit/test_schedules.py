@@ -230,6 +230,7 @@ def test_a_change_keeps_what_came_of_it_and_minds_the_rev(store: MemoryTurns) ->
     assert kept.schedule.runs == 1
     assert kept.row.due_at == START + 8 * MINUTE
     assert store.one(ChangeSchedule(KEY, other)).row.rev == kept.row.rev
+    assert store.one(ChangeSchedule(KEY, other, rev=rev)).row.rev == kept.row.rev, "its own change is no other one"
     with pytest.raises(InvalidParams, match="changed meanwhile"):
         store.one(DeleteRecord(KEY, rev))
     assert store.one(DeleteRecord(KEY))

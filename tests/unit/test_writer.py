@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,28 @@ import pytest
 
 from a2a_server.engine import writer
 from a2a_server.engine.writer import TURN_OPERATIONS, Writer, _GroupTurn
-from a2a_server.errors import Conflict, DataRejected, LeaseLost, Overloaded, StoreUnavailable, TaskNotFound
+from a2a_server.errors import (
+    Changed,
+    Conflict,
+    DataRejected,
+    InvalidParams,
+    LeaseLost,
+    Overloaded,
+    StoreUnavailable,
+    TaskNotFound,
+)
+from a2a_server.lifecycle.editing import Edit, standing
 from a2a_server.lifecycle.endings import EndKind
 from a2a_server.lifecycle.limits import SetLimit
 from a2a_server.lifecycle.runs import Claimed, Draft
 from a2a_server.lifecycle.submission import Submitted
 from a2a_server.lifecycle.sweeping import Wake
+from a2a_server.lifecycle.templates import PutTemplate
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase, State
-from a2a_server.model.rows import EventKind, Key, TaskRow
+from a2a_server.model.options import TaskOptions
+from a2a_server.model.rows import EventKind, Key, RecordKey, TaskRow
+from a2a_server.model.templates import Template
 from a2a_server.model.turns import Bell, Changes, Hint, Needs
 from a2a_server.stores.sqlite import SqliteStore
 from tests.unit.misbehaving import MisbehavingStore
@@ -292,6 +305,22 @@ async def test_a_claim_in_doubt_knows_what_it_took(bench: Bench) -> None:
     claimed = await bench.do(claim(2))
     assert [row.key for row in claimed.rows] == [key(1), key(2)]
     assert [(await bench.row(number)).phase for number in (1, 2, 3)] == [Phase.LEASED, Phase.LEASED, Phase.READY]
+
+
+async def test_a_change_in_doubt_is_not_refused_for_its_own_revision(bench: Bench) -> None:
+    row = (await bench.do(submit(1))).row
+    bench.store.doubtful = 1
+    edit = Edit(row, replace(standing(row), title="New"), revisions=frozenset({row.rev}))
+    assert (await bench.do(edit)).rev == row.rev + 1
+    with pytest.raises(Changed):
+        await bench.do(replace(edit, wanted=replace(edit.wanted, title="Other")))
+    key = RecordKey("template", "", "local", "mine")
+    kept = await bench.do(PutTemplate(key, Template(TaskOptions(), "one", "")))
+    bench.store.doubtful = 1
+    changed = await bench.do(PutTemplate(key, Template(TaskOptions(), "two", ""), kept.rev))
+    assert changed.rev == kept.rev + 1
+    with pytest.raises(InvalidParams, match="changed meanwhile"):
+        await bench.do(PutTemplate(key, Template(TaskOptions(), "three", ""), kept.rev))
 
 
 async def test_a_claim_in_doubt_that_meets_another_turn_is_not_decided_anew(bench: Bench) -> None:

@@ -33,8 +33,9 @@ class ReasonShown(Shown):
     count: int | None = Field(None, description="Tasks before it, or that it still waits for, or children that ended.")
     total: int | None = Field(None, description="All children that it waits for.")
     more: bool | None = Field(None, description="There are more than `count`.")
-    queue: str | None = Field(None, description="The queue.")
+    queue: str | None = Field(None, description="The queue, which has the name of its skill.")
     lanes: dict[str, int] | None = Field(None, description="Tasks before it by lane.")
+    needs: list[str] | None = Field(None, description="What it needs of its worker, as those before it do.")
     missing: list[str] | None = Field(None, description="What no worker has.")
     detail: str | None = Field(None, description="What an agent or a person said.")
 
@@ -118,6 +119,7 @@ def _reason(one: Reason) -> ReasonShown:
         more=one.more or None,
         queue=one.queue or None,
         lanes={lane.name.lower(): count for lane, count in sorted(one.lanes.items())} or None,
+        needs=list(one.needs) or None,
         missing=list(one.missing) or None,
         detail=one.detail or None,
     )

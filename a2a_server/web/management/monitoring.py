@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from a2a_server.engine.engine import Engine
 from a2a_server.engine.monitoring import alerts_of
-from a2a_server.model.queries import TallyQuery
+from a2a_server.model.objects import Phase
 from a2a_server.ports import TaskStore
-from a2a_server.service.showing import STATES, Shown
+from a2a_server.service.counting import Counts, counted
+from a2a_server.service.showing import STATES, RequiresShown, Shown, requires_shown
 from a2a_server.service.sizing import Estimate, Sized, Sizing
 from a2a_server.web.management.table import Call, NoQuery, Query, Reply, Route
+
+
+class NeedingShown(Shown):
+    """Tasks of a skill that need the same of their workers, and have not ended."""
+
+    skill: str
+    requires: RequiresShown
+    phases: dict[str, int] = Field(description="By phase.")
 
 
 class CountsShown(Shown):
     """The caller's tasks, counted."""
 
     states: dict[str, int] = Field(description="By A2A state.")
-    queues: dict[str, dict[str, int]] = Field(description="Of each queue, by phase.")
+    queues: dict[str, dict[str, int]] = Field(description="Of each queue, which has its skill's name, by phase.")
+    needing: list[NeedingShown] | None = Field(None, description="Those of them that not any worker can run.")
 
 
 class AlertsQuery(Query):
@@ -100,16 +112,7 @@ class MonitoringPages:
 
     async def counts(self, call: Call[NoQuery, None]) -> Reply:
         """All."""
-        scope = call.scope
-        found = await self._engine.backends.store.totals(TallyQuery(scope.tenant, scope.owner, self._engine.agent))
-        states: dict[str, int] = {}
-        queues: dict[str, dict[str, int]] = {}
-        for place, count in found.items():
-            state, phase = STATES[place.state], place.phase.name.lower()
-            states[state] = states.get(state, 0) + count
-            queue = queues.setdefault(place.queue, {})
-            queue[phase] = queue.get(phase, 0) + count
-        return Reply(CountsShown(states=states, queues=queues))
+        return Reply(_counts(await counted(self._engine, call.scope)))
 
     async def alerts(self, call: Call[AlertsQuery, None]) -> Reply:
         """The newest first."""
@@ -122,6 +125,24 @@ class MonitoringPages:
     async def sizes(self, call: Call[NoQuery, None]) -> Reply:  # noqa: ARG002 - a handler's shape
         """By name."""
         return Reply(SizesShown(skills=[_size(one) for one in await self._sizing.report()]))
+
+
+def _counts(found: Counts) -> CountsShown:
+    needing = [
+        NeedingShown(
+            skill=one.skill, requires=requires_shown(one.requires) or RequiresShown(), phases=_phases(one.phases)
+        )
+        for one in found.needing
+    ]
+    return CountsShown(
+        states={STATES[state]: count for state, count in found.states.items()},
+        queues={name: _phases(phases) for name, phases in found.queues.items()},
+        needing=needing or None,
+    )
+
+
+def _phases(counts: Mapping[Phase, int]) -> dict[str, int]:
+    return {phase.name.lower(): count for phase, count in counts.items()}
 
 
 def _size(one: Sized) -> SizeShown:

@@ -50,7 +50,21 @@ def _canceled(data: Mapping[str, Any]) -> str:
 
 
 def _counted(data: Mapping[str, Any]) -> str:
-    return f"{', '.join(f'{count} {state}' for state, count in sorted(data['states'].items())) or 'No tasks'}."
+    lines = [f"{_numbers(data['states']) or 'No tasks'}."]
+    lines += [
+        f"Of {one['skill']}, needing {_needs(one['requires'])}: {_numbers(one['phases'])}."
+        for one in data.get("needing", ())
+    ]
+    return "\n".join(lines)
+
+
+def _numbers(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+
+def _needs(requires: Mapping[str, Any]) -> str:
+    told = ((name, ", ".join(value) if isinstance(value, list) else _word(value)) for name, value in requires.items())
+    return ", ".join(f"{name} {value}" for name, value in told)
 
 
 def _done(data: Mapping[str, Any]) -> str:

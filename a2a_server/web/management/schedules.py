@@ -327,4 +327,4 @@ def _there(view: ScheduleView | None) -> ScheduleView:
 
 
 def _nothing() -> NothingThere:
-    return NothingThere("There is no schedule of this name, or it is not yours; GET /api/v1/schedules lists yours.")
+    return NothingThere("There is no schedule of this name, or it is not yours; the list of schedules names yours.")

@@ -214,7 +214,10 @@ class TaskPages:
         if call.query.dry_run:
             return Reply(self._shown(await self._management.rehearse(call.scope, call.body)), 200)
         made = await self._management.create(call.scope, call.body)
-        return self._task(made.row, 200 if made.repeat else 201, {"Location": f"{PREFIX}/tasks/{_quoted(made.row.id)}"})
+        where = {"Location": f"{PREFIX}/tasks/{_quoted(made.row.id)}"}
+        if made.repeat:
+            return Reply(self._shown(made.row).model_copy(update={"repeat": True}), 200, where, made.row.rev)
+        return self._task(made.row, 201, where)
 
     async def list(self, call: Call[ListQuery, None]) -> Reply:
         """GET /tasks."""

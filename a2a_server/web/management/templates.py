@@ -186,4 +186,4 @@ def _name(named: Named) -> str:
 
 
 def _nothing() -> NothingThere:
-    return NothingThere("There is no template of this name, or it is not yours; GET /api/v1/templates lists yours.")
+    return NothingThere("There is no template of this name, or it is not yours; the list of templates names yours.")
