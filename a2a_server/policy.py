@@ -66,8 +66,11 @@ class Rate(NamedTuple):
 
     @property
     def interval(self) -> int:
-        """Microseconds from one token to the next; rounded up, so that the rate is never above what was asked for."""
-        return -(-self.period // self.starts)
+        """Microseconds from one token to the next; rounded up, so that the rate is never above what was asked for.
+
+        It is at least 1, also where the period is less than a microsecond.
+        """
+        return max(1, -(-self.period // self.starts))
 
 
 class Trip(NamedTuple):

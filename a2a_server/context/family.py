@@ -91,7 +91,8 @@ class Family:
 
         Raises:
             Paused: they have not.
-            Fail: other tasks than before were joined under this name, or more than there are must end.
+            Fail: other tasks than before were joined under this name, more than there are must end, or one of them is
+                no part of this task.
             LeaseLost: the run lost its task.
         """
         ids = [handle.id for handle in handles]

@@ -76,7 +76,13 @@ class Children:
         return task_id
 
     async def states(self, children: Sequence[str]) -> Sequence[State]:
-        """How these tasks stand; one that is not there any more counts as ended: CANCELED."""
+        """How these tasks stand; one that is not there any more counts as ended: CANCELED.
+
+        Raises Fail for a task that no run of this one spawned: its end would wake nobody.
+        """
+        mine = set((await self._spawned()).values())
+        if foreign := next((child for child in children if child not in mine), None):
+            raise Fail(f"The handler joined the task {foreign}, which it did not spawn; join what spawn gave.")
         keys = [key_of(child) for child in children]
         heads = await self._patiently(lambda: self._store.heads(keys))
         return [heads[key].state if key in heads else State.CANCELED for key in keys]

@@ -178,7 +178,7 @@ class Sweeper:
         while keys := await self._store.due(DueKind.HELD, SWEEP_LIMIT):
             count = await self._writer.submit(Wake(tuple(keys)))
             woken += count
-            if len(keys) < SWEEP_LIMIT or not count:
+            if not count:  # what does not fit yet
                 break
         return woken
 

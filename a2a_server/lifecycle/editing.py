@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from a2a_server.codec import decode_spec, encode_spec
+from a2a_server.codec import decode_spec, decode_status, encode_spec
 from a2a_server.errors import Changed, Conflict, InvalidParams, TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.endings import is_last_run
@@ -18,8 +18,9 @@ from a2a_server.lifecycle.labels import labels_of
 from a2a_server.lifecycle.prioritising import Prioritise
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, ended
-from a2a_server.model.objects import Json, JsonObject, Lane, Phase, State, TaskSpec, Wishes
+from a2a_server.model.objects import TASK_URI, Json, JsonObject, Lane, Phase, State, TaskSpec, Wishes
 from a2a_server.model.rows import TagRow, TaskName, TaskRow
+from a2a_server.model.times import moment
 from a2a_server.model.turns import Needs
 from a2a_server.policy import alarm
 
@@ -82,6 +83,7 @@ class Edit:
 
     row: as it was found, of any age. spared: members that stay as they are where they may not be changed any more.
     rev: the revision that `wanted` was made from, None = none. revisions: those that the caller names, None = any.
+    patience: how long an answer may take, microseconds.
     """
 
     row: TaskRow
@@ -89,6 +91,7 @@ class Edit:
     spared: frozenset[str] = frozenset()
     rev: int | None = None
     revisions: frozenset[int] | None = None
+    patience: int = 0
     urgent: bool = False
 
     @property
@@ -126,7 +129,7 @@ class Edit:
         _check(turn, row, wanted, named)
         if "priority" in named:
             row = Prioritise(row, wanted.lane).decide(turn)
-        return _written(turn, row, before, wanted)
+        return _written(turn, row, before, wanted, self.patience)
 
     def _is_so(self, before: Wanted) -> bool:
         return all(_same(name, field, before, self.wanted) for name, field in _FIELDS.items())
@@ -188,7 +191,7 @@ def _check(turn: Turn, row: TaskRow, wanted: Wanted, named: frozenset[str]) -> N
         raise UnsupportedOperation("runAt cannot be changed: the task waits for its turn already.", path="runAt")
 
 
-def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted) -> TaskRow:
+def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted, patience: int) -> TaskRow:
     spec = decode_spec(row.spec)
     wishes = replace(
         spec.wishes or _NO_WISHES,
@@ -216,17 +219,28 @@ def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted) -> TaskRo
     )
     if row.phase is Phase.SCHEDULED and row.state is State.SUBMITTED and wanted.starts_at <= turn.now:
         return turn.put(moved(row, row.state, Phase.READY, due_at=wanted.deadline_at))
-    return turn.put(changed(row, due_at=_due_at(row, before, wanted)))
+    return turn.put(changed(row, due_at=_due_at(row, before, wanted, patience)))
 
 
-def _due_at(row: TaskRow, before: Wanted, wanted: Wanted) -> int:
+def _due_at(row: TaskRow, before: Wanted, wanted: Wanted, patience: int) -> int:
     if row.phase in {Phase.LEASED, Phase.FINAL} or is_last_run(row):
         return row.due_at
     if row.phase is Phase.SCHEDULED and row.state is State.SUBMITTED:
         return alarm(wanted.starts_at, wanted.deadline_at)
-    if row.phase in {Phase.SCHEDULED, Phase.PAUSED}:  # a retry's time, or the patience with whoever was asked
-        return alarm(0 if row.due_at == before.deadline_at else row.due_at, wanted.deadline_at)
-    return wanted.deadline_at
+    if row.phase not in {Phase.SCHEDULED, Phase.PAUSED}:
+        return wanted.deadline_at
+    at = row.due_at
+    if at == before.deadline_at:  # which came first; what comes behind it is found again
+        at = _retry_at(row) if row.phase is Phase.SCHEDULED else row.status_at + patience
+    return alarm(at, wanted.deadline_at)
+
+
+def _retry_at(row: TaskRow) -> int:
+    """When the next attempt is, as the task's status says."""
+    status, _ = decode_status(row.status, row.status_at)
+    about = (status.metadata or {}).get(TASK_URI)
+    said = about.get("retryAt") if isinstance(about, dict) else None
+    return moment(said) if isinstance(said, str) else row.due_at
 
 
 def _relabel(turn: Turn, row: TaskRow, before: tuple[str, ...], now: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, is_last_run
-from a2a_server.lifecycle.gates import Standing
+from a2a_server.lifecycle.gates import NOBODY, Standing
 from a2a_server.lifecycle.requirements import CLASS, UNBOUNDED, Pool, pool_of
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
@@ -108,8 +108,7 @@ class Claim:
         taken: list[TaskRow] = []
         suspects, pool = self.suspects, self.pool
         passed = False
-        if self.standing:
-            turn.gates.standing = self.standing
+        turn.gates.standing = self.standing or NOBODY
         for key in turn.candidates(self._need):
             row = turn.rows[key]
             suspect = row.crashes >= SUSPECT_CRASHES

@@ -14,7 +14,7 @@ from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.admission import Admission
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.dependencies import Extras, Ties, check, graph_key, tie, ties_of
-from a2a_server.lifecycle.gates import Standing, keys_of
+from a2a_server.lifecycle.gates import NOBODY, Standing, keys_of
 from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.labels import FOR_EVER, id_of
 from a2a_server.lifecycle.runs import ROW_FORMAT, lease
@@ -235,8 +235,7 @@ class Submit:
         """The new task, which nothing speaks against."""
         if self.admission is not None:
             self.admission.admit(turn, self.key)
-        if self.standing:
-            turn.gates.standing = self.standing
+        turn.gates.standing = self.standing or NOBODY
         extras = self.extras
         ties = Ties() if extras is None else ties_of(turn, self.name, extras)
         starts_at = max(self.starts_at, turn.now + self.delay if self.delay else 0)

@@ -48,8 +48,8 @@ class DueKind(Enum):
     """What a sweep asks for.
 
     ALARM: `due_at` is past. ORPHAN: leased by a worker that is dead, missing or unseen for longer than its ttl. HELD:
-    held by a gate that has room. PUSH: somebody is to be told of its events. SETTLE: an upstream of it has ended, and
-    it has not been settled since (edges with `done` above 0).
+    held by a gate that has room; gates share the limit. PUSH: somebody is to be told of its events. SETTLE: an upstream
+    of it has ended, and it has not been settled since (edges with `done` above 0).
     """
 
     ALARM = "alarm"

@@ -18,6 +18,11 @@ def timestamp(at: int) -> str:
     return f"{_second(second)}.{rest // 1000:03d}Z"
 
 
+def moment(text: str) -> int:
+    """The moment that `timestamp` wrote, microseconds since the epoch. Raises ValueError for any other text."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000) * 1000
+
+
 @lru_cache(maxsize=1024)  # events come in bursts, and formatting a date costs more than all the rest of a status
 def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -165,7 +165,8 @@ class Management:
         """
         row = await self.find(scope, task_id)
         wanted = self._wanted(row, change)
-        await self._engine.submit(Edit(row, wanted, frozenset(spared), rev, revisions))
+        patience = round(self._engine.limits.pause_seconds * SECOND)
+        await self._engine.submit(Edit(row, wanted, frozenset(spared), rev, revisions, patience))
         return await self.find(scope, task_id)
 
     async def cancel(self, scope: Scope, task_id: str) -> TaskRow:

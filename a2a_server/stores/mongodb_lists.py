@@ -139,12 +139,12 @@ async def _due_held(view: View, limit: int, now: int) -> list[Key]:
     names: list[str] = sorted(await view.db["task"].distinct("held_by", held))
     found: list[GateRow] = await view.rows("gate", {"_id": among(names)}) if names else []
     gates = {gate.key: gate for gate in found}
+    rooms = {name: room for name in names if (room := _room(gates.get(name), now, limit)) > 0}
+    share = max(1, limit // max(1, len(rooms)))
     keys: list[Key] = []
-    for name in names:
-        most = min(limit - len(keys), _room(gates.get(name), now, limit))
-        if most > 0:
-            rows = await view.fields("task", {**held, "held_by": name}, ("_id",), BY_RANK, most)
-            keys += [each["_id"] for each in rows]
+    for name, room in list(rooms.items())[:limit]:
+        rows = await view.fields("task", {**held, "held_by": name}, ("_id",), BY_RANK, min(share, room))
+        keys += [each["_id"] for each in rows]
     return keys
 
 

@@ -87,14 +87,17 @@ WITH RECURSIVE holding (name) AS (
   UNION ALL
   SELECT (SELECT held_by FROM task WHERE phase = 4 AND held_by > holding.name ORDER BY held_by LIMIT 1)
   FROM holding WHERE holding.name IS NOT NULL
-)
-SELECT due.key FROM holding LEFT JOIN gate ON gate.key = holding.name CROSS JOIN LATERAL (
-  SELECT key FROM task WHERE phase = 4 AND held_by = holding.name
-  ORDER BY lane, rank, key LIMIT gate.capacity - gate.used
+), open (name, room, gates) AS MATERIALIZED (
+  SELECT holding.name, gate.capacity - gate.used, count(*) OVER ()
+  FROM holding LEFT JOIN gate ON gate.key = holding.name
+  WHERE holding.name IS NOT NULL AND (gate.key IS NULL
+     OR (gate.closed_until <= (SELECT {NOW}) AND (gate.capacity IS NULL OR gate.used < gate.capacity)))
+), asked (most) AS (VALUES (?::int8))
+SELECT due.key FROM asked CROSS JOIN open CROSS JOIN LATERAL (
+  SELECT key FROM task WHERE phase = 4 AND held_by = open.name
+  ORDER BY lane, rank, key LIMIT least(open.room, greatest(1, asked.most / open.gates))
 ) AS due
-WHERE gate.key IS NULL
-   OR (gate.closed_until <= (SELECT {NOW}) AND (gate.capacity IS NULL OR gate.used < gate.capacity))
-LIMIT ?
+LIMIT (SELECT most FROM asked)
 """
 _DUE_PUSHES: Final = (
     f"SELECT task FROM push WHERE due_at > 0 AND due_at <= (SELECT {NOW}) AND NOT dead ORDER BY due_at LIMIT ?"

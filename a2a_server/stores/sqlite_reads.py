@@ -281,11 +281,10 @@ def _due_held(db: sqlite3.Connection, limit: int, now: int) -> Sequence[Key]:
     keys: list[Key] = []
     db.execute("BEGIN")
     try:
-        for gate, room in db.execute(_GATES_WITH_ROOM, (now,)).fetchall():
-            left = limit - len(keys)
-            if left <= 0:
-                break
-            most = left if room is None else min(left, room)
+        gates = db.execute(_GATES_WITH_ROOM, (now,)).fetchall()
+        share = max(1, limit // max(1, len(gates)))
+        for gate, room in gates[:limit]:
+            most = share if room is None else min(share, room)
             keys.extend(key for (key,) in db.execute(_DUE_HELD, (gate, most)))
     finally:
         db.execute("ROLLBACK")

@@ -263,6 +263,16 @@ async def test_held_tasks_are_due_when_their_gate_has_room(store: TaskStore) -> 
     assert len(await store.due(DueKind.HELD, 3)) == 3
 
 
+async def test_a_gate_with_much_room_leaves_places_to_the_others(store: TaskStore) -> None:
+    await put(
+        store,
+        gates=[rows.gate("a", capacity=100), rows.gate("b", capacity=100)],
+        new_tasks=[*(rows.held(n, "a") for n in range(1, 11)), rows.held(20, "b"), rows.held(30, "without a row")],
+    )
+    assert sorted(numbers(await store.due(DueKind.HELD, 6))) == [1, 2, 20, 30]
+    assert len(await store.due(DueKind.HELD, 2)) == 2
+
+
 # rows
 
 
