@@ -236,7 +236,7 @@ def encode_spec(spec: TaskSpec) -> bytes:
     if spec.starts_at:
         packed["a"] = spec.starts_at
     if spec.returned:
-        packed["r"] = True
+        packed["r"] = 2 if spec.left else True
     return encode(packed)
 
 
@@ -286,6 +286,7 @@ def _unpack_spec(body: bytes) -> TaskSpec:
         _unpack_wishes(packed["w"]) if "w" in packed else None,
         packed.get("a", 0),
         "r" in packed,
+        packed.get("r") == 2,  # noqa: PLR2004 - a stored form
     )
     if len(body) <= _BARE_BYTES and not packed.keys() & {"t", "p", "x", "w", "a"} and len(_bare_specs) < _BARE_SPECS:
         _bare_specs[body] = spec
@@ -305,6 +306,7 @@ _WISHES: Final = {
     "s": "schedule",
     "m": "template",
     "a": "complete_when",
+    "v": "checks",
 }
 _NEEDS: Final = {
     "t": "tags",

@@ -11,13 +11,13 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from a2a_server.agent.binding import Binding, Source
 from a2a_server.agent.inspection import inspected, name_of, streams, threaded
 from a2a_server.errors import ConfigurationError
 from a2a_server.model.objects import State
-from a2a_server.model.runs import Happening
+from a2a_server.model.runs import LONGEST_CHECK_NAME, MOST_CHECKS, Happening
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)  # noqa: PLC0105 - as in typing's own examples
@@ -28,11 +28,6 @@ Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
 _GIVEN = {"validate_result": ("result",), "rollback": ("reason",)}
 """What a hook is given beside the skill's own parameters."""
-
-LONGEST_NAME: Final = 128
-"""Characters of a check's name."""
-MOST_CHECKS: Final = 100
-"""Checks of one skill's results."""
 
 _STATES = {state.name.lower().replace("_", "-"): state for state in State if state is not State.SUBMITTED}
 
@@ -158,8 +153,8 @@ class SkillFunction(Generic[P, R]):
 
     def _check_name(self, name: str, others: Sequence[ResultCheck], hook: Callable[..., Any]) -> None:
         wrong = ""
-        if not (name.isprintable() and len(name) <= LONGEST_NAME):
-            wrong = f"its name must be printable text of at most {LONGEST_NAME} characters"
+        if not (name.isprintable() and len(name) <= LONGEST_CHECK_NAME):
+            wrong = f"its name must be printable text of at most {LONGEST_CHECK_NAME} characters"
         elif any(other.name == name for other in others):
             wrong = f'the skill {name_of(self.function)} has a check "{name}" already; give it another name'
         elif len(others) == MOST_CHECKS:

@@ -34,6 +34,7 @@ from a2a_server.context import Places, SyncTask, TaskContext, metering, wait_for
 from a2a_server.context.asking import heard_of
 from a2a_server.context.waiting import plainly
 from a2a_server.errors import Fail, NotOpened, Reject
+from a2a_server.lifecycle.criteria import unpassed
 from a2a_server.model.objects import State
 from a2a_server.model.runs import CHECKPOINT, CHECKS, Checked, Completed, Happening, SkillSpec
 from a2a_server.running import Attempt
@@ -231,12 +232,16 @@ class _Call:
         await self._attempt.remember(HOOKS, "validate", encode("yes"))
 
     async def _checked(self, result: object) -> None:
-        """Ask every check of the skill, and record what they say. Raises Fail: a required one says no."""
+        """Ask every check of the skill, and record what they say. Raises Fail: one that must pass says no."""
         said = [await self._said(check, result) for check in self._skill.hooks.results]
         if not said:
             return
         attempt = self._attempt
         await attempt.remember(CHECKS, CHECKS, encode({"run": attempt.run, "checks": said}))
+        wishes = attempt.task.wishes
+        wanted = () if wishes is None else wishes.checks
+        if any(one["name"] in wanted and not one["passed"] for one in said):
+            raise Fail(unpassed(wanted, said))
         for one in said:
             if not one["passed"] and one["required"]:
                 raise Fail(one["message"])

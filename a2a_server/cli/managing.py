@@ -38,6 +38,7 @@ FIELDS = (
     ("depends on", "dependsOn"),
     ("parent", "parentTaskId"),
     ("retry of", "retryOf"),
+    ("completes", "completeWhen"),
     ("batch", "batch"),
     ("worker", "worker"),
     ("created", "createdAt"),

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from a2a_server.codec import decode_event, encode_status
 from a2a_server.engine.backlog import Backlog
-from a2a_server.engine.children import Children
+from a2a_server.engine.children import Family
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.objects import Objects, any_large
 from a2a_server.engine.shelves import Shelves
@@ -63,7 +63,7 @@ class RunningAttempt:
         limits: Limits,
         on_lost: Callable[[Exception], None],
         awaited: Callable[[TaskRow], bool],
-        spawning: Callable[[TaskRow, Callable[[], None]], Children],
+        spawning: Callable[[TaskRow, Callable[[], None]], Family],
     ) -> None:
         self.row = row
         self.task = task
@@ -93,7 +93,7 @@ class RunningAttempt:
         self._large: Objects | None = None
         self._kept: Shelves | None = None
         self._spawning = spawning
-        self._children: Children | None = None
+        self._children: Family | None = None
 
     @property
     def run(self) -> int:
@@ -257,7 +257,7 @@ class RunningAttempt:
         return self._large
 
     @property
-    def _family(self) -> Children:
+    def _family(self) -> Family:
         if self._children is None:
             self._children = self._spawning(self.row, self._check)
         return self._children

@@ -35,54 +35,30 @@ WALKS: Final = 5
 """How often a walk is begun anew because the graph was changed meanwhile."""
 
 
-class Children:
-    """The children of the run that holds `row`. check: as of `Shelves`."""
+class Family:
+    """The children of a task, as they are read; a run of ours also makes some (`Children`). check: as of `Shelves`."""
 
     def __init__(
         self,
         row: TaskRow,
         store: TaskStore,
-        writer: Writer,
-        *,
         artifacts: ArtifactStore,
-        submissions: Submissions,
-        skills: Sequence[SkillSpec],
+        *,
         retry_seconds: float,
         check: Callable[[], None],
-        new_key: Callable[[], Key],
     ) -> None:
         self._row = row
         self._store = store
         self._artifacts = artifacts
-        self._writer = writer
-        self._submissions = submissions
-        self._skills = skills
         self._retry_seconds = retry_seconds
         self._check = check
-        self._new_key = new_key
-        self._known: dict[str, str] | None = {} if row.fence == 1 else None
-        self._reading = asyncio.Lock()
-        self._mine: set[str] = set()
 
-    async def spawn(self, step: str, message: Message, options: TaskOptions) -> str:
-        """The id of the task that this step spawns, in this run or in an earlier one. Raises Fail, LeaseLost."""
-        known = await self._spawned()
-        if (task_id := known.get(step)) is None:
-            try:
-                task_id = known[step] = (await self._sent(step, message, options)).row.id
-            except ClientError as error:
-                raise Fail(f"The handler spawned a task wrongly: {error.message}") from error
-        self._mine.add(task_id)
-        return task_id
+    async def spawn(self, step: str, message: Message, options: TaskOptions) -> str:  # noqa: ARG002 - for `Children`
+        """Raises Fail: no run of ours has the task."""
+        raise Fail("An agent that pulls its work spawns no tasks.")
 
     async def states(self, children: Sequence[str]) -> Sequence[State]:
-        """How these tasks stand; one that is not there any more counts as ended: CANCELED.
-
-        Raises Fail for a task that no run of this one spawned: its end would wake nobody.
-        """
-        mine = set((await self._spawned()).values())
-        if foreign := next((child for child in children if child not in mine), None):
-            raise Fail(f"The handler joined the task {foreign}, which it did not spawn; join what spawn gave.")
+        """How these tasks stand; one that is not there any more counts as ended: CANCELED."""
         keys = [key_of(child) for child in children]
         heads = await self._patiently(lambda: self._store.heads(keys))
         return [heads[key].state if key in heads else State.CANCELED for key in keys]
@@ -108,6 +84,58 @@ class Children:
         return ChildResult(
             snapshot.task.id, snapshot.task.state, text_of(artifacts) or said, data_of(artifacts), artifacts
         )
+
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await step()
+            except (StoreUnavailable, Conflict):
+                self._check()
+                await asyncio.sleep(self._retry_seconds)
+
+
+class Children(Family):
+    """The children of the run that holds `row`."""
+
+    def __init__(
+        self,
+        row: TaskRow,
+        store: TaskStore,
+        writer: Writer,
+        *,
+        artifacts: ArtifactStore,
+        submissions: Submissions,
+        skills: Sequence[SkillSpec],
+        retry_seconds: float,
+        check: Callable[[], None],
+        new_key: Callable[[], Key],
+    ) -> None:
+        super().__init__(row, store, artifacts, retry_seconds=retry_seconds, check=check)
+        self._writer = writer
+        self._submissions = submissions
+        self._skills = skills
+        self._new_key = new_key
+        self._known: dict[str, str] | None = {} if row.fence == 1 else None
+        self._reading = asyncio.Lock()
+        self._mine: set[str] = set()
+
+    async def spawn(self, step: str, message: Message, options: TaskOptions) -> str:
+        """The id of the task that this step spawns, in this run or in an earlier one. Raises Fail, LeaseLost."""
+        known = await self._spawned()
+        if (task_id := known.get(step)) is None:
+            try:
+                task_id = known[step] = (await self._sent(step, message, options)).row.id
+            except ClientError as error:
+                raise Fail(f"The handler spawned a task wrongly: {error.message}") from error
+        self._mine.add(task_id)
+        return task_id
+
+    async def states(self, children: Sequence[str]) -> Sequence[State]:
+        """As of any task. Raises Fail for one that no run of this one spawned: its end would wake nobody."""
+        mine = set((await self._spawned()).values())
+        if foreign := next((child for child in children if child not in mine), None):
+            raise Fail(f"The handler joined the task {foreign}, which it did not spawn; join what spawn gave.")
+        return await super().states(children)
 
     async def _spawned(self) -> dict[str, str]:
         async with self._reading:
@@ -151,14 +179,6 @@ class Children:
         return await self._patiently(
             lambda: walked(self._store, submit, upstreams, parent=self._row.key, post=self._post)
         )
-
-    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                return await step()
-            except (StoreUnavailable, Conflict):
-                self._check()
-                await asyncio.sleep(self._retry_seconds)
 
 
 async def walked(

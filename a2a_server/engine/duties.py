@@ -8,6 +8,7 @@ from typing import Any
 
 from a2a_server.engine.aging import Aging
 from a2a_server.engine.collector import Collector
+from a2a_server.engine.gathering import Gatherer
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.retiring import Retiring, retention_of
 from a2a_server.engine.scheduling import Agenda
@@ -48,6 +49,7 @@ class Duties:
             poll_seconds=limits.poll_seconds,
             grace=round(limits.cancel_grace_seconds * SECOND),
             random=random,
+            end=Gatherer(store, artifacts, writer, limits).end,
         )
         tidying = Tidying(store, writer, clock)
         self.agenda = Agenda(store)

@@ -6,24 +6,22 @@ at all. What the run wrote before is read back from the store when this process 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from a2a_server.codec import decode_spec
+from a2a_server.codec import decode_spec, encode
 from a2a_server.engine.attempt import RunningAttempt
-from a2a_server.engine.children import Children
 from a2a_server.engine.engine import Engine
+from a2a_server.engine.gathering import NOBODY, contents, family_of, gathered, note_of
 from a2a_server.engine.taskview import view_of
-from a2a_server.errors import Fail, InvalidParams, LeaseLost
-from a2a_server.lifecycle.endings import End
+from a2a_server.errors import InvalidParams, LeaseLost
+from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.lifecycle.pulling import PulledReport
 from a2a_server.lifecycle.runs import Report
-from a2a_server.model.objects import File, Message, Role
+from a2a_server.model.objects import File
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import TaskRow
-from a2a_server.model.runs import Chunk, Output
-
-_NOBODY = Message(Role.USER, ())
+from a2a_server.model.runs import CHECKS, Chunk, Completed, Output, Shelf
 
 
 class PulledAttempt(RunningAttempt):
@@ -38,14 +36,14 @@ class PulledAttempt(RunningAttempt):
         row, backends = snapshot.task, engine.backends
         super().__init__(
             row,
-            view_of(row, (_NOBODY,), decode_spec(row.spec)),
+            view_of(row, (NOBODY,), decode_spec(row.spec)),
             writer=engine.writer,
             store=backends.store,
             artifacts=backends.artifacts,
             limits=engine.limits,
             on_lost=_noted,
             awaited=_always,
-            spawning=_childless,
+            spawning=family_of(backends.store, backends.artifacts, engine.limits),
         )
         self._notes = row.last_n  # ids of notes go on behind those that this run had before
         self._own: dict[str, bool] = {take.name: take.closed for take in snapshot.artifacts if take.take == row.fence}
@@ -72,6 +70,8 @@ class PulledAttempt(RunningAttempt):
         DataRejected and Overloaded.
         """
         self._reports_files, self.told = files, False
+        if end is not None and end.kind is EndKind.COMPLETED:
+            end = await self._completed(outputs, end)
         for output in outputs:
             if isinstance(output, Chunk):
                 went_on = output.name in self._own  # in an earlier request of the same run
@@ -86,19 +86,27 @@ class PulledAttempt(RunningAttempt):
         except LeaseLost:
             raise self.lost or LeaseLost() from None
 
+    async def _completed(self, outputs: Sequence[Output], end: End) -> End:
+        """How the task ends that its agent completes, or goes on, with the checks that the agent made."""
+        wishes = self.task.wishes
+        if wishes is not None and wishes.complete_when:
+            own = self.wrote or any(isinstance(output, Chunk) for output in outputs)
+            note = note_of(Completed(partial=end.partial), own=own)
+            end = replace(await gathered(self, wishes.complete_when, note, left=True), checks=end.checks)
+        if end.checks:
+            self._backlog.count += 1
+            body = encode({"run": self.run, "checks": end.checks})
+            self._states.append(self._shelves.row(CHECKS, CHECKS, body, Shelf.TASK))
+        return end
+
     def _report(self, end: End | None) -> Report:
-        report = super()._report(end)
-        said = {field.name: getattr(report, field.name) for field in fields(report)}
+        said = contents(super()._report(end))
         files, self._reports_files = self._reports_files, ()
         return PulledReport(**said, files=files)
 
 
 def _always(row: TaskRow) -> bool:  # noqa: ARG001 - somebody waits for the answer
     return True
-
-
-def _childless(row: TaskRow, check: Callable[[], None]) -> Children:  # noqa: ARG001 - the shape of `spawning`
-    raise Fail("An agent that pulls its work spawns no tasks.")
 
 
 def _noted(error: Exception) -> None:

@@ -30,7 +30,7 @@ from a2a_server.codec import decode, decode_spec, unpack_message
 from a2a_server.engine import outcomes
 from a2a_server.engine.attempt import RunningAttempt
 from a2a_server.engine.children import Children
-from a2a_server.engine.gathering import gathered
+from a2a_server.engine.gathering import gathered, note_of
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.submitting import Submissions
 from a2a_server.engine.taskview import view_of
@@ -229,7 +229,10 @@ class Run:
         completed = await self._shop.runner.run(attempt)
         if attempt.paused:
             return outcomes.swallowed(attempt.paused)
-        return await gathered(attempt, criterion, completed) if criterion else outcomes.completed(completed)
+        if not criterion:
+            return outcomes.completed(completed)
+        note = note_of(completed, own=completed.message is not None or attempt.wrote)
+        return await gathered(attempt, criterion, note)
 
     def _judged(self, error: BaseException) -> End | None:
         pause = self._attempt.paused if self._attempt is not None else None
@@ -338,7 +341,8 @@ class Run:
 
     async def _checked(self, attempt: RunningAttempt, end: End) -> End:
         """The end with what the checks said of this run's result, or of an earlier one's that it ends for."""
-        if not self.skill.checks or end.kind not in JUDGED:
+        returned = end.waiting is not None and end.waiting.returned
+        if not self.skill.checks or not (returned or end.kind in JUDGED):
             return end
         noted = await attempt.recall(CHECKS, CHECKS)
         found = {} if noted is None else decode(noted)

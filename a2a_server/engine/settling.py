@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Final
 
@@ -34,11 +34,22 @@ _log = logging.getLogger("a2a_server.engine.settling")
 class Settler:
     """Settles for one process. Concurrency: belongs to the event loop; `run` is called once.
 
-    grace: how long the run of a task that is canceled may take to stop, microseconds.
+    grace: how long the run of a task that is canceled may take to stop, microseconds. end: ends a task that was left to
+    its children, as they say.
     """
 
-    def __init__(self, store: TaskStore, writer: Writer, *, poll_seconds: float, grace: int, random: Random) -> None:
+    def __init__(
+        self,
+        store: TaskStore,
+        writer: Writer,
+        *,
+        poll_seconds: float,
+        grace: int,
+        random: Random,
+        end: Callable[[Key], Awaitable[None]],
+    ) -> None:
         self._store = store
+        self._end = end
         self._writer = writer
         self._poll = poll_seconds
         self._grace = grace
@@ -81,11 +92,20 @@ class Settler:
 
     async def _settled(self, keys: tuple[Key, ...]) -> int:
         first: Settled = await self._writer.submit(Settle(keys, self._grace, self._names))
-        if not first.unnamed:
-            return first.count
-        names = {key: await self._name(key) for key in first.unnamed}
-        again: Settled = await self._writer.submit(Settle(keys, self._grace, self._names | names))
-        return first.count + again.count
+        ripe, count = first.ripe, first.count
+        if first.unnamed:
+            names = {key: await self._name(key) for key in first.unnamed}
+            again: Settled = await self._writer.submit(Settle(keys, self._grace, self._names | names))
+            ripe, count = (*ripe, *again.ripe), count + again.count
+        for key in dict.fromkeys(ripe):
+            await self._ended(key)
+        return count
+
+    async def _ended(self, key: Key) -> None:
+        try:
+            await self._end(key)
+        except Exception:  # noqa: BLE001 - one that cannot be ended must not keep others waiting; it is logged each time
+            _log.exception("A task could not be ended by its children; the next poll tries again.")
 
     async def _name(self, key: Key) -> str:
         snapshot = await self._store.snapshot(key, 0, artifacts=False)

@@ -16,7 +16,6 @@ import uuid_utils
 from a2a_server.codec import decode, encode_spec, unpack_message
 from a2a_server.engine.admitting import Admitted, Admitting
 from a2a_server.engine.limits import Limits
-from a2a_server.errors import InvalidParams
 from a2a_server.lifecycle.dependencies import Extras
 from a2a_server.lifecycle.gates import Standing
 from a2a_server.lifecycle.keeping import stored_files
@@ -95,11 +94,6 @@ class Submissions:
         the options say is added.
         """
         options, message, limits = request.options, said.message, self._limits
-        if options.complete_when and skill.pulled:
-            raise InvalidParams(
-                f"the agents that pull tasks of the skill {skill.id} wait for no subtasks; leave it out",
-                path=f'metadata["{OPTIONS_URI}"].completeWhen',
-            )
         if admitted is None:
             queue, gates = _place(scope.owner, self._agent, skill.id)
             fresh, admission = "" if request.context_id else str(uuid_utils.uuid7()), None
@@ -185,8 +179,9 @@ def _wishes(options: TaskOptions, given: Wishes) -> Wishes | None:
         depends_on=options.depends_on or given.depends_on,
         parent=options.parent_task_id or given.parent,
         template=options.template or given.template,
-        complete_when=options.complete_when or given.complete_when,
     )
+    if (criterion := options.complete_when) is not None:
+        wishes = replace(wishes, complete_when=criterion.children, checks=tuple(dict.fromkeys(criterion.checks)))
     return None if wishes == _NO_WISHES else wishes
 
 

@@ -182,6 +182,17 @@ def tie(turn: Turn, row: TaskRow, ties: Ties) -> TaskRow:
     return row
 
 
+def adopt(turn: Turn, row: TaskRow, parts: Sequence[Key]) -> TaskRow:
+    """Have tasks of the turn count as parts of a new one, though others are their parents; gone ones are left out."""
+    for key in parts:
+        if (part := turn.rows.get(key)) is not None:
+            turn.links.tie(EdgeRow(part.key, row.key, EdgeKind.JOIN, _done(part)))
+            _interest(turn, part.key, Interest.WAITED)
+    if parts:
+        _interest(turn, row.key, Interest.PARENT)
+    return turn.rows[row.key]
+
+
 def _done(upstream: TaskRow) -> int:
     return -int(upstream.state) if ended(upstream) else 0
 
@@ -202,10 +213,15 @@ def _break(turn: Turn, row: TaskRow, kind: int, upstream: str, state: State) -> 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What settling came to. unnamed: upstreams whose ids it takes to say why tasks end; settle again with `names`."""
+    """What settling came to.
+
+    unnamed: upstreams whose ids it takes to say why tasks end; settle again with `names`. ripe: parents that nobody
+    runs any more, whose `completeWhen` is decided; what arrived at them is settled when they have ended.
+    """
 
     count: int
     unnamed: tuple[Key, ...] = ()
+    ripe: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +250,7 @@ class Settle:
     def decide(self, turn: Turn) -> Settled:
         """Never raises."""
         unnamed: dict[Key, None] = {}
+        ripe: list[Key] = []
         count = 0
         for key in self.keys:
             arrived = turn.links.arrived(key)
@@ -245,23 +262,25 @@ class Settle:
                 if broken is not None and broken.upstream not in self.names:
                     unnamed[broken.upstream] = None
                     continue
-                self._settle(turn, row, arrived, broken)
+                if self._settle(turn, row, arrived, broken):
+                    ripe.append(key)
+                    continue
             turn.links.settled(key)
             count += 1
-        return Settled(count, tuple(unnamed))
+        return Settled(count, tuple(unnamed), tuple(ripe))
 
-    def _settle(self, turn: Turn, row: TaskRow, arrived: Sequence[EdgeRow], broken: EdgeRow | None) -> None:
+    def _settle(self, turn: Turn, row: TaskRow, arrived: Sequence[EdgeRow], broken: EdgeRow | None) -> bool:
+        """Whether the task is ripe."""
         if broken is not None:
             named = self.names[broken.upstream] or id_of(broken.upstream)
             _break(turn, row, broken.on_failure, named, State(broken.done))
         elif any(edge.on_failure == EdgeKind.CHILD and edge.done == State.CANCELED for edge in arrived):
             cancel(turn, row, self.grace)
-        elif row.phase is not Phase.WAITING:
-            return
-        elif row.fence:
-            look_again(turn, row, sum(edge.on_failure == EdgeKind.JOIN for edge in arrived))
-        else:
+        elif row.phase is Phase.WAITING and row.fence:
+            return look_again(turn, row, sum(edge.on_failure == EdgeKind.JOIN for edge in arrived))
+        elif row.phase is Phase.WAITING:
             _release(turn, row)
+        return False
 
 
 def _broken(row: TaskRow, arrived: Sequence[EdgeRow]) -> EdgeRow | None:

@@ -18,6 +18,7 @@ from typing import Final, cast
 
 from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.lifecycle.changing import changed
+from a2a_server.lifecycle.criteria import unpassed
 from a2a_server.lifecycle.dead_letters import Dead, mark
 from a2a_server.lifecycle.joining import Waiting, grew, wait
 from a2a_server.lifecycle.keeping import stored_files, use
@@ -82,6 +83,8 @@ class End:
 
 def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     """Take a leased task from its run, by how the run ended."""
+    if _gave_a_result(end) and (missed := unpassed(_named_checks(row), end.checks)):
+        end = End(EndKind.FAILED, missed, checks=end.checks)
     if end.kind is EndKind.COMPLETED and not _has_more_children(turn, row, end):
         if end.message is not None:
             use(turn, row, stored_files(end.message.parts))
@@ -98,6 +101,15 @@ def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     about = _about(end)
     failing = end.kind is EndKind.FAILED
     return failed(turn, row, end.text, end.dead, about) if failing else _retry(turn, row, end, retries)
+
+
+def _gave_a_result(end: End) -> bool:
+    return end.kind is EndKind.COMPLETED or (end.waiting is not None and end.waiting.returned)
+
+
+def _named_checks(row: TaskRow) -> Sequence[str]:
+    wishes = decode_spec(row.spec).wishes
+    return () if wishes is None else wishes.checks
 
 
 def _about(end: End) -> JsonObject | None:

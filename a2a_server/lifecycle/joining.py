@@ -8,6 +8,10 @@ have, and then has the parent run again. So a turn may wake a parent once too of
 but never once too few: the turn that lets it wait has locked the children, and every later end of one is an edge that
 `dependencies.Settle` counts.
 
+A task that an agent pulled has no run to come back to once the agent has completed it (`TaskSpec.left`). It stays
+WAITING until its criterion is decided, and the edge that decided it stays unsettled until the task has been ended for
+that (`pulling.GatheredReport`): so it is found again at every poll, whoever dies.
+
 `unmet` of such a parent: how many children have to end before it looks again.
 """
 
@@ -35,7 +39,7 @@ class Waiting:
 
     children: keys of tasks; need: how many of them must have ended. returned: the handler has returned, and it is
     `completeWhen` that decides, over all children; need: how many there were when the run looked. name, note: what is
-    remembered in the task's space `JOINED`.
+    remembered in the task's space `JOINED`. left: no run comes back.
     """
 
     children: tuple[Key, ...]
@@ -43,6 +47,7 @@ class Waiting:
     name: str
     note: bytes
     returned: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def wait(turn: Turn, row: TaskRow, waiting: Waiting) -> TaskRow:
     turn.links.settled(row.key, EdgeKind.JOIN)  # that its own parent was canceled is for `Settle` to act on
     if waiting.returned:
         spec = decode_spec(row.spec)
-        row = changed(row, spec=encode_spec(replace(spec, returned=True)))
+        row = changed(row, spec=encode_spec(replace(spec, returned=True, left=waiting.left)))
         count = children_of(turn.links.waits(row.key))
         again, unmet = turn.links.tied(row.key) or _decided(row, count), count.open
     else:
@@ -106,18 +111,30 @@ def wait(turn: Turn, row: TaskRow, waiting: Waiting) -> TaskRow:
     return turn.journal(row, JournalKind.LOG, level="debug", text=f"waits for {unmet} of its subtasks")
 
 
-def look_again(turn: Turn, row: TaskRow, arrived: int) -> None:
-    """Have a waiting parent run again, if what it waits for may have come with these ends of children."""
-    if decode_spec(row.spec).returned:
+def look_again(turn: Turn, row: TaskRow, arrived: int) -> bool:
+    """Have a waiting parent run again, if what it waits for may have come with these ends of children.
+
+    Whether it is to be ended instead, because no run comes back to it.
+    """
+    spec = decode_spec(row.spec)
+    if spec.returned:
         count = children_of(turn.links.waits(row.key))
         again, unmet = _decided(row, count), count.open
     else:
         unmet = row.unmet - arrived
         again = unmet <= 0
+    if again and spec.left:
+        return True
     if again:
         turn.put(moved(row, row.state, Phase.READY, due_at=row.deadline_at, unmet=0))
     elif unmet != row.unmet:
         turn.put(changed(row, unmet=unmet))
+    return False
+
+
+def decided(turn: Turn, row: TaskRow) -> bool:
+    """Whether the task's `completeWhen` is met, or cannot be met any more."""
+    return _decided(row, children_of(turn.links.waits(row.key)))
 
 
 def _decided(row: TaskRow, count: Count) -> bool:

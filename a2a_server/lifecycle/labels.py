@@ -16,6 +16,7 @@ TITLE: Final = "title:"
 BATCH: Final = "batch:"
 SCHEDULE: Final = "schedule:"
 TEMPLATE: Final = "template:"
+RETRY: Final = "retry:"
 TITLE_LENGTH: Final = 64
 """Characters of a title that it is found by."""
 
@@ -34,8 +35,8 @@ def labels_of(title: str, wishes: Wishes | None) -> tuple[str, ...]:
     found = [title_label(title)] if title else []
     if wishes is not None:
         found += [TAG + tag for tag in wishes.tags]
-        named = ((BATCH, wishes.batch), (SCHEDULE, wishes.schedule), (TEMPLATE, wishes.template))
-        found += [prefix + name for prefix, name in named if name]
+        named = {BATCH: wishes.batch, SCHEDULE: wishes.schedule, TEMPLATE: wishes.template, RETRY: wishes.retry_of}
+        found += [prefix + name for prefix, name in named.items() if name]
     return tuple(found)
 
 

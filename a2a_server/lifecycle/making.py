@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.dead_letters import clear
+from a2a_server.lifecycle.dependencies import adopt
 from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.labels import FOR_EVER, own_key
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.lifecycle.turn import PLAIN_STATUS, Turn
 from a2a_server.model.objects import File, State
-from a2a_server.model.rows import NO_KEY, EventKind, Key, MessageRow, SentKey, SentRow, StateRow, TaskRow
+from a2a_server.model.rows import NO_KEY, EventKind, JournalKind, Key, MessageRow, SentKey, SentRow, StateRow, TaskRow
 from a2a_server.model.turns import Needs
 
 
@@ -38,7 +39,7 @@ class Make:
     the tasks that are made for its owner, '' = nothing does, and another one is made each time. keep: how long the name
     is kept, microseconds, 0 = as long as its task. said: more of its history. states: what it remembers from the
     beginning, in any scope. again: the task that it is made from anew, NO_KEY = none; that one is no dead letter any
-    more.
+    more. parts: tasks that count as parts of it, though others are their parents. notes: for its journal.
     """
 
     submit: Submit
@@ -47,6 +48,8 @@ class Make:
     said: tuple[Said, ...] = ()
     states: tuple[StateRow, ...] = ()
     again: Key = NO_KEY
+    parts: tuple[Key, ...] = ()
+    notes: tuple[str, ...] = ()
     urgent: bool = False
 
     @property
@@ -67,6 +70,7 @@ class Make:
             needs.sent.add(self.sent_key)
         if self.again:
             needs.tasks.add(self.again)
+        needs.tasks.update(self.parts)
         self._submit.needs(needs, shard)
 
     def decide(self, turn: Turn) -> Submitted:
@@ -74,7 +78,9 @@ class Make:
         if known := self.known(turn):
             return known
         made = self._submit.decide(turn)
-        row = self._told(turn, made.row)
+        row = adopt(turn, self._told(turn, made.row), self.parts)
+        for note in self.notes:
+            row = turn.journal(row, JournalKind.LOG, level="info", text=note)
         if before := turn.rows.get(self.again):
             clear(turn, before)
         for state in self.states:

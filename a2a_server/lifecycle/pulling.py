@@ -10,15 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from a2a_server.codec import decode, encode
-from a2a_server.errors import Conflict
+from a2a_server.codec import decode, decode_spec, encode
+from a2a_server.errors import Conflict, LeaseLost
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.draining import DRAIN, SPACE
+from a2a_server.lifecycle.endings import EndKind
+from a2a_server.lifecycle.joining import decided, grew
 from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.runs import Claim, Claimed, Report, Reported
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import File, Phase
-from a2a_server.model.rows import Key, StateRow
+from a2a_server.model.rows import Key, StateRow, TaskRow
 from a2a_server.model.turns import Needs
 
 CLAIM: Final = "claim"
@@ -61,14 +63,43 @@ class PulledReport(Report):
     files: tuple[File, ...] = ()
 
     def decide(self, turn: Turn) -> Reported:
-        """Raises LeaseLost as any report; Conflict: the task has more events by now."""
+        """Raises LeaseLost as any report; Conflict: the task has more events by now, or its children stand otherwise.
+
+        A task that is left to its children has to be able to wait for one: nothing would wake it otherwise.
+        """
         row = turn.rows.get(self.key)
-        holds = row is not None and row.phase is Phase.LEASED and row.fence == self.fence
-        if row is not None and holds and row.last_n != self.last_n:
-            raise Conflict(row.id)
+        if row is not None and row.phase is Phase.LEASED and row.fence == self.fence:
+            waiting = self.end.waiting if self.end is not None else None
+            moved_on = waiting is not None and grew(turn, row, waiting.need)
+            if row.last_n != self.last_n or moved_on or (self._waits and decided(turn, row)):
+                raise Conflict(row.id)
         reported = Report.decide(self, turn)
         use(turn, reported.row, self.files)
         return reported
+
+    @property
+    def _waits(self) -> bool:
+        return self.end is not None and self.end.kind is EndKind.PAUSED
+
+
+@dataclass(frozen=True, slots=True)
+class GatheredReport(Report):
+    """The end of a task that was left to its children: nobody holds it, and what it comes to was read beforehand."""
+
+    def decide(self, turn: Turn) -> Reported:
+        """Raises LeaseLost: it does not wait so any more; Conflict: it has more events, or other children, by now."""
+        row = turn.rows.get(self.key)
+        if row is None or self.end is None or row.fence != self.fence or not waits_left(row):
+            raise LeaseLost
+        waiting = self.end.waiting
+        if row.last_n != self.last_n or (waiting is not None and grew(turn, row, waiting.need)):
+            raise Conflict(row.id)
+        return self.written(turn, turn.put(changed(row, unmet=0)))
+
+
+def waits_left(row: TaskRow) -> bool:
+    """Whether the task waits for its children, and no run comes back to it."""
+    return row.phase is Phase.WAITING and decode_spec(row.spec).left
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,10 @@ class Report:
         row = turn.rows.get(self.key)
         if row is None or row.phase is not Phase.LEASED or row.fence != self.fence:
             raise LeaseLost
+        return self.written(turn, row)
+
+    def written(self, turn: Turn, row: TaskRow) -> Reported:
+        """Write it to the task that the run holds."""
         if not row.visible and any(draft.kind is not None for draft in self.drafts):
             row = turn.put(changed(row, visible=True))
         if self.end is not None and self.end.kind in VERDICTS and not row.cancel_at:

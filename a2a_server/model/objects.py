@@ -254,7 +254,7 @@ class Wishes:
     context: free JSON for the agent. depends_on, parent, retry_of: ids of tasks of the same owner, as clients know
     them. forked_from: the remembered step before which a fork began anew. batch, schedule, template: what made the
     task, '' = nothing of the kind. complete_when: what its children must have reached for it to complete: "all", "any",
-    a number, "" = nothing.
+    a number, "" = nothing. checks: names of checks of its result that must have passed for it to complete.
     """
 
     description: str = ""
@@ -270,6 +270,7 @@ class Wishes:
     schedule: str = ""
     template: str = ""
     complete_when: str = ""
+    checks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,8 @@ class TaskSpec:
     `metadata` is the client's own, given back as it came. `heard` is the event of the newest user message.
     `rolls_back`: its skill has something to undo; `failing` is why the task fails once that is undone ('' = it does
     not). `wishes` is what only few tasks were given. `starts_at`: a task that waits for others does not start before
-    this moment (microseconds, 0 = none). `returned`: its handler has returned, and it waits for its children.
+    this moment (microseconds, 0 = none). `returned`: its handler has returned, and it waits for its children. `left`:
+    its last run was an agent's that pulled it, and no run comes back: who settles the ends of its children ends it.
     """
 
     timeout_seconds: float = 1800.0
@@ -293,3 +295,4 @@ class TaskSpec:
     wishes: Wishes | None = None
     starts_at: int = 0
     returned: bool = False
+    left: bool = False

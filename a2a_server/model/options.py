@@ -6,16 +6,28 @@ Schema is what the card links to. An option that is unknown or not supported yet
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticCustomError
 
-from a2a_server.model.objects import Lane
+from a2a_server.model.objects import JsonObject, Lane
+from a2a_server.model.runs import LONGEST_CHECK_NAME, MOST_CHECKS
 
 _LANES = {lane.name.lower(): lane.value for lane in Lane} | {"medium": Lane.NORMAL.value}
 
@@ -29,6 +41,7 @@ _WORDS = (
     ("Input should", "must"),
     ("String should", "must"),
     ("List should", "must"),
+    ("Tuple should", "must"),
     ("Value should", "must"),
     ("less than or equal to", "at most"),
     ("greater than or equal to", "at least"),
@@ -44,7 +57,38 @@ _LANE_SCHEMA = {
 }
 
 
-_Word = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_PRINTED = r"^[^\x00-\x1f\x7f]+$"
+_CHILDREN_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^(all|any|[1-9][0-9]{0,5})$"},
+        {"type": "integer", "minimum": 1, "maximum": 999_999},
+    ]
+}
+_CRITERION_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": r"^(|all|any|[1-9][0-9]{0,5})$"},
+        {"type": "integer", "minimum": 1, "maximum": 999_999},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "minProperties": 1,
+            "properties": {
+                "children": _CHILDREN_SCHEMA,
+                "checks": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": MOST_CHECKS,
+                    "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_CHECK_NAME, "pattern": _PRINTED},
+                },
+            },
+        },
+        {"type": "null"},
+    ]
+}
+
+
+_CheckName = Annotated[str, Field(min_length=1, max_length=LONGEST_CHECK_NAME, pattern=_PRINTED)]
+_Word = Annotated[str, Field(min_length=1, max_length=128, pattern=_PRINTED)]
 _PLAIN = r"^[^\x00-\x1f\x7f]*$"
 _TaskId = Annotated[str, Field(min_length=1, max_length=256, pattern=_PLAIN)]
 _Resource = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -72,8 +116,71 @@ class Requirements(BaseModel):
     )
 
 
+_CHILDREN = re.compile(r"all|any|[1-9][0-9]{0,5}")
+_SHORT_RULE = (
+    'must be all, any, a number from 1 to 999999, or an object such as {"children": "all", "checks": ["format"]}'
+)
+
+
 def _as_text(value: object) -> object:
+    """A number as text. Those that passed through google.protobuf.Struct are doubles."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _children(value: object) -> object:
+    value = _as_text(value)
+    if not isinstance(value, str) or not _CHILDREN.fullmatch(value):
+        raise PydanticCustomError("children", "must be all, any, or a number from 1 to 999999")
+    return value
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class CompleteWhen(BaseModel):
+    """What must be so for a task to complete, beside that its handler returned."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, defer_build=True)
+
+    children: Annotated[str, BeforeValidator(_children), WithJsonSchema(_CHILDREN_SCHEMA)] = Field(
+        "",
+        description="It waits for its subtasks when it returns, until so many have completed: all, any, or a number; "
+        "absent = it does not wait.",
+    )
+    checks: Annotated[tuple[_CheckName, ...], BeforeValidator(_as_tuple)] = Field(
+        (), min_length=1, max_length=MOST_CHECKS, description="Checks of its result, by name, that must have passed."
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.children and not self.checks:
+            raise PydanticCustomError("empty", "must have children, checks, or both")
+        return self
+
+    @model_serializer(mode="plain")
+    def _shortest(self) -> Any:  # noqa: ANN401 - JSON
+        return criterion_shown(self.children, self.checks)
+
+
+def criterion_shown(children: str, checks: Sequence[str]) -> str | JsonObject | None:
+    """What a task completes by as clients write it: the short form where there is one, None = nothing."""
+    if not checks:
+        return children or None
+    return {"children": children, "checks": list(checks)} if children else {"checks": list(checks)}
+
+
+def _criterion(value: object) -> object:
+    value = _as_text(value)
+    if value == "":
+        return None
+    if isinstance(value, str) and _CHILDREN.fullmatch(value):
+        return {"children": value}
+    if value is None or isinstance(value, (dict, CompleteWhen)):
+        return value
+    raise PydanticCustomError("complete_when", _SHORT_RULE)
 
 
 class OnDependencyFailure(StrEnum):
@@ -139,11 +246,12 @@ class TaskOptions(BaseModel):
     parent_task_id: str = Field(
         "", max_length=256, pattern=_PLAIN, description="A task of yours that this one is a part of."
     )
-    complete_when: Annotated[str, BeforeValidator(_as_text)] = Field(
-        "",
-        pattern=r"^(|all|any|[1-9][0-9]{0,5})$",
-        description="The task waits for its subtasks when it returns, and completes when so many have: all, any, or a "
-        "number; empty = it does not wait.",
+    complete_when: Annotated[CompleteWhen | None, BeforeValidator(_criterion), WithJsonSchema(_CRITERION_SCHEMA)] = (
+        Field(
+            None,
+            description="What must be so for it to complete: all, any, or a number of its subtasks, for which it waits "
+            "when it returns; or an object with such children, checks of its result that must have passed, or both.",
+        )
     )
     requires: Requirements | None = Field(None, description="What it needs of the worker that runs it.")
     unique_key: str = Field(

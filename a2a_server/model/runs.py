@@ -108,6 +108,10 @@ ASKED = "ask"
 """The space of a task's state that holds its questions."""
 CHECKS = "checks"
 """The space of a task's state that holds what the checks of its skill's results said, under the name `CHECKS` too."""
+LONGEST_CHECK_NAME = 128
+"""Characters of a check's name."""
+MOST_CHECKS = 100
+"""Checks of one result."""
 CHECKPOINT = "checkpoint"
 """The space of a task's state that holds its checkpoints."""
 

@@ -50,7 +50,7 @@ from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.model.objects import Phase, Scope, TaskSpec
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import Key, StateRow, TaskRow
-from a2a_server.model.runs import TaskView
+from a2a_server.model.runs import Checked, TaskView
 from a2a_server.policy import SECOND, queue_of
 from a2a_server.service.pulled_files import PulledFiles, Said
 from a2a_server.service.pullers import Puller, Pullers, Registration
@@ -183,9 +183,14 @@ class Pulling:
         """
         return await self._report(scope, run, said, None)
 
-    async def complete(self, scope: Scope, run: RunName, said: Sequence[Said], partial: str = "") -> TaskRow:
-        """End the run with its last outputs. partial: why the result is not whole. Raises as `tell`."""
-        return await self._report(scope, run, said, End(EndKind.COMPLETED, partial=partial))
+    async def complete(
+        self, scope: Scope, run: RunName, said: Sequence[Said], partial: str = "", checks: Sequence[Checked] = ()
+    ) -> TaskRow:
+        """End the run with its last outputs: the task completes, or waits for its children as its sender asked for.
+
+        partial: why the result is not whole. checks: what the agent's own checks of it said. Raises as `tell`.
+        """
+        return await self._report(scope, run, said, End(EndKind.COMPLETED, partial=partial, checks=checks))
 
     async def fail(
         self, scope: Scope, run: RunName, text: str, *, retry: bool = False, after_seconds: float | None = None

@@ -1,8 +1,9 @@
 """Tasks that have ended, tried again as new ones; and when those start that wait for their time.
 
 A terminal task never changes. Trying it again makes a new task of what it was made of: its first message, with the
-stored files that this refers to, its skill, its options and its parameters. It depends on no other task and has no
-deadline, because those were of the old one's time. A fork keeps what the old task remembered before a step.
+stored files that this refers to, its skill, its options and its parameters. It has no deadline and no parent, because
+those were of the old one's time; what it waits for is found by `regrouping`. A fork keeps what the old task remembered
+before a step.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from a2a_server.lifecycle.requeueing import REQUEUE_SECONDS, Requeue
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submitted
 from a2a_server.model.objects import Message, Phase, Requires, Scope, State, Task, TaskSpec, Text, Wishes
-from a2a_server.model.options import Requirements, TaskOptions
+from a2a_server.model.options import CompleteWhen, Requirements, TaskOptions
 from a2a_server.model.queries import RowQuery, Search, SearchCursor, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import Key, MessageRow, StateRow, TaskName, TaskRow
 from a2a_server.model.runs import ASKED, CHECKPOINT
 from a2a_server.policy import SECOND
 from a2a_server.service.files import Files
+from a2a_server.service.regrouping import Regrouping, Ties
 from a2a_server.service.sending import ADMISSION_TRIES, Sending, crowded
 from a2a_server.service.views import accepted_task
 from a2a_server.wire.fields import shown
@@ -101,6 +103,7 @@ class Retrying:
         self._store = engine.backends.store
         self._sending = Sending(engine, base_url)
         self._files = Files(self._store)
+        self._regrouping = Regrouping(engine)
 
     async def retry(self, scope: Scope, task_id: str, again: Again | None = None) -> Task:
         """A new task, made of what the ended one was made of.
@@ -151,21 +154,27 @@ class Retrying:
     async def retry_dead_letters(
         self, scope: Scope, reason: Dead | None = None, limit: int = MOST_AT_ONCE
     ) -> Sequence[Retried]:
-        """Try so many dead letters again. Idempotent: each comes to one new task, whoever asks and however often."""
-        outcomes: list[Retried] = []
+        """Try so many dead letters again. Idempotent: each comes to one new task, whoever asks and however often.
+
+        Those that failed for another task come last, the oldest first: so they find its retry, and wait for that.
+        """
+        letters: list[DeadLetter] = []
         after: SearchCursor | None = None
-        while len(outcomes) < limit:
-            page = await self.dead_letters(scope, reason, after=after, limit=min(100, limit - len(outcomes)))
-            for letter in page.letters:
-                try:
-                    made = await self._retried(scope, letter.task_id, Again(key="dead"))
-                    outcomes.append(Retried(letter.task_id, made.row.id))
-                except ClientError as error:
-                    outcomes.append(Retried(letter.task_id, why_not=error.message))
+        while len(letters) < limit:
+            page = await self.dead_letters(scope, reason, after=after, limit=min(100, limit - len(letters)))
+            letters += page.letters
             after = page.after
             if after is None:
                 break
-        return outcomes
+        outcomes: dict[str, Retried] = {}
+        followers = [letter for letter in letters if letter.reason is Dead.DEPENDENCY]
+        for letter in (*(one for one in letters if one.reason is not Dead.DEPENDENCY), *reversed(followers)):
+            try:
+                made = await self._retried(scope, letter.task_id, Again(key="dead"))
+                outcomes[letter.task_id] = Retried(letter.task_id, made.row.id)
+            except ClientError as error:
+                outcomes[letter.task_id] = Retried(letter.task_id, why_not=error.message)
+        return [outcomes[letter.task_id] for letter in letters]
 
     async def _retried(self, scope: Scope, task_id: str, again: Again) -> Submitted:
         row = await self._store.find(scope, self._engine.agent, task_id)
@@ -179,12 +188,13 @@ class Retrying:
         said = tuple(_said(one) for one in fork.messages)
         await self._touch(scope, first, *(unpack_message(decode(one.body)) for one in fork.messages))
         spec = decode_spec(row.spec)
+        ties = await self._regrouping.ties(scope, row, spec.wishes or Wishes())
         request = SendRequest(
             row.generation,
             replace(first, id=messages[0].id, context_id="", task_id="", reference_task_ids=()),
             context_id=row.context,
             blocking=False,
-            options=_options(row, spec, again.parameters),
+            options=_options(row, spec, again.parameters, ties),
             metadata=spec.metadata,
         )
         wishes = replace(
@@ -195,7 +205,15 @@ class Retrying:
             prepared = await self._sending.prepared(scope, new_key(), request, wishes=wishes)
             with suppress(Conflict):
                 submitted: Submitted = await self._engine.submit(
-                    Make(prepared.submit, name, said=said, states=fork.states, again=row.key)
+                    Make(
+                        prepared.submit,
+                        name,
+                        said=said,
+                        states=fork.states,
+                        again=row.key,
+                        parts=ties.parts,
+                        notes=ties.notes,
+                    )
                 )
                 return submitted
         raise crowded()
@@ -255,7 +273,7 @@ def _edited(message: Message, text: str | None) -> Message:
     return replace(message, parts=(Text(text), *others))
 
 
-def _options(row: TaskRow, spec: TaskSpec, parameters: dict[str, Any]) -> TaskOptions:
+def _options(row: TaskRow, spec: TaskSpec, parameters: dict[str, Any], ties: Ties) -> TaskOptions:
     """The options that would make such a task."""
     wishes = spec.wishes or Wishes()
     given: dict[str, Any] = {
@@ -270,11 +288,19 @@ def _options(row: TaskRow, spec: TaskSpec, parameters: dict[str, Any]) -> TaskOp
         "tags": wishes.tags,
         "context": wishes.context,
         "requires": None if wishes.requires is None else _requirements(wishes.requires),
-        "complete_when": wishes.complete_when,
+        "complete_when": _criterion(wishes),
+        "depends_on": ties.depends_on,
+        "on_dependency_failure": ties.on_failure if ties.depends_on else None,
     }
     return TaskOptions.model_construct(
         **{name: value for name, value in given.items() if value not in ("", (), {}, None)}
     )
+
+
+def _criterion(wishes: Wishes) -> CompleteWhen | None:
+    if not (wishes.complete_when or wishes.checks):
+        return None
+    return CompleteWhen.model_construct(children=wishes.complete_when, checks=wishes.checks)
 
 
 def _requirements(requires: Requires) -> Requirements:

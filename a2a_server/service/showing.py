@@ -24,6 +24,7 @@ from a2a_server.model.objects import (
     Status,
     Wishes,
 )
+from a2a_server.model.options import criterion_shown
 from a2a_server.model.rows import ArtifactRow, EventRow, JournalRow, StateRow, TaskRow
 from a2a_server.model.runs import Checked
 from a2a_server.model.times import timestamp
@@ -125,7 +126,7 @@ class TaskShown(Shown):
     depends_on: list[str] | None = None
     unmet: int | None = Field(None, description="How many of them have not ended.")
     parent_task_id: str | None = None
-    complete_when: str | None = None
+    complete_when: str | dict[str, Any] | None = Field(None, description="As it was asked for.")
     retry_of: str | None = None
     forked_from: str | None = None
     batch: str | None = None
@@ -236,7 +237,7 @@ def task_shown(row: TaskRow, agent: str = "", started_at: int = 0, feedback: Seq
         depends_on=list(wishes.depends_on) or None,
         unmet=row.unmet or None,
         parent_task_id=wishes.parent or None,
-        complete_when=wishes.complete_when or None,
+        complete_when=criterion_shown(wishes.complete_when, wishes.checks),
         retry_of=wishes.retry_of or None,
         forked_from=wishes.forked_from or None,
         batch=wishes.batch or None,

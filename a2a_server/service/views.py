@@ -8,6 +8,7 @@ from a2a_server.codec import decode, decode_spec, decode_status, unpack_message
 from a2a_server.engine.contents import shown
 from a2a_server.lifecycle.states import status_word
 from a2a_server.model.objects import JsonObject, Message, Phase, State, Status, Task, TaskSpec, Wishes
+from a2a_server.model.options import criterion_shown
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import Interest, TaskRow
 from a2a_server.model.times import timestamp
@@ -116,7 +117,6 @@ _WISHED: Final = {
     "tags": "tags",
     "dependsOn": "depends_on",
     "parentTaskId": "parent",
-    "completeWhen": "complete_when",
     "retryOf": "retry_of",
     "forkedFrom": "forked_from",
     "batch": "batch",
@@ -127,4 +127,5 @@ _WISHED: Final = {
 
 def _wished(wishes: Wishes) -> JsonObject:
     given = {word: getattr(wishes, name) for word, name in _WISHED.items()}
+    given["completeWhen"] = criterion_shown(wishes.complete_when, wishes.checks)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value}

@@ -24,7 +24,7 @@ _OPTION_VALUES: Mapping[str, tuple[object, ...]] = {
     "dependsOn": ("x", 1),
     "parentTaskId": ("nothing", 1, LONG),
     "onDependencyFailure": ("ignore", 1),
-    "completeWhen": ("some", 0, -1),
+    "completeWhen": ("some", 0, -1, {}, [], True),
     "tags": ("x", ["y"] * 33),
     "context": ([], "x"),
     "kind": ("hobby",),
@@ -43,6 +43,11 @@ _OPTION_VALUES: Mapping[str, tuple[object, ...]] = {
     "returnImmediately": ("yes",),
 }
 _DEEP_VALUES: Mapping[str, tuple[object, str]] = {
+    "completeWhen.child": ({"child": "all"}, "completeWhen"),
+    "completeWhen.children": ({"children": "some"}, "completeWhen"),
+    "completeWhen.checks": ({"checks": []}, "completeWhen"),
+    "completeWhen.checks[0]": ({"checks": [1]}, "completeWhen"),
+    "completeWhen.checks[1]": ({"checks": ["a", "x" * 129]}, "completeWhen"),
     "dependsOn[0]": (["x"], "dependsOn"),
     "dependsOn[1]": (["x" * 256, ""], "dependsOn"),
     "tags[0]": (["a\nb"], "tags"),

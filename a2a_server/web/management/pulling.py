@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -10,8 +11,9 @@ from a2a_server.agent.values import progress_of
 from a2a_server.errors import Fail, InvalidParams
 from a2a_server.lifecycle.requirements import Offer
 from a2a_server.model.objects import Data, Lane, Part, Progress, Text
+from a2a_server.model.options import criterion_shown
 from a2a_server.model.rows import TaskRow
-from a2a_server.model.runs import Chunk, LogLine
+from a2a_server.model.runs import LONGEST_CHECK_NAME, MOST_CHECKS, Checked, Chunk, LogLine
 from a2a_server.model.times import timestamp
 from a2a_server.service.pulled_files import Said
 from a2a_server.service.pullers import Registration
@@ -25,6 +27,7 @@ RESULT = "result"
 """The artifact that the result makes, as that of a handler that returns it."""
 MOST_EVENTS = 256
 TEXT_CHARACTERS = 100_000
+CHECK_CHARACTERS = 4000
 LONGEST_LEASE_SECONDS = 3600.0
 LONGEST_WAIT_SECONDS = 30.0
 
@@ -81,6 +84,7 @@ class PulledTask(Shown):
     parameters: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
+    complete_when: str | dict[str, Any] | None = Field(None, description="What must be so for it to complete.")
     timeout_seconds: float = Field(description="The longest time of this run.")
     deadline: str | None = None
 
@@ -163,6 +167,14 @@ class Events(Body):
     events: tuple[EventSaid, ...] = Field(min_length=1, max_length=MOST_EVENTS)
 
 
+class CheckSaid(Body):
+    """What a check of the agent's said of its result."""
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_CHECK_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    passed: bool
+    message: str = Field("", max_length=CHECK_CHARACTERS, description="Why it did not pass.")
+
+
 class Completion(Body):
     """How the run ended well."""
 
@@ -170,6 +182,7 @@ class Completion(Body):
     result: Any = Field(None, description="Text makes a text artifact `result`, any other JSON a data artifact.")
     artifacts: tuple[ArtifactSaid, ...] = Field((), max_length=MOST_EVENTS, description="Others, each whole.")
     partial: str = Field("", max_length=TEXT_CHARACTERS, description="Why the result is not whole.")
+    checks: tuple[CheckSaid, ...] = Field((), max_length=MOST_CHECKS, description="What its own checks said of it.")
 
 
 class Failure(Body):
@@ -289,7 +302,8 @@ class PullingPages:
         if body.result is not None:
             part = Text(body.result) if isinstance(body.result, str) else Data(body.result)
             said.append(Said("result", Chunk(RESULT, (part,), last=True)))
-        return _told(await self._pulling.complete(call.scope, _run(call), said, body.partial))
+        checks = [_check(f"checks[{place}]", one, body.checks[:place]) for place, one in enumerate(body.checks)]
+        return _told(await self._pulling.complete(call.scope, _run(call), said, body.partial, checks))
 
     async def fail(self, call: Call[NoQuery, Failure]) -> Reply:
         """The task."""
@@ -325,6 +339,12 @@ def _said(at: str, event: EventSaid) -> Said:
         rule = str(error).removeprefix("progress: ")
         raise InvalidParams(f"{at}.progress: {rule}", path=f"{at}.progress") from None
     return Said(at, progress)
+
+
+def _check(at: str, said: CheckSaid, before: Sequence[CheckSaid]) -> Checked:
+    if any(other.name == said.name for other in before):
+        raise InvalidParams(f"{at}.name is another check's name; name each check once.", path=f"{at}.name")
+    return Checked(name=said.name, passed=said.passed, required=False, message=said.message)
 
 
 def _chunk(at: str, said: ArtifactSaid) -> Said:
@@ -372,6 +392,7 @@ def _shown(one: Pulled, base_url: str) -> PulledTask:
         parameters=dict(view.parameters) or None,
         context=wishes.context if wishes else None,
         metadata=view.metadata,
+        complete_when=criterion_shown(wishes.complete_when, wishes.checks) if wishes else None,
         timeout_seconds=spec.timeout_seconds,
         deadline=timestamp(row.deadline_at) if row.deadline_at else None,
     )
