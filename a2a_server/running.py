@@ -64,6 +64,11 @@ class Attempt(Protocol):
         """What earlier runs committed of the artifact `name`."""
         ...
 
+    @property
+    def written(self) -> int:
+        """About how many bytes this run has put into artifacts so far."""
+        ...
+
     async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
         """A value that was remembered; None = none.
 

@@ -6,6 +6,7 @@ from a2a_server.cli import output
 from a2a_server.cli.admin import under
 from a2a_server.cli.follow import ASKING, ENDED, state_of
 from a2a_server.cli.rpc import Json
+from a2a_server.cli.spending import took
 from a2a_server.cli.target import Target
 from a2a_server.model.objects import TASK_URI
 
@@ -54,4 +55,7 @@ def _show(found: Json) -> None:
         tasks = "1 task" if guess["tasks"] == 1 else f"{guess['tasks']} tasks"
         waited = f"{tasks} waited {guess['medianSeconds']:g} s (median), {guess['p95Seconds']:g} s (p95)"
         lines.append(f"  may start at {guess['startsAt']}{by} ({waited})")
+    if takes := found.get("estimatedDuration"):
+        ends = f"; may end at {found['endsAt']}" if found.get("endsAt") else ""
+        lines.append(f"  {took(takes)}{ends}")
     output.emit("".join(f"{line}\n" for line in lines))

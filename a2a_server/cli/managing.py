@@ -15,6 +15,7 @@ from a2a_server.cli.client import Priority
 from a2a_server.cli.crowds import ENDED
 from a2a_server.cli.failures import CommandError, UsageError
 from a2a_server.cli.rpc import Json
+from a2a_server.cli.spending import allocated, took
 from a2a_server.cli.target import Target
 
 Action: TypeAlias = Literal["cancel", "retry", "reprioritise", "requeue", "delete"]
@@ -46,6 +47,7 @@ FIELDS = (
     ("run at", "runAt"),
     ("due", "dueAt"),
     ("deadline", "deadline"),
+    ("requires", "requires"),
     ("error", "error"),
     ("partial", "partial"),
     ("checks", "checks"),
@@ -298,8 +300,11 @@ def show_batch(id: str, /, *, target: Target | None = None) -> int:
 
 def show_task(task: Json) -> None:
     """A task for people."""
-    lines = [(name, task.get(field)) for name, field in FIELDS]
-    output.emit("".join(f"{name:<11}{words(value)}\n" for name, value in lines if value not in (None, "", [])))
+    lines = [(name, words(value)) for name, field in FIELDS if (value := task.get(field)) not in (None, "", [])]
+    if takes := task.get("estimatedDuration"):
+        lines.append(("duration", took(takes)))
+    lines += [("run", allocated(run)) for run in task.get("resources") or ()]
+    output.emit("".join(f"{name:<11}{value}\n" for name, value in lines))
 
 
 def show_fields(thing: Json) -> None:

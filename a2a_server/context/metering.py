@@ -12,15 +12,18 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any, Final, Generic, TypeVar
 
+from a2a_server.model.runs import Used
+
 T = TypeVar("T")
 
 
 class Meter:
-    """Adds up seconds of processor time. Thread-safe."""
+    """Adds up seconds of processor time. Thread-safe. used: all that was measured, once the run is over."""
 
-    __slots__ = ("_lock", "_nanoseconds")
+    __slots__ = ("_lock", "_nanoseconds", "used")
 
     def __init__(self) -> None:
+        self.used: Used | None = None
         self._nanoseconds = 0
         self._lock = threading.Lock()
 

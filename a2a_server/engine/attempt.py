@@ -26,6 +26,7 @@ from a2a_server.engine.children import Family
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.objects import Objects, any_large
 from a2a_server.engine.shelves import Shelves
+from a2a_server.engine.spending import spent_by
 from a2a_server.engine.takes import Take, Takes
 from a2a_server.engine.weights import OUTPUT_BYTES, end_bytes, output_bytes
 from a2a_server.engine.writer import Writer
@@ -141,6 +142,11 @@ class RunningAttempt:
         """What earlier runs left of the artifact."""
         return self._takes.view(name)
 
+    @property
+    def written(self) -> int:
+        """About how many bytes this run has put into artifacts, what is still on its way there too."""
+        return self._takes.said_bytes + sum([size for _, size in self._outputs])
+
     async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
         """A value that was remembered; None = none."""
         return await self._shelves.recall(space, name, shelf)
@@ -235,20 +241,9 @@ class RunningAttempt:
             if not take.row.closed:
                 takes.close(take, None)
         if end.message is not None or end.pause is not None:
-            end = await self._stored_end(end)
+            end = await self._objects.stored_end(end)
         self.row = (await self._writer.post(self._report(end), patient=not self._awaited(self.row))).row
         return self.row
-
-    async def _stored_end(self, end: End) -> End:
-        try:
-            if end.message is not None:
-                end = replace(end, message=await self._objects.stored_message(end.message))
-            if end.pause is not None:
-                asked = await self._objects.stored_message(end.pause.message)
-                end = replace(end, pause=replace(end.pause, message=asked))
-        except Exception as error:
-            raise self._objects.failure(error) from error
-        return end
 
     @property
     def _objects(self) -> Objects:
@@ -332,6 +327,8 @@ class RunningAttempt:
         drafts, self._drafts = tuple(self._drafts), []
         states, self._states = tuple(self._states), []
         self._backlog.reported, self._draft_bytes = (len(drafts) + len(states), self._draft_bytes), 0
+        if end is not None:
+            states += spent_by(self.row, self._takes, end)
         return Report(
             self.row.key,
             self.row.fence,

@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import suppress
 
 from a2a_server.context.metering import METER, Meter, Stepped
+from a2a_server.engine.residence import Residence
 from a2a_server.errors import LeaseLost
 from a2a_server.model.objects import State
 from a2a_server.model.queries import Stored, StoredName
-from a2a_server.model.runs import Completed, Happening, LogLine, SkillSpec
+from a2a_server.model.runs import Completed, Happening, LogLine, SkillSpec, Used
 from a2a_server.ports import ArtifactStore
 from a2a_server.running import AgentRunner, Attempt
 from a2a_server.telemetry.observer import Observer
@@ -19,14 +20,23 @@ from a2a_server.telemetry.observer import Observer
 class MeteredRunner:
     """Implements ports.AgentRunner. Notes what each run took that ended well, and writes it into the task's journal.
 
-    note: gets the skill, seconds, and processor seconds (None = not measured). cpu: whether processor time is measured
-    and journaled; it costs two looks at the clock each time that a run is resumed.
+    note: gets the skill, what the run took, and the bytes that it put into artifacts (None = not measured). whole:
+    whether more than time is measured, and journaled: processor time, which costs two looks at the clock each time that
+    a run is resumed, and memory, which costs some tens of microseconds at its begin and end. residence: the process's.
     """
 
-    def __init__(self, inner: AgentRunner, note: Callable[[str, float, float | None], None], *, cpu: bool) -> None:
+    def __init__(
+        self,
+        inner: AgentRunner,
+        note: Callable[[str, Used, int | None], None],
+        *,
+        whole: bool,
+        residence: Residence | None = None,
+    ) -> None:
         self._inner = inner
         self._note = note
-        self._cpu = cpu
+        self._whole = whole
+        self._residence = residence or Residence()
 
     @property
     def skills(self) -> Sequence[SkillSpec]:
@@ -45,19 +55,23 @@ class MeteredRunner:
     async def run(self, attempt: Attempt) -> Completed:
         """See `AgentRunner.run`."""
         began = time.perf_counter()
-        if not self._cpu:
+        if not self._whole:
             completed = await self._inner.run(attempt)
-            self._note(attempt.task.skill, time.perf_counter() - began, None)
+            self._note(attempt.task.skill, Used(time.perf_counter() - began), None)
             return completed
         meter = Meter()
         METER.set(meter)  # the run has a context of its own: its task's
+        stay = self._residence.begin()
         try:
             completed = await Stepped(self._inner.run(attempt), meter)
         finally:
-            wall = time.perf_counter() - began
+            if stay is not None:
+                self._residence.end(stay)
+            memory, others = (None, 0) if stay is None else (stay.growth, stay.others)
+            used = meter.used = Used(time.perf_counter() - began, meter.seconds, memory, others)
             with suppress(LeaseLost):  # a run that is over says nothing more
-                attempt.emit(LogLine("info", f"Used {meter.seconds:.6f} s of the processor in {wall:.6f} s."))
-        self._note(attempt.task.skill, wall, meter.seconds)
+                attempt.emit(LogLine("info", _words(used, meter.seconds)))
+        self._note(attempt.task.skill, used, attempt.written)
         return completed
 
     async def roll_back(self, attempt: Attempt, reason: str) -> None:
@@ -71,6 +85,14 @@ class MeteredRunner:
     async def close(self) -> None:
         """See `AgentRunner.close`."""
         await self._inner.close()
+
+
+def _words(used: Used, cpu_seconds: float) -> str:
+    text = f"Used {cpu_seconds:.6f} s of the processor in {used.seconds:.6f} s"
+    if used.memory_bytes is None:
+        return f"{text}."
+    beside = f", beside other runs: {used.shared}" if used.shared else ""
+    return f"{text}; the process grew by up to {used.memory_bytes} bytes{beside}."
 
 
 class MeteredArtifacts:

@@ -17,6 +17,7 @@ from a2a_server.engine.paging import log_of
 from a2a_server.engine.takes import Take
 from a2a_server.errors import Fail, ObjectMissing, Retry, TooLarge
 from a2a_server.lifecycle.contents import content
+from a2a_server.lifecycle.endings import End
 from a2a_server.lifecycle.keeping import stored_files, use_of
 from a2a_server.model.objects import ArtifactEvent, File, Message, Part
 from a2a_server.model.queries import Stored
@@ -62,6 +63,18 @@ class Objects:
         if not any_large(message.parts, self._inline):
             return message
         return replace(message, parts=tuple([await self.stored(part) for part in message.parts]))
+
+    async def stored_end(self, end: End) -> End:
+        """The end with what it says in the artifact store, as far as it is large. Raises Fail, Retry."""
+        try:
+            if end.message is not None:
+                end = replace(end, message=await self.stored_message(end.message))
+            if end.pause is not None:
+                asked = await self.stored_message(end.pause.message)
+                end = replace(end, pause=replace(end.pause, message=asked))
+        except Exception as error:
+            raise self.failure(error) from error
+        return end
 
     async def assembled(self, take: Take) -> Stored:
         """The take's content as one object, read back from its chunk events. Raises what the stores raise."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
+from uuid import UUID
 
 from a2a_server.codec import encode_chunk, encode_parts
 from a2a_server.lifecycle.contents import content_bytes, continues, joined
 from a2a_server.lifecycle.runs import Draft, TakeDraft
-from a2a_server.model.objects import Artifact, ArtifactEvent, File, JsonObject, Part, Text
+from a2a_server.model.objects import Artifact, ArtifactEvent, File, JsonObject, Message, Part, Text
 from a2a_server.model.queries import Stored
 from a2a_server.model.rows import ArtifactRow, EventKind, Key
 from a2a_server.model.runs import Chunk, TakeView
@@ -93,6 +94,8 @@ class Takes:
     """All artifacts of one run. Concurrency: belongs to the event loop.
 
     limit_bytes: a larger text is never kept in its event; it is assembled like any other, where the limit is applied.
+    said_bytes: of content that this run has said, also where a later take replaced it; objects of other tasks, which
+    it only passed on, are none of it.
     """
 
     def __init__(self, task: Key, fence: int, inline_bytes: int, limit_bytes: int = 1 << 30) -> None:
@@ -102,6 +105,7 @@ class Takes:
         self._limit = limit_bytes
         self._takes: dict[str, Take] = {}
         self._changed: list[Take] = []
+        self.said_bytes = 0
 
     def restore(self, rows: Iterable[ArtifactRow], chunks: Iterable[ArtifactEvent]) -> None:
         """Know what earlier runs left: every artifact by name, and the content of open ones."""
@@ -116,6 +120,8 @@ class Takes:
                 take.metadata = take.metadata or event.artifact.metadata
         for take in by_ordinal.values():
             take.view = TakeView(take.size, take.chunks)
+            if take.row.take == self._fence:  # of this very run, by way of another process
+                self.said_bytes += take.row.size if take.row.closed else take.size
 
     @property
     def any(self) -> bool:
@@ -142,8 +148,9 @@ class Takes:
                 take = self._open(output, take, position, now)
         elif take.row.closed:
             self._reopen(take)
-        follows = take.chunks > 0
+        follows, before = take.chunks > 0, take.size
         take.add(output.parts, self._inline)
+        self.said_bytes += take.size - before - (self._foreign(output.parts) if take.spilled else 0)
         take.description = take.description or output.description
         take.metadata = take.metadata or output.metadata
         ordinal, last = take.row.id, output.last
@@ -153,6 +160,19 @@ class Takes:
             output.name, output.parts, output.description, output.metadata, ordinal=ordinal, closed=last
         )
         return _drafted(artifact, append=follows, last=last)
+
+    def written_with(self, said: Message | None) -> int:
+        """Bytes of content that the run has said, with the files of its last message."""
+        files = [part for part in said.parts if isinstance(part, File)] if said is not None else []
+        return self.said_bytes + sum(map(content_bytes, files)) - self._foreign(files)
+
+    def _foreign(self, parts: Sequence[Part]) -> int:
+        mine = f"{UUID(bytes=self._task)}/"
+        return sum(
+            part.size
+            for part in parts
+            if isinstance(part, File) and part.raw is None and part.stored and not part.stored.startswith(mine)
+        )
 
     def _closing(self, name: str, position: int) -> Draft | None:
         take = self._takes.get(name)

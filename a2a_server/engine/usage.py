@@ -1,4 +1,4 @@
-"""What runs of each skill took so far: durations and processor time, as distributions that can be added up.
+"""What runs of each skill took so far: time, processor time, memory, storage, as distributions that can be added up.
 
 A distribution is a count for each eighth of a doubling, so a quantile is right to about 9 % whatever the range, and
 those of several processes are added without loss. Every process keeps its own since it last wrote, and adds that to the
@@ -20,6 +20,7 @@ from a2a_server.codec import decode, encode
 from a2a_server.errors import ClientError, EngineError
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import RecordKey, RecordRow
+from a2a_server.model.runs import Used
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.ports import TaskStore
 
@@ -27,7 +28,8 @@ USAGE: Final = "usage"
 """The kind of record that a skill's usage is."""
 FINENESS: Final = 8
 """Counts for each doubling."""
-LEAST_SECONDS: Final = 1e-6
+LEAST: Final = 1e-6
+"""Whatever is less counts as this: a microsecond, or no byte."""
 MOST_RUNS: Final = 20_000
 """From so many runs on all counts are halved, so that what a skill takes now outweighs what it took long ago."""
 WRITE_SECONDS: Final = 60.0
@@ -42,9 +44,9 @@ class Distribution:
 
     counts: Counter[int] = field(default_factory=Counter)
 
-    def add(self, seconds: float) -> None:
-        """Count a value."""
-        self.counts[math.ceil(math.log2(max(seconds, LEAST_SECONDS)) * FINENESS)] += 1
+    def add(self, value: float) -> None:
+        """Count a value, seconds or bytes."""
+        self.counts[math.ceil(math.log2(max(value, LEAST)) * FINENESS)] += 1
 
     def merge(self, other: Distribution) -> None:
         """Count all of the other's."""
@@ -70,15 +72,25 @@ class Distribution:
 
 @dataclass(slots=True)
 class Taken:
-    """What runs of a skill took: seconds of time, and of processor time where that was measured."""
+    """What runs of a skill took: seconds of time, and where that was measured of processor time, and bytes.
+
+    memory: only of runs that had the process to themselves: of others it may be anybody's. storage: that they wrote.
+    """
 
     wall: Distribution = field(default_factory=Distribution)
     cpu: Distribution = field(default_factory=Distribution)
+    memory: Distribution = field(default_factory=Distribution)
+    storage: Distribution = field(default_factory=Distribution)
+
+    @property
+    def parts(self) -> tuple[Distribution, ...]:
+        """All of them."""
+        return self.wall, self.cpu, self.memory, self.storage
 
     def merge(self, other: Taken) -> None:
         """Count all of the other's."""
-        self.wall.merge(other.wall)
-        self.cpu.merge(other.cpu)
+        for part, more in zip(self.parts, other.parts, strict=True):
+            part.merge(more)
 
 
 class Usage:
@@ -89,12 +101,16 @@ class Usage:
         self._random = random
         self._new: dict[str, Taken] = {}
 
-    def note(self, place: str, wall: float, cpu: float | None) -> None:
-        """A run ended well. place: the skill's queue; wall, cpu: seconds, None = not measured."""
+    def note(self, place: str, used: Used, written_bytes: int | None = None) -> None:
+        """A run ended well. place: the skill's queue; written_bytes: None = not measured."""
         taken = self._new.setdefault(place, Taken())
-        taken.wall.add(wall)
-        if cpu is not None:
-            taken.cpu.add(cpu)
+        taken.wall.add(used.seconds)
+        if used.cpu_seconds is not None:
+            taken.cpu.add(used.cpu_seconds)
+        if used.memory_bytes is not None and not used.shared:
+            taken.memory.add(used.memory_bytes)
+        if written_bytes is not None:
+            taken.storage.add(written_bytes)
 
     async def run(self) -> None:
         """Write from time to time, for ever."""
@@ -123,14 +139,22 @@ class Usage:
             found.setdefault(place, Taken()).merge(taken)
         return found
 
+    async def of(self, place: str) -> Taken:
+        """What is known by now of one skill, by its queue."""
+        page = await self._store.rows(RowQuery(Table.RECORD, _key(place), limit=1))
+        taken = next((_taken(row) for row in page.rows if isinstance(row, RecordRow)), Taken())
+        if (new := self._new.get(place)) is not None:
+            taken.merge(new)
+        return taken
+
     async def _add(self, place: str, taken: Taken) -> None:
-        key = RecordKey(USAGE, "", "", place)
+        key = _key(place)
 
         def decide(loaded: Loaded) -> Changes:
             row = loaded.records.get(key)
             whole = Taken() if row is None else _taken(row)
             whole.merge(taken)
-            body = encode([sorted(part.counts.items()) for part in (whole.wall, whole.cpu)])
+            body = encode([sorted(part.counts.items()) for part in whole.parts])
             return Changes(records=[RecordRow(*key, 1 if row is None else row.rev + 1, 0, body)])
 
         needs = Needs()
@@ -138,6 +162,9 @@ class Usage:
         await self._store.turn(needs, decide)
 
 
+def _key(place: str) -> RecordKey:
+    return RecordKey(USAGE, "", "", place)
+
+
 def _taken(row: RecordRow) -> Taken:
-    wall, cpu = (Distribution(Counter(dict(part))) for part in decode(row.body))
-    return Taken(wall, cpu)
+    return Taken(*(Distribution(Counter(dict(part))) for part in decode(row.body)))

@@ -348,3 +348,13 @@ def estimate(row: TaskRow, why: Sequence[Reason], waits: Waits | None, now: int)
     begins = max([begins, *(one.until for one in why if one.kind in {Why.PAUSED, Why.RATE, Why.BREAKER})])
     by = begins + waits.p95
     return Estimate(max(now, begins + waits.median), by if by > now else 0, waits)
+
+
+def ends_at(row: TaskRow, around: Around, starts: Estimate | None, takes: int) -> int:
+    """When it may end: its start, known or estimated, and what such a task takes, microseconds; 0 = nobody can say.
+
+    Never before now: a run that goes on for longer than others may end at any moment.
+    """
+    leased = row.phase is Phase.LEASED and not row.cancel_at
+    began = around.since if leased else starts.starts_at if starts is not None else 0
+    return max(around.now, began + takes) if began and takes else 0

@@ -3,8 +3,8 @@
 A `Turn` starts from what the store loaded, takes every change through `put`, `create` and the other verbs here, and in
 the end knows the row writes (`changes`) and what to tell the world after the commit (`bells`, `hints`, `alarm`).
 Operations of one task see each other's changes and make one row write. What follows from a change whoever makes it is
-done here, once: event numbers, gates' use, waking tasks that a gate held, closing an ended task's takes, the tally,
-revisions.
+done here, once: event numbers, gates' use, the audit of what a run takes, waking tasks that a gate held, closing an
+ended task's takes, the tally, revisions.
 
 An operation raises before its first change; so one that fails leaves the others of its turn alone.
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from a2a_server.codec import decode, decode_status, encode, encode_status, pack_message
+from a2a_server.lifecycle.auditing import moves
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.gates import Gates
 from a2a_server.lifecycle.links import Links
@@ -149,10 +150,12 @@ class Turn:
         return place
 
     def put(self, row: TaskRow) -> TaskRow:
-        """Take the row as it is now, whatever moved; gates follow its phase."""
+        """Take the row as it is now, whatever moved; gates and the audit of what it takes follow its phase."""
         before = self.rows[row.key]
         self._keep(row)
         self.gates.follow(before, row)
+        if row.phase is not before.phase and (entry := moves(before, row, self.now)):
+            self.remember(entry)
         return row
 
     def status(

@@ -39,6 +39,21 @@ Output: TypeAlias = Chunk | Progress | LogLine
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """What a run took, as far as it was measured; None = it was not.
+
+    seconds: of time. cpu_seconds: of processor time. memory_bytes: by how much the process's resident memory was at
+    most above what it was when the run began. shared: how many other runs were measured in the process at once
+    meanwhile, at most; what they took is part of memory_bytes.
+    """
+
+    seconds: float
+    cpu_seconds: float | None = None
+    memory_bytes: int | None = None
+    shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """The run returned. `message` becomes the final status message; `partial` says why the result is not whole."""
 

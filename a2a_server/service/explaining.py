@@ -22,6 +22,7 @@ from a2a_server.lifecycle.explaining import (
     Estimate,
     Reason,
     Waits,
+    ends_at,
     estimate,
     open_upstreams,
     reasons,
@@ -31,7 +32,9 @@ from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import JsonObject, Lane, Phase, Scope
 from a2a_server.model.queries import RowQuery, Search, Table
 from a2a_server.model.rows import EdgeRow, EventRow, GateRow, JournalKind, JournalRow, Key, TaskRow, WorkerRow, gate_of
+from a2a_server.policy import SECOND
 from a2a_server.service.pullers import PULLS
+from a2a_server.service.sizing import Duration, Sizing
 
 MOST_AHEAD: Final = 10_000
 """Where counting those before a task ends."""
@@ -81,18 +84,27 @@ class Recent(Generic[KeyT, ValueT]):
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A task with everything that holds it, and when it may start; estimate: None = nobody can say."""
+    """A task with everything that holds it, and when it may start and end.
+
+    estimate, duration: None = nobody can say. ends_at: 0 = nobody can say, microseconds.
+    """
 
     row: TaskRow
     reasons: Sequence[Reason]
     estimate: Estimate | None
+    duration: Duration | None = None
+    ends_at: int = 0
 
 
 class Explaining:
-    """Explains tasks of one engine. Concurrency: any number of callers in the engine's event loop."""
+    """Explains tasks of one engine. Concurrency: any number of callers in the engine's event loop.
 
-    def __init__(self, engine: Engine) -> None:
+    sizing: how long tasks take, None = that is not estimated.
+    """
+
+    def __init__(self, engine: Engine, sizing: Sizing | None = None) -> None:
         self._engine = engine
+        self._sizing = sizing
         self._store = engine.backends.store
         self._gates: Recent[str, GateRow | None] = Recent(FRESH_SECONDS)
         self._workers: Recent[None, Sequence[WorkerRow]] = Recent(FRESH_SECONDS)
@@ -109,7 +121,10 @@ class Explaining:
         if row.phase in QUEUED or row.phase is Phase.SCHEDULED:
             kind = (row.tenant, row.owner, row.agent, row.queue, row.lane)
             waits = await self._waits.get(kind, self._history)
-        return Explained(row, why, estimate(row, why, waits, around.now))
+        starts = estimate(row, why, waits, around.now)
+        duration = None if self._sizing is None else await self._sizing.duration(row)
+        seconds = 0.0 if duration is None else duration.seconds
+        return Explained(row, why, starts, duration, ends_at(row, around, starts, round(seconds * SECOND)))
 
     async def brief(self, row: TaskRow) -> JsonObject | None:
         """What the task's own metadata say of it; None for one that runs, asks or has ended, which costs nothing.

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from a2a_server.codec import decode, decode_event, decode_spec, decode_status
+from a2a_server.codec import decode_spec, decode_status
 from a2a_server.lifecycle.editing import starts_at_of
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import (
     TASK_URI,
-    ArtifactEvent,
-    Event,
     Generation,
-    JsonObject,
     Phase,
     Progress,
     Requires,
@@ -25,12 +23,13 @@ from a2a_server.model.objects import (
     Wishes,
 )
 from a2a_server.model.options import criterion_shown
-from a2a_server.model.rows import ArtifactRow, EventRow, JournalRow, StateRow, TaskRow
+from a2a_server.model.rows import TaskRow
 from a2a_server.model.runs import Checked
 from a2a_server.model.times import timestamp
+from a2a_server.service.auditing import Allocation
 from a2a_server.service.feedback import Given
 from a2a_server.service.searching import word_of
-from a2a_server.wire import v10
+from a2a_server.service.sizing import Duration, given_duration
 
 GENERATIONS: Final = {Generation.V01: "0.1", Generation.V03: "0.3", Generation.V10: "1.0"}
 STATES: Final = {state: state.name.lower().replace("_", "-") for state in State}
@@ -72,6 +71,34 @@ class RequiresShown(Shown):
     storage_bytes: int | None = None
     resources: dict[str, int] | None = None
     duration_seconds: float | None = None
+
+
+class DurationShown(Shown):
+    """How long a task takes from its claim to its end."""
+
+    source: str = Field(description="given: by its sender; past runs: of its skill, that ended well.")
+    seconds: float = Field(description="As given, or the median of past runs.")
+    p95_seconds: float | None = Field(None, description="19 of 20 past runs took no longer.")
+    runs: int | None = Field(None, description="How many they are.")
+
+
+class AllocationShown(Shown):
+    """What a run was allocated, from its claim to its end, and what it used."""
+
+    run: int = Field(description="From 1.")
+    worker: str
+    allocated_at: str
+    released_at: str | None = Field(None, description="Absent = it runs.")
+    cpu: float | None = Field(None, description="Allocated, cores.")
+    memory_bytes: int | None = Field(None, description="Allocated.")
+    storage_bytes: int | None = Field(None, description="Allocated.")
+    resources: dict[str, int] | None = Field(None, description="Allocated, by name.")
+    seconds: float | None = Field(None, description="How long it was measured.")
+    cpu_seconds: float | None = Field(None, description="Processor time that it used.")
+    memory_peak_bytes: int | None = Field(None, description="By how much what was measured grew at most.")
+    measured: str | None = Field(None, description="What memoryPeakBytes is of: process.")
+    shared_with: int | None = Field(None, description="Other runs in that process at once, at most.")
+    storage_peak_bytes: int | None = Field(None, description="Bytes that it wrote into artifacts and files.")
 
 
 class CheckShown(Shown):
@@ -123,6 +150,10 @@ class TaskShown(Shown):
     context: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     requires: RequiresShown | None = None
+    estimated_duration: DurationShown | None = Field(None, description="By past runs where it is read alone.")
+    resources: list[AllocationShown] | None = Field(
+        None, description="By run, the newest 100, where it requires amounts; not in lists."
+    )
     depends_on: list[str] | None = None
     unmet: int | None = Field(None, description="How many of them have not ended.")
     parent_task_id: str | None = None
@@ -147,64 +178,28 @@ class TaskShown(Shown):
     )
 
 
-class EventShown(Shown):
-    """An event of a task: `status`, or a chunk of an `artifact`."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is told of a task that is read alone, and is not in its row. started_at: microseconds, 0 = not known."""
 
-    n: int
-    at: str
-    type: str = Field(description="status or artifact.")
-    state: str | None = None
-    message: dict[str, Any] | None = Field(None, description="As in A2A 1.0.")
-    progress: ProgressShown | None = None
-    artifact: dict[str, Any] | None = Field(None, description="As in A2A 1.0.")
-    append: bool | None = None
-    last_chunk: bool | None = None
-    metadata: dict[str, Any] | None = None
+    started_at: int = 0
+    feedback: Sequence[Given] = ()
+    duration: Duration | None = None
+    allocations: Sequence[Allocation] = ()
 
 
-class JournalShown(Shown):
-    """An entry of the audit trail."""
-
-    n: int
-    at: str
-    kind: str
-    data: dict[str, Any] | None = None
+_NOTHING: Final = Beside()
 
 
-class ValueShown(Shown):
-    """A value that a task remembers."""
-
-    name: str
-    run: int = Field(description="The run that remembered it, from 1.")
-    value: Any = None
-
-
-class ArtifactShown(Shown):
-    """A result without its content: that is behind its `url`, or, where it is `inline`, in /result."""
-
-    id: str
-    name: str | None = None
-    media_type: str | None = None
-    size_bytes: int | None = None
-    sha256: str | None = None
-    created_at: str
-    closed: bool
-    run: int = Field(description="The run that wrote it.")
-    url: str | None = Field(None, description="Where its content is, if that is a file of its own.")
-    inline: bool | None = Field(None, description="There is no such file; /result has the content.")
-
-
-def task_shown(row: TaskRow, agent: str = "", started_at: int = 0, feedback: Sequence[Given] = ()) -> TaskShown:
-    """The task.
-
-    agent: its agent's name; started_at: of its first run, where that is known, microseconds; feedback: on it, likewise.
-    """
+def task_shown(row: TaskRow, agent: str = "", beside: Beside = _NOTHING) -> TaskShown:
+    """The task. agent: its agent's name."""
     spec = decode_spec(row.spec)
     wishes = spec.wishes or _NO_WISHES
     status, progress = decode_status(row.status, row.status_at)
     wrong = row.state in TERMINAL and row.state is not State.COMPLETED
     said = status.message.text if status.message is not None else None
     about = _about(status)
+    duration = beside.duration or given_duration(wishes.requires)
     return TaskShown(
         id=row.id,
         context_id=row.context,
@@ -224,7 +219,7 @@ def task_shown(row: TaskRow, agent: str = "", started_at: int = 0, feedback: Seq
         crashes=row.crashes or None,
         created_at=timestamp(row.created_at),
         updated_at=timestamp(row.status_at),
-        started_at=_moment(started_at),
+        started_at=_moment(beside.started_at),
         run_at=_moment(starts_at_of(row, spec)),
         due_at=_moment(row.due_at),
         deadline=_moment(row.deadline_at),
@@ -234,6 +229,8 @@ def task_shown(row: TaskRow, agent: str = "", started_at: int = 0, feedback: Seq
         context=wishes.context,
         metadata=spec.metadata,
         requires=requires_shown(wishes.requires),
+        estimated_duration=None if duration is None else duration_shown(duration),
+        resources=[_allocation(one) for one in beside.allocations] or None,
         depends_on=list(wishes.depends_on) or None,
         unmet=row.unmet or None,
         parent_task_id=wishes.parent or None,
@@ -250,13 +247,41 @@ def task_shown(row: TaskRow, agent: str = "", started_at: int = 0, feedback: Seq
         checks=[_check(one) for one in about.get("checks", ())] or None,
         feedback=[
             FeedbackShown(rating=one.rating, comment=one.comment or None, at=timestamp(one.at), by=one.by)
-            for one in feedback
+            for one in beside.feedback
         ]
         or None,
         owner=row.owner,
         tenant=row.tenant or None,
         generation=GENERATIONS[row.generation],
         revision=row.rev,
+    )
+
+
+def duration_shown(duration: Duration) -> DurationShown:
+    """How long a task takes, to the microsecond."""
+    p95 = None if duration.p95_seconds is None else round(duration.p95_seconds, 6)
+    return DurationShown(
+        source=duration.source, seconds=round(duration.seconds, 6), p95_seconds=p95, runs=duration.runs
+    )
+
+
+def _allocation(one: Allocation) -> AllocationShown:
+    used = one.used
+    return AllocationShown(
+        run=one.run,
+        worker=one.worker,
+        allocated_at=timestamp(one.allocated_at),
+        released_at=_moment(one.released_at),
+        cpu=one.cpu or None,
+        memory_bytes=one.memory_bytes or None,
+        storage_bytes=one.storage_bytes or None,
+        resources=one.resources or None,
+        seconds=used.get("seconds"),
+        cpu_seconds=used.get("cpu"),
+        memory_peak_bytes=used.get("memory"),
+        measured="process" if "memory" in used else None,
+        shared_with=used.get("shared"),
+        storage_peak_bytes=used.get("storage"),
     )
 
 
@@ -269,61 +294,6 @@ def _about(status: Status) -> dict[str, Any]:
 def _check(said: Checked) -> CheckShown:
     return CheckShown(
         name=said["name"], passed=said["passed"], required=said["required"], message=said["message"] or None
-    )
-
-
-def event_shown(row: EventRow, base_url: str) -> EventShown:
-    """An event of a task's log."""
-    event: Event = decode_event(row)
-    if isinstance(event, ArtifactEvent):
-        return EventShown(
-            n=event.n,
-            at=timestamp(event.at),
-            type="artifact",
-            artifact=cast("JsonObject", _update(event, base_url)["artifact"]),
-            append=event.append,
-            last_chunk=event.last,
-        )
-    status = event.status
-    return EventShown(
-        n=event.n,
-        at=timestamp(row.at),
-        type="status",
-        state=STATES[status.state],
-        message=None if status.message is None else v10.render_message(status.message, base_url),
-        progress=progress_shown(event.progress),
-        metadata=status.metadata,
-    )
-
-
-def _update(event: ArtifactEvent, base_url: str) -> JsonObject:
-    return cast("JsonObject", v10.render_event(event, "", "", base_url)["artifactUpdate"])
-
-
-def journal_shown(row: JournalRow) -> JournalShown:
-    """An entry of the audit trail."""
-    data = decode(row.body)
-    return JournalShown(n=row.n, at=timestamp(row.at), kind=row.kind.name.lower(), data=data or None)
-
-
-def value_shown(row: StateRow) -> ValueShown:
-    """A remembered value."""
-    return ValueShown(name=row.name, run=row.fence, value=decode(row.body))
-
-
-def artifact_shown(row: ArtifactRow, id: str, base_url: str) -> ArtifactShown:
-    """What is known of a result."""
-    return ArtifactShown(
-        id=id,
-        name=row.name or None,
-        media_type=row.media_type or None,
-        size_bytes=row.size or None,
-        sha256=row.sha256 or None,
-        created_at=timestamp(row.created_at),
-        closed=row.closed,
-        run=row.take,
-        url=f"{base_url}/artifacts/{row.location}" if row.location else None,
-        inline=None if row.location else True,
     )
 
 

@@ -90,7 +90,7 @@ class Settings(Block):
     )
     measure_usage: bool = Field(
         False,  # noqa: FBT003 - a default
-        description="Measure the processor time of every run, and write it into the task's journal.",
+        description="Measure processor time and memory of every run, and write them into the task's journal.",
     )
     lanes: Annotated[tuple[Literal["critical", "high", "normal", "low", "backlog"], ...], BeforeValidator(_lanes)] = (
         Field(

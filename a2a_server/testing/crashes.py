@@ -216,6 +216,10 @@ class _Watched:
     def taken(self, name: str) -> TakeView:
         return self._attempt.taken(name)
 
+    @property
+    def written(self) -> int:
+        return self._attempt.written
+
     async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
         await self.pass_on()
         return await self._attempt.recall(space, name, shelf)

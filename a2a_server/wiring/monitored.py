@@ -12,6 +12,7 @@ from a2a_server.engine.optimising import Optimiser
 from a2a_server.engine.thresholds import Threshold
 from a2a_server.engine.usage import Usage
 from a2a_server.errors import ConfigurationError
+from a2a_server.model.runs import Used
 from a2a_server.policy import queue_of
 from a2a_server.ports import TaskStore
 from a2a_server.running import AgentRunner
@@ -48,10 +49,10 @@ def ledger_address(settings: Settings) -> str:
 def metered(runner: AgentRunner, usage: Usage, settings: Settings) -> AgentRunner:
     """The runner, its runs measured as far as the settings ask for it."""
 
-    def note(skill: str, wall: float, cpu: float | None) -> None:
-        usage.note(queue_of("", skill), wall, cpu)
+    def note(skill: str, used: Used, written_bytes: int | None) -> None:
+        usage.note(queue_of("", skill), used, written_bytes)
 
-    return MeteredRunner(runner, note, cpu=settings.measure_usage)
+    return MeteredRunner(runner, note, whole=settings.measure_usage)
 
 
 def monitor_of(engine: Engine, settings: Settings, ledger: TaskStore, observer: Observer) -> Monitor:

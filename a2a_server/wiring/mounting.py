@@ -16,7 +16,6 @@ from a2a_server.agents.skill import SkillRunner
 from a2a_server.agents.task_manager import NAME, task_manager
 from a2a_server.engine.engine import Engine
 from a2a_server.engine.limits import Limits
-from a2a_server.engine.usage import Usage
 from a2a_server.errors import StoreUnavailable
 from a2a_server.model.commands import Answered, Command
 from a2a_server.model.objects import Scope
@@ -58,13 +57,12 @@ class Desk:
         self._commands: Commands | None = None
 
     def opened(
-        self, engine: Engine, routes: Sequence[Route], settings: Settings, ledger: TaskStore, usage: Usage
+        self, engine: Engine, routes: Sequence[Route], settings: Settings, ledger: TaskStore, sizing: Sizing
     ) -> None:
         """From now on commands are about the tasks of this engine's agent.
 
         routes: of the management API. ledger: of alerts.
         """
-        sizing = Sizing(usage)
         told = MonitoringPages(engine, ledger, sizing).routes()
         self._commands = Commands((*routes, *told), engine.agent, sizing, lambda: is_loopback(settings.host))
 

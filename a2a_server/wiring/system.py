@@ -24,6 +24,7 @@ from a2a_server.running import AgentRunner
 from a2a_server.service.files import Files
 from a2a_server.service.operations import Operations
 from a2a_server.service.schedules import Schedules
+from a2a_server.service.sizing import Sizing
 from a2a_server.settings import Settings, kind_of, knobs, local_path, value_of
 from a2a_server.settings.addresses import is_loopback
 from a2a_server.settings.services import shown
@@ -112,8 +113,9 @@ class Process:
             heartbeat_seconds=settings.heartbeat_seconds,
             write_stall_seconds=settings.write_stall_seconds,
             settings={knob.name: (value_of(settings, knob), knob.description) for knob in knobs()},
+            sizing=(sizing := Sizing(self.usage)),
         )
-        desk.opened(self.engine, self._routes, settings, ledger, self.usage)
+        desk.opened(self.engine, self._routes, settings, ledger, sizing)
 
     def _warn(self) -> None:
         if self._lock is None and kind_of(self.settings.artifacts) == "file":

@@ -84,6 +84,7 @@ async def test_a_task_is_made_and_read(api: Api, served: Connection) -> None:
         "context": {"free": "json"},
         "metadata": {"mine": {"a": None}},
         "requires": {"durationSeconds": 3.5},
+        "estimatedDuration": {"source": "given", "seconds": 3.5},
         "owner": "local",
         "generation": "1.0",
         "revision": 1,

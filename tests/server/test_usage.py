@@ -15,6 +15,7 @@ from a2a_server.model.commands import Command
 from a2a_server.model.objects import Scope, State, Task
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import JournalKind, JournalRow
+from a2a_server.model.runs import Used
 from a2a_server.service.sizing import FEWEST, Sizing
 from a2a_server.web.management.commanding import Commands
 from a2a_server.web.management.monitoring import MonitoringPages
@@ -86,7 +87,7 @@ async def test_without_the_setting_only_durations_are_known(tmp_path: Path) -> N
             assert await lines(server, task) == []
         estimate = await sizing.estimate("", "waits")
         assert estimate is not None
-        assert (estimate.runs, 0.01 <= estimate.median_seconds <= estimate.p95_seconds) == (FEWEST, True)
+        assert (estimate.runs, 0.01 <= estimate.median <= estimate.p95) == (FEWEST, True)
         [sized] = await sizing.report()
         assert (sized.skill, sized.cpu, sized.requires_cpu) == ("waits", None, None)
 
@@ -112,8 +113,8 @@ async def test_what_was_measured_outlives_the_process_and_sizes_requests(tmp_pat
             new = {"text": "x", "skill": "computes", "delaySeconds": 60}
             made = await commands.answer(Scope(), Command("createTask", new), "k")
             task = (await commands.answer(Scope(), Command("getTask", {"taskId": made.data["id"]}), "")).data
-            assert "median" in str(task["estimatedSeconds"])
-            assert task["estimatedSeconds"] == made.data["estimatedSeconds"]
+            assert "past runs" in str(task["estimatedDuration"])
+            assert task["estimatedDuration"] == made.data["estimatedDuration"]
 
 
 async def test_two_processes_add_to_one_record(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ async def test_two_processes_add_to_one_record(tmp_path: Path) -> None:
         other = type(usage)(store, server.engine._random)
         for one in (usage, other):
             for _ in range(3):
-                one.note("waits", 1.0, None)
+                one.note("waits", Used(1.0))
         await asyncio.gather(usage.write(), other.write())
         known = await other.known()
         assert known["waits"].wall.total == 6
@@ -131,7 +132,7 @@ async def test_two_processes_add_to_one_record(tmp_path: Path) -> None:
 async def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
     async with running(spending(), tmp_path) as server:
         usage = server.system.usage
-        usage.note("waits", 1.0, 0.5)
+        usage.note("waits", Used(1.0, 0.5))
         server.store.down = True
         with pytest.raises(StoreUnavailable):
             await usage.write()

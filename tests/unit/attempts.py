@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from a2a_server.errors import Fail, LeaseLost, Paused
+from a2a_server.lifecycle.contents import content_bytes
 from a2a_server.model.objects import Data, File, Json, JsonObject, Message, Part, Role, State, Text
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.runs import (
@@ -15,6 +16,7 @@ from a2a_server.model.runs import (
     CHECKPOINT,
     JOINED,
     ChildResult,
+    Chunk,
     Join,
     Output,
     Pause,
@@ -120,6 +122,10 @@ class RecordingAttempt:
 
     def taken(self, name: str) -> TakeView:
         return self._takes.get(name, TakeView())
+
+    @property
+    def written(self) -> int:
+        return sum(content_bytes(part) for one in self.outputs if isinstance(one, Chunk) for part in one.parts)
 
     async def recall(self, space: str, name: str, shelf: Shelf = Shelf.TASK) -> bytes | None:
         return self.kept.get((shelf, space, name))

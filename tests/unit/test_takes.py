@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -11,7 +12,7 @@ from a2a_server.codec import decode_event, decode_parts
 from a2a_server.engine.takes import Takes
 from a2a_server.lifecycle.endings import EndKind
 from a2a_server.lifecycle.runs import Draft
-from a2a_server.model.objects import ArtifactEvent, Data, File, Part, Text
+from a2a_server.model.objects import ArtifactEvent, Data, File, Message, Part, Role, Text
 from a2a_server.model.queries import Stored
 from a2a_server.model.rows import ArtifactRow, EventKind, EventRow, FreshRow
 from a2a_server.model.runs import Chunk, TakeView
@@ -424,3 +425,28 @@ def test_the_media_type_is_the_chunks_or_its_first_parts() -> None:
     takes.chunk(Chunk("e", (Text("x"),), media_type="text/csv"), 0, 0)
     types = ["text/plain", "application/json", "application/octet-stream", "text/html", "text/csv"]
     assert [draft.row.media_type for draft in takes.drafts()] == types
+
+
+def test_what_a_run_said_is_counted_also_where_it_was_replaced_and_not_where_it_was_passed_on() -> None:
+    store = MemoryTurns()
+    run = Run(store)
+    run.say("text", "é" * 3)
+    run.say("text", "x" * 200, last=True)
+    assert run.takes.said_bytes == 206
+    mine = f"{UUID(bytes=run.row.key)}/files/1/1"
+    run.say("file", File("a.bin", stored=mine, size=1000), last=True)
+    run.say("theirs", File("b.bin", stored=f"{UUID(int=9)}/files/1/1", size=5000), last=True)
+    assert run.takes.said_bytes == 1206
+    said = Message(Role.AGENT, (Text("not a file"), File("c.bin", raw=b"xyz"), File("b.bin", stored="x/y", size=7)))
+    assert (run.takes.written_with(None), run.takes.written_with(said)) == (1206, 1209)
+    run.commit()
+    store.now += 1
+    crash(store, run.row)
+    again = Run(store)
+    assert again.takes.said_bytes == 0, "what earlier runs said is theirs"
+    again.say("text", "new")
+    assert again.takes.said_bytes == 3
+    again.commit()
+    elsewhere = Takes(again.row.key, again.row.fence, INLINE)
+    elsewhere.restore(store.newest_takes(again.row.key), [e for e in again.events() if e.artifact.ordinal == 0][-1:])
+    assert elsewhere.said_bytes == 3, "the same run, by way of another process"

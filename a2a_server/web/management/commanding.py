@@ -27,16 +27,17 @@ from a2a_server.errors import (
 )
 from a2a_server.model.commands import OPERATIONS, Answered, Command
 from a2a_server.model.objects import JsonObject, Scope
+from a2a_server.service.showing import duration_shown
 from a2a_server.service.sizing import Sizing
 from a2a_server.web.management import inputs, problems
-from a2a_server.web.management.monitoring import estimate_shown
 from a2a_server.web.management.problems import Refused
 from a2a_server.web.management.saying import said
 from a2a_server.web.management.table import Call, Reply, Route
 
 LONGEST: Final = 1024
 """Characters of what names a thing."""
-_ESTIMATED: Final = frozenset({"createTask", "getTask", "answerTask"})
+_ESTIMATED: Final = frozenset({"createTask", "answerTask"})
+"""What answers with a task and does not read it alone: how long it takes is added."""
 _ENDED: Final = frozenset({"completed", "failed", "canceled", "rejected"})
 _KEYED: Final = {"retryTask": "uniqueKey", "triggerSchedule": "uniqueKey", "answerTask": "messageId"}
 """Operations that are told apart by a member of their own."""
@@ -93,10 +94,13 @@ class Commands:
             data = _data(call, await route.handler(call))
         except ClientError as error:
             data = await self._as_it_is(scope, operation, call, error)
-        if operation in _ESTIMATED and data.get("state") not in _ENDED and "skill" in data:
-            estimate = await self._sizing.estimate(self._agent, str(data["skill"]))
-            if estimate is not None:
-                data["estimatedSeconds"] = estimate_shown(estimate).model_dump()
+        is_told = data.get("state") in _ENDED or "estimatedDuration" in data
+        if operation in _ESTIMATED and not is_told and "skill" in data:
+            past = await self._sizing.past(self._agent, str(data["skill"]))
+            if past is not None:
+                data["estimatedDuration"] = duration_shown(past).model_dump(
+                    mode="json", by_alias=True, exclude_none=True
+                )
         if operation == "createBatch":
             return await self._batched(scope, data)
         return data

@@ -12,17 +12,15 @@ from a2a_server.model.objects import State, artifact_id
 from a2a_server.model.rows import EdgeKind, TaskRow
 from a2a_server.service.reading import MOST_TASKS, Reading
 from a2a_server.service.searching import Searching, word_of
-from a2a_server.service.showing import (
-    STATES,
+from a2a_server.service.showing import STATES, Shown, task_shown
+from a2a_server.service.showing_details import (
     ArtifactShown,
     EventShown,
     JournalShown,
-    Shown,
     ValueShown,
     artifact_shown,
     event_shown,
     journal_shown,
-    task_shown,
     value_shown,
 )
 from a2a_server.web.management.table import Call, NoQuery, Query, Reply, Route

@@ -10,7 +10,7 @@ from a2a_server.model.rows import Interest
 from a2a_server.model.times import timestamp
 from a2a_server.policy import SECOND
 from a2a_server.service.explaining import Explained, Explaining
-from a2a_server.service.showing import Shown
+from a2a_server.service.showing import DurationShown, Shown, duration_shown
 from a2a_server.web.management.table import Call, NoQuery, Reply, Route
 
 
@@ -59,6 +59,8 @@ class Explanation(Shown):
     status: str = Field(description="Where it is, in the management's word.")
     reasons: list[ReasonShown] = Field(description="Everything that holds it.")
     estimate: EstimateShown | None = Field(None, description="Absent when nobody can say, or it has begun.")
+    estimated_duration: DurationShown | None = Field(None, description="How long such a task takes once it has begun.")
+    ends_at: str | None = Field(None, description="When it may end, by its start and that; absent = nobody can say.")
 
 
 class ExplainPages:
@@ -96,6 +98,8 @@ def _shown(explained: Explained) -> Explanation:
         status=status_word(row.state, row.phase, assigned=bool(row.worker), children=parent),
         reasons=[_reason(one) for one in explained.reasons],
         estimate=None if explained.estimate is None else _estimate(explained.estimate),
+        estimated_duration=None if explained.duration is None else duration_shown(explained.duration),
+        ends_at=timestamp(explained.ends_at) if explained.ends_at else None,
     )
 
 

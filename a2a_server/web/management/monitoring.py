@@ -67,11 +67,21 @@ class EstimateShown(Shown):
     p95: float
 
 
+class BytesShown(Shown):
+    """Bytes; runs: how many were measured."""
+
+    median: int
+    p95: int
+    runs: int
+
+
 class SuggestedShown(Shown):
     """What tasks of the skill had best require."""
 
     duration_seconds: float
     cpu: float | None = None
+    memory_bytes: int | None = None
+    storage_bytes: int | None = None
 
 
 class SizeShown(Shown):
@@ -81,6 +91,8 @@ class SizeShown(Shown):
     runs: int
     duration_seconds: EstimateShown
     cpu_seconds: EstimateShown | None = None
+    memory_bytes: BytesShown | None = Field(None, description="Growth of the process, over runs that were alone in it.")
+    storage_bytes: BytesShown | None = Field(None, description="Written into artifacts.")
     suggested: SuggestedShown
 
 
@@ -146,16 +158,26 @@ def _phases(counts: Mapping[Phase, int]) -> dict[str, int]:
 
 
 def _size(one: Sized) -> SizeShown:
-    suggested = SuggestedShown(duration_seconds=round(one.duration.p95_seconds, 6), cpu=one.requires_cpu)
+    suggested = SuggestedShown(
+        duration_seconds=round(one.duration.p95, 6),
+        cpu=one.requires_cpu,
+        memory_bytes=one.requires_memory_bytes,
+        storage_bytes=one.requires_storage_bytes,
+    )
     return SizeShown(
         skill=one.skill,
         runs=one.duration.runs,
-        duration_seconds=estimate_shown(one.duration),
-        cpu_seconds=None if one.cpu is None else estimate_shown(one.cpu),
+        duration_seconds=_seconds(one.duration),
+        cpu_seconds=None if one.cpu is None else _seconds(one.cpu),
+        memory_bytes=None if one.memory is None else _bytes(one.memory),
+        storage_bytes=None if one.storage is None else _bytes(one.storage),
         suggested=suggested,
     )
 
 
-def estimate_shown(estimate: Estimate) -> EstimateShown:
-    """An estimate to the microsecond."""
-    return EstimateShown(median=round(estimate.median_seconds, 6), p95=round(estimate.p95_seconds, 6))
+def _seconds(estimate: Estimate) -> EstimateShown:
+    return EstimateShown(median=round(estimate.median, 6), p95=round(estimate.p95, 6))
+
+
+def _bytes(estimate: Estimate) -> BytesShown:
+    return BytesShown(median=int(estimate.median), p95=int(estimate.p95), runs=estimate.runs)

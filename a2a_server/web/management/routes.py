@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from a2a_server.engine.engine import Engine
+from a2a_server.service.auditing import Auditing
 from a2a_server.service.batching import Batching
 from a2a_server.service.bulk import BulkWork
 from a2a_server.service.explaining import Explaining
@@ -18,6 +19,7 @@ from a2a_server.service.reading import Reading
 from a2a_server.service.retrying import Retrying
 from a2a_server.service.schedules import Schedules
 from a2a_server.service.searching import Searching
+from a2a_server.service.sizing import Sizing
 from a2a_server.service.template_making import TemplateMaking
 from a2a_server.service.templates import Templates
 from a2a_server.service.workers import Workers
@@ -44,6 +46,7 @@ def all_routes(
     heartbeat_seconds: float,
     write_stall_seconds: float,
     settings: Mapping[str, tuple[object, str]] | None = None,
+    sizing: Sizing | None = None,
 ) -> Sequence[Route]:
     """Every row.
 
@@ -54,16 +57,19 @@ def all_routes(
         heartbeat_seconds: how often a silent stream sends a comment.
         write_stall_seconds: after how long a stream is cut whose client takes nothing.
         settings: what is set, and what it means, by name; without secrets.
+        sizing: how long tasks take, None = that is not estimated.
     """
     management, reading = Management(engine, base_url), Reading(engine)
     searching = Searching(engine.backends.store, engine.agent, frozenset({engine.agent, agent}))
     batching = Batching(engine, management.sending)
+    feedback, auditing = Feedback(engine), Auditing(engine)
+    tasks = TaskPages(management, reading, searching, feedback, agent, auditing=auditing, sizing=sizing)
     events = EventPages(Following(engine), heartbeat_seconds=heartbeat_seconds, write_stall_seconds=write_stall_seconds)
     return (
         *ApiPages(agent).routes(),
-        *TaskPages(management, reading, searching, Feedback(engine), agent).routes(),
+        *tasks.routes(),
         *DetailPages(reading, searching, base_url, agent).routes(),
-        *ExplainPages(Explaining(engine)).routes(),
+        *ExplainPages(Explaining(engine, sizing)).routes(),
         *events.routes(),
         *PullingPages(Pulling(engine, base_url), base_url).routes(),
         *WorkerPages(Workers(engine)).routes(),

@@ -21,12 +21,14 @@ from a2a_server.model.management import (
     TaskFilter,
 )
 from a2a_server.model.rows import TaskRow
+from a2a_server.service.auditing import Auditing
 from a2a_server.service.feedback import Feedback
 from a2a_server.service.management import TRIES, Management, merged, parsed_message
 from a2a_server.service.reading import Reading
 from a2a_server.service.retrying import Again
 from a2a_server.service.searching import Searching
-from a2a_server.service.showing import Shown, TaskShown, task_shown
+from a2a_server.service.showing import Beside, Shown, TaskShown, task_shown
+from a2a_server.service.sizing import Sizing
 from a2a_server.web.management import inputs
 from a2a_server.web.management.table import PREFIX, Call, NoQuery, Query, Reply, Route
 
@@ -60,12 +62,22 @@ class TaskPage(Shown):
 
 
 class TaskPages:
-    """Serves the tasks of one agent, whose card calls it `agent`."""
+    """Serves the tasks of one agent, whose card calls it `agent`. sizing: None = no duration is estimated."""
 
     def __init__(
-        self, management: Management, reading: Reading, searching: Searching, feedback: Feedback, agent: str
+        self,
+        management: Management,
+        reading: Reading,
+        searching: Searching,
+        feedback: Feedback,
+        agent: str,
+        *,
+        auditing: Auditing,
+        sizing: Sizing | None,
     ) -> None:
         self._feedback = feedback
+        self._auditing = auditing
+        self._sizing = sizing
         self._management = management
         self._reading = reading
         self._searching = searching
@@ -233,7 +245,9 @@ class TaskPages:
         """GET /tasks/{id}."""
         row = await self._reading.find(call.scope, call.path["id"])
         started_at, feedback = await self._reading.started_at(row), await self._feedback.of(row)
-        return Reply(task_shown(row, self._agent, started_at, feedback), revision=row.rev)
+        duration = None if self._sizing is None else await self._sizing.duration(row)
+        beside = Beside(started_at, feedback, duration, await self._auditing.of(row))
+        return Reply(task_shown(row, self._agent, beside), revision=row.rev)
 
     async def replace(self, call: Call[NoQuery, Any]) -> Reply:
         """PUT /tasks/{id}."""
@@ -313,7 +327,7 @@ class TaskPages:
     async def feedback(self, call: Call[NoQuery, NewFeedback]) -> Reply:
         """POST /tasks/{id}/feedback."""
         row = await self._feedback.give(call.scope, call.path["id"], call.body.rating, call.body.comment)
-        shown = task_shown(row, self._agent, feedback=await self._feedback.of(row))
+        shown = task_shown(row, self._agent, Beside(feedback=await self._feedback.of(row)))
         return Reply(shown, revision=row.rev)
 
     def _shown(self, row: TaskRow) -> TaskShown:
