@@ -130,6 +130,24 @@ class Binding:
             raise Unbound(text[:_TEXT_LIMIT].rstrip(), tuple(call.missing), wrong)
         return arguments
 
+    def faults(self, given: Mapping[str, Json]) -> dict[str, str]:
+        """The places in arguments that are given by name whose values break a rule, each with pydantic's text of it.
+
+        What is missing is none: a task asks for it when it runs.
+        """
+        found: dict[str, str] = {}
+        for one in self._said:
+            whole = one.source is Source.WHOLE and bool(given)
+            if one.adapter is None or not (whole or (one.source is Source.NAME and one.name in given)):
+                continue
+            try:
+                one.adapter.validate_python(dict(given) if whole else given[one.name])
+            except ValidationError as error:
+                for fault in error.errors(include_url=False, include_context=False, include_input=False):
+                    if fault["type"] != "missing":
+                        found.setdefault(_shown(fault["loc"] if whole else (one.name, *fault["loc"])), fault["msg"])
+        return found
+
     def _takes_text_of(self, message: Message, task: TaskView, arguments: dict[str, object]) -> bool:
         """Whether the message is one text that fills the only parameter; then it does."""
         wanted, parts = self._text, message.parts

@@ -119,6 +119,7 @@ def skill_of(function: Callable[..., Any], options: dict[str, Any], card: Sequen
         rate=chosen.rate,
         breaker=chosen.breaker,
         context=chosen.context,
+        faults=binding.faults,
     )
     signature = inspect.signature(function).parameters.values()
     defaults = {one.name: one.default for one in signature if one.default is not one.empty}

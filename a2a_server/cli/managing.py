@@ -1,16 +1,15 @@
-"""`task submit|show|retry|requeue|reprioritise|delete|feedback|bulk` and `batch`: tasks over the management API."""
+"""`task submit|show|retry|requeue|reprioritise|delete|feedback|bulk`: tasks over the management API."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter, validators
 
 from a2a_server.cli import output
-from a2a_server.cli.admin import Filters, Source, json_of, pairs, under
+from a2a_server.cli.admin import Filters, json_of, pairs, under
 from a2a_server.cli.client import Priority
 from a2a_server.cli.crowds import ENDED
 from a2a_server.cli.failures import CommandError, UsageError
@@ -213,6 +212,7 @@ def bulk(
     filters: Filters = None,
     priority: Priority | None = None,
     delay: float | None = None,
+    atomic: bool = False,
     dry_run: bool = False,
     target: Target | None = None,
 ) -> int:
@@ -226,6 +226,7 @@ def bulk(
         filters: Or the tasks that match, as NAME=VALUE; may be given several times.
         priority: How urgent they are from now on (reprioritise).
         delay: So many seconds from now (requeue).
+        atomic: All of them or none, at most 1,000; not with delete.
         dry_run: Only say how many match.
         target: Which server.
     """
@@ -233,7 +234,8 @@ def bulk(
         raise UsageError("name tasks, or choose them with --filter; not both")
     body: Json = {"action": action, "dryRun": dry_run}
     body |= {"ids": list(id)} if id else {"filter": _filter_of(filters or ())}
-    body |= {name: value for name, value in (("priority", priority), ("delaySeconds", delay)) if value is not None}
+    given = (("priority", priority), ("delaySeconds", delay), ("atomic", atomic or None))
+    body |= {name: value for name, value in given if value is not None}
     failed: list[Json] = []
 
     def show(result: Json) -> None:
@@ -245,57 +247,9 @@ def bulk(
     code = (target or Target()).ask("POST", "tasks/bulk", show, (), body)
     if failed:
         first = failed[0]
-        raise CommandError(f"{len(failed)} failed, the first: task {first.get('id')}: {reason(first.get('error'))}")
+        which = "cannot be done, so none was" if atomic else "failed"
+        raise CommandError(f"{len(failed)} {which}, the first: task {first.get('id')}: {reason(first.get('error'))}")
     return code
-
-
-def submit_batch(file: Source, /, *, atomic: bool = False, target: Target | None = None) -> int:
-    """Submit many tasks from a file of JSON lines, and print the batch's id.
-
-    Ends with 1 if one of them was refused.
-
-    Args:
-        file: One task a line, as `task submit` sends it; `name` is what others call it (`"dependsOn": ["#name"]`).
-            A hyphen reads stdin.
-        atomic: All of them or none.
-        target: Which server.
-    """
-    lines = _read(file)
-    count = sum(bool(line.strip()) for line in lines.splitlines())
-    if not count:
-        raise UsageError(f"{file} has no tasks; give one JSON object a line")
-    failed: list[Json] = []
-
-    def show(batch: Json) -> None:
-        failed.extend(item for item in batch.get("items") or () if item.get("error"))
-        output.emit(f"{batch.get('id', '')}\n")
-        output.say(f"{batch.get('created', 0)} of {count} tasks submitted")
-
-    chosen = target or Target()
-    query = [("atomic", "true" if atomic else "false")]
-    if chosen.json or not sys.stderr.isatty():
-        code = chosen.ask("POST", "batches", show, query, lines)
-    else:
-        from a2a_server.cli.board import working
-
-        with working(f"submitting {count} tasks"):
-            code = chosen.ask("POST", "batches", show, query, lines)
-    if failed:
-        first = failed[0]
-        raise CommandError(
-            f"{len(failed)} tasks refused, the first: line {int(first.get('index', 0)) + 1}: {reason(first['error'])}"
-        )
-    return code
-
-
-def show_batch(id: str, /, *, target: Target | None = None) -> int:
-    """Show how far a batch is.
-
-    Args:
-        id: The batch's id.
-        target: Which server.
-    """
-    return (target or Target()).ask("GET", under("batches", id), show_fields)
 
 
 def show_task(task: Json) -> None:
@@ -352,10 +306,3 @@ def _filter_of(filters: Sequence[str]) -> Json:
         else:
             found[name] = value
     return found
-
-
-def _read(file: Source) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from error

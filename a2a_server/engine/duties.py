@@ -16,6 +16,7 @@ from a2a_server.engine.settling import Settler
 from a2a_server.engine.sweeper import Sweeper
 from a2a_server.engine.tidying import Tidying
 from a2a_server.engine.writer import Writer
+from a2a_server.lifecycle.batch_keys import BATCH_RECORD
 from a2a_server.lifecycle.duties import DUTY
 from a2a_server.policy import SECOND
 from a2a_server.ports import ArtifactStore, TaskStore
@@ -86,6 +87,7 @@ class Duties:
             observer=observer,
         )
         self.agenda.serve(DUTY, self.retiring.act)
+        self.agenda.serve(BATCH_RECORD, tidying.tidy_batches)
 
     def endless(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """All that goes on until it is canceled."""

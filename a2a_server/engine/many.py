@@ -21,15 +21,17 @@ as the reader stays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from a2a_server.engine.crowds import Crowds
 from a2a_server.engine.filters import Filter
+from a2a_server.engine.starts import Starts
 from a2a_server.errors import Draining
 from a2a_server.lifecycle.states import PHASES_OF, TERMINAL
-from a2a_server.model.objects import Phase
+from a2a_server.model.objects import Phase, State
 from a2a_server.model.queries import Search
 from a2a_server.model.rows import Head, Key, TaskRow
 from a2a_server.model.turns import Bell
@@ -61,13 +63,15 @@ _UNFINISHED: Final = frozenset(
 class Change:
     """How a task stands. before: its last event that was told, 0 = none.
 
-    moved: its phase is another one than before. left: the filter does not match it any more.
+    moved: its phase is another one than before. left: the filter does not match it any more. started_at: when its first
+    run began, as far as that is known (microseconds, 0 = it is not): of every task that has not ended.
     """
 
     row: TaskRow
     before: int = 0
     moved: bool = True
     left: bool = False
+    started_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ class News:
     """What a reader is told at once.
 
     sure: where a reader that comes back goes on, None = not here. ready: all that was there at first has been told;
-    more: and that was not everything. ended: every task has ended, and nothing follows.
+    more: and that was not everything. ended: every task has ended, and nothing follows. totals: how many of all tasks
+    are in which state, where these became others, and at `ready` and `ended`; never of a filter or of too many tasks.
     """
 
     changes: Sequence[Change] = ()
@@ -83,12 +88,14 @@ class News:
     ready: bool = False
     more: bool = False
     ended: bool = False
+    totals: Mapping[State, int] | None = None
 
 
 class _Told(NamedTuple):
     rev: int
     last_n: int
     phase: Phase
+    state: State
 
 
 class Many:
@@ -105,6 +112,7 @@ class Many:
         crowds: Crowds,
         clock: Callable[[], int],
         wanted: Filter,
+        starts: Starts,
         *,
         rows: Sequence[TaskRow] | None = None,
         ends: bool = False,
@@ -115,6 +123,9 @@ class Many:
         self._crowds = crowds
         self._clock = clock
         self._wanted = wanted
+        self._starts = starts
+        self._states: Counter[State] = Counter()
+        self._counted: Mapping[State, int] | None = None
         self._named = None if rows is None else {row.key for row in rows}
         self._first = [row if size_of(row) <= _ROW_BYTES else row._replace(spec=b"") for row in rows or ()]
         self._ends = ends
@@ -142,6 +153,7 @@ class Many:
         for bell in bells:
             row = bell.row
             if bell.key in self._told or self._is_new(bell.key, row):
+                self._starts.hear(bell)
                 self._mark(bell.key, row)
 
     def on_silence(self) -> None:
@@ -159,19 +171,22 @@ class Many:
         with self._crowds.joined(self):
             self._sure = self._clock()
             async for page in self._beginning():
-                yield News(self._shown(page))
+                yield News(await self._shown(page))
             self._first.clear()
             self._more = self._more or self._cut
             self._poll_at = asyncio.get_running_loop().time() + self._poll_seconds
-            yield News(sure=self._sure, ready=True, more=self._more)
+            yield News(sure=self._sure, ready=True, more=self._more, totals=self._totals())
             while True:
                 if self._ends and not (self._open or self._changed or self._more) and await self._all_ended():
-                    yield News(sure=self._sure, ended=True)
+                    yield News(sure=self._sure, ended=True, totals=self._totals())
                     return
                 told = False
                 async for news in self._next():
                     told = True
                     yield news
+                before = self._counted
+                if told and (totals := self._totals()) != before:
+                    yield News(totals=totals)
                 if told:
                     await asyncio.sleep(GATHER_SECONDS)
 
@@ -185,7 +200,7 @@ class Many:
             began, self._overflown, self._cut = self._clock(), False, False
             self._poll_at = loop.time() + self._poll_seconds
             async for page in self._poll():
-                if changes := self._shown(page):
+                if changes := await self._shown(page):
                     yield News(changes)
             if self._overflown or self._cut:
                 began = None
@@ -195,7 +210,7 @@ class Many:
             left -= taken
             if left <= 0 and began is not None:
                 self._sure = began
-            if changes := self._shown(rows):
+            if changes := await self._shown(rows):
                 yield News(changes, self._sure)
         if began is not None:
             self._sure = began
@@ -323,8 +338,14 @@ class Many:
             rows += [shown.task for shown in found if shown is not None]
         return len(keys), rows
 
-    def _shown(self, rows: Iterable[TaskRow]) -> list[Change]:
-        return list(self._changes(rows))
+    def _totals(self) -> Mapping[State, int] | None:
+        self._counted = dict(+self._states) if self._ends and not self._more else None
+        return self._counted
+
+    async def _shown(self, rows: Sequence[TaskRow]) -> list[Change]:
+        changes = list(self._changes(rows))
+        await self._starts.of([change.row for change in changes if change.row.state not in TERMINAL])
+        return [replace(change, started_at=self._starts.known(change.row)) for change in changes]
 
     def _changes(self, rows: Iterable[TaskRow]) -> Iterator[Change]:
         for row in rows:
@@ -341,6 +362,8 @@ class Many:
     def _note(self, row: TaskRow, *, matches: bool = True) -> None:
         """Remember how far the task was told; of a filter's only those that were told last."""
         told = self._told.pop(row.key, None)
+        if told is not None:
+            self._states[told.state] -= 1
         if self._ends and row.state not in TERMINAL:
             self._open.add(row.key)
         else:
@@ -353,7 +376,8 @@ class Many:
                 self._open.discard(row.key)
                 return
             del self._told[next(iter(self._told))]
-        self._told[row.key] = _Told(row.rev, row.last_n, row.phase)
+        self._told[row.key] = _Told(row.rev, row.last_n, row.phase, row.state)
+        self._states[row.state] += 1
 
 
 def size_of(row: TaskRow) -> int:

@@ -11,10 +11,12 @@ from typing import Final
 
 from a2a_server.engine.writer import Writer
 from a2a_server.lifecycle.admission import CONTEXT_RECORD
+from a2a_server.lifecycle.batch_keys import LookAgain, unpacked
+from a2a_server.lifecycle.labels import BATCH
 from a2a_server.lifecycle.requirements import CLASS_RECORD, DropRecords
 from a2a_server.lifecycle.sweeping import Recount, Tidy
 from a2a_server.model.objects import Phase
-from a2a_server.model.queries import RowQuery, Table, TallyQuery
+from a2a_server.model.queries import RowQuery, Search, Table, TallyQuery
 from a2a_server.model.rows import GateRow, Key, RecordRow
 from a2a_server.policy import is_idle
 from a2a_server.ports import TaskStore
@@ -52,6 +54,19 @@ class Tidying:
             ]
             count += await self._writer.submit(DropRecords(over)) if over else 0
         return count
+
+    async def tidy_batches(self, rows: Sequence[RecordRow]) -> None:
+        """Forget what became of batches that no task is left of; the others are looked at again later."""
+        there, gone = list[RecordRow](), list[RecordRow]()
+        for row in rows:
+            report = unpacked(row)
+            tag = BATCH + report.batch
+            wanted = Search(row.tenant, row.owner, report.agent, tag=tag, limit=1, scan=1)
+            (there if (await self._store.search(wanted)).rows else gone).append(row)
+        if there:
+            await self._writer.submit(LookAgain(there))
+        if gone:
+            await self._writer.submit(DropRecords(gone))
 
     async def tidy_classes(self) -> int:
         """Delete the records of classes that no task is left of. Returns how many."""

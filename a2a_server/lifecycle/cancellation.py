@@ -34,14 +34,18 @@ class Cancel:
         needs.takes.add(self.key)
         needs.held += 2  # the task itself may be the first that its gate holds
 
-    def decide(self, turn: Turn) -> TaskRow:
-        """The task: CANCELED, or still at work with `cancel_at` set. Raises TaskNotFound, TaskNotCancelable."""
+    def check(self, turn: Turn) -> TaskRow:
+        """The task, which can be canceled. Changes nothing. Raises TaskNotFound, TaskNotCancelable."""
         row = turn.named(self.name)
         if row is None:
             raise TaskNotFound
         if row.state in TERMINAL:
             raise TaskNotCancelable(f"Task cannot be canceled: it has ended ({row.state.name.lower()}).")
-        return cancel(turn, row, self.grace)
+        return row
+
+    def decide(self, turn: Turn) -> TaskRow:
+        """The task: CANCELED, or still at work with `cancel_at` set. Raises as `check`."""
+        return cancel(turn, self.check(turn), self.grace)
 
 
 def cancel(turn: Turn, row: TaskRow, grace: int) -> TaskRow:

@@ -73,6 +73,11 @@ class Make:
         needs.tasks.update(self.parts)
         self._submit.needs(needs, shard)
 
+    def check(self, turn: Turn) -> None:
+        """Refuse what would make no new task. Changes nothing. Raises what the submission raises."""
+        if self.known(turn) is None:
+            self._submit.check(turn)
+
     def decide(self, turn: Turn) -> Submitted:
         """The new task, or the one that has the name. Raises what the submission raises, before it changes anything."""
         if known := self.known(turn):

@@ -30,8 +30,8 @@ class Prioritise:
         """The task, and the end of its lane to be."""
         _name(needs, shard, self.row, self.lane)
 
-    def decide(self, turn: Turn) -> TaskRow:
-        """The task as it is now. Raises TaskNotFound, UnsupportedOperation."""
+    def check(self, turn: Turn) -> TaskRow:
+        """The task, which can be moved. Changes nothing. Raises TaskNotFound, UnsupportedOperation."""
         row = turn.rows.get(self.row.key)
         if row is None:
             raise TaskNotFound
@@ -39,6 +39,11 @@ class Prioritise:
             raise UnsupportedOperation(
                 f"The task has ended ({row.state.name.lower()}); its priority decides nothing any more."
             )
+        return row
+
+    def decide(self, turn: Turn) -> TaskRow:
+        """The task as it is now. Raises as `check`."""
+        row = self.check(turn)
         return row if row.lane is self.lane else _moved(turn, row, self.lane, "by request")
 
 

@@ -30,8 +30,8 @@ class Requeue:
         """The task."""
         needs.names.add(self.name)
 
-    def decide(self, turn: Turn) -> TaskRow:
-        """The task as it is now. Raises TaskNotFound, UnsupportedOperation."""
+    def check(self, turn: Turn) -> TaskRow:
+        """The task, which waits for its time. Changes nothing. Raises TaskNotFound, UnsupportedOperation."""
         row = turn.named(self.name)
         if row is None or not row.visible:
             raise TaskNotFound
@@ -44,6 +44,11 @@ class Requeue:
             raise UnsupportedOperation(
                 f"Only a task that waits for its time (phase scheduled) is requeued; this one is in phase {place}."
             )
+        return row
+
+    def decide(self, turn: Turn) -> TaskRow:
+        """The task as it is now. Raises as `check`."""
+        row = self.check(turn)
         at = turn.now + self.delay
         row = turn.journal(row, JournalKind.LOG, level="info", text=f"Requeued to start at {timestamp(at)}.")
         if not self.delay:

@@ -51,6 +51,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "giveFeedback": _TASKS,
     "createBatch": _TASKS,
     "getBatch": _TASKS,
+    "listBatchResults": _TASKS,
     "listMessages": _TASKS,
     "listArtifacts": _TASKS,
     "getResult": _TASKS,

@@ -14,6 +14,8 @@ from a2a_server.model.options import OnDependencyFailure, TaskOptions
 
 MOST_AT_ONCE: Final = 10_000
 """Tasks of one batch, or of one bulk operation."""
+MOST_TOGETHER: Final = 1_000
+"""Tasks of one bulk operation that is done to all of them or to none: as many as the writer takes into a turn."""
 MOST_NAMED: Final = 32
 """Values that one filter takes."""
 
@@ -117,6 +119,9 @@ class TaskFilter(Asked):
     updated_to: Moment | None = Field(None, description="Status before this moment.")
 
 
+BatchKey = Annotated[str, *TaskOptions.model_fields["unique_key"].metadata]
+
+
 class NewBatch(Asked):
     """Tasks to be made together."""
 
@@ -124,6 +129,9 @@ class NewBatch(Asked):
         Field(description="The tasks, in any order; each is checked by itself.")
     )
     atomic: bool | None = Field(None, description="All or none (so unless it is false), or each for itself.")
+    unique_key: BatchKey = Field(
+        "", description="At most one batch has this key: a repeat is answered with what became of the first one."
+    )
 
 
 class NewMessage(Asked):
@@ -188,4 +196,7 @@ class Bulk(Asked):
     )
     delay_seconds: float = Field(60.0, ge=0, le=366 * 86_400, description="Of action requeue.")
     limit: int = Field(MOST_AT_ONCE, ge=1, le=MOST_AT_ONCE, description="Most tasks of one call.")
-    dry_run: bool = Field(default=False, description="Count only.")
+    dry_run: bool = Field(default=False, description="Count only; with atomic, also say which could not be done.")
+    atomic: bool | None = Field(
+        None, description=f"All or none, at most {MOST_TOGETHER} tasks; else each for itself. Not of action delete."
+    )

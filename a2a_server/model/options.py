@@ -47,7 +47,11 @@ _WORDS = (
     ("greater than or equal to", "at least"),
     ("be greater than", "be above"),
     ("be less than", "be below"),
+    (r"match pattern '^[^\x00-\x1f\x7f]*$'", "be without control characters"),
+    (r"match pattern '^[^\x00-\x1f\x7f]+$'", "be without control characters"),
+    (r"match pattern '^(|all|any|[1-9][0-9]{0,5})$'", "be all, any or a number"),
 )
+_COUNTED = re.compile(r"(?:Tuple|List|Set|Dictionary) should have (at (?:least|most) \d+ items?) after validation.*")
 _LANE_SCHEMA = {
     "anyOf": [
         {"enum": list(_LANES)},
@@ -283,7 +287,7 @@ def plain_rule(text: str) -> str:
     """Pydantic's text for a broken rule, as it reads behind the name of a field."""
     for theirs, ours in _WORDS:
         text = text.replace(theirs, ours)
-    return text
+    return _COUNTED.sub(r"must have \1", text)
 
 
 def spelled(place: Sequence[int | str]) -> str:

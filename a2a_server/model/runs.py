@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias, TypedDict
@@ -222,7 +222,8 @@ class SkillSpec:
     undo before its task ends as failed or canceled. rate: (starts, seconds), at most so many starts in so much time
     (None = any). breaker: (failures, seconds), after so many failed runs in a row none starts for so long; 0 failures =
     never. context: how it takes several tasks of one conversation. pulled: only agents that pull their work run it, no
-    worker of ours. checks: its results are checked, and what was said of them is recorded.
+    worker of ours. checks: its results are checked, and what was said of them is recorded. faults: the places in given
+    arguments that break a rule, with the rule; None = that is not known here.
     """
 
     id: str
@@ -247,3 +248,4 @@ class SkillSpec:
     context: Together = Together.PARALLEL
     pulled: bool = False
     checks: bool = False
+    faults: Callable[[Mapping[str, Json]], Mapping[str, str]] | None = field(default=None, repr=False, compare=False)

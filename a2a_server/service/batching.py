@@ -3,28 +3,35 @@
 An item names another one of its batch as `#name` or `#position` (from 0), in `dependsOn` and `parentTaskId`; anything
 else is the id of a task that is there. Items may stand in any order. What would have tasks wait for each other for ever
 is refused before anything is stored, and the error names the circle.
+
+With a unique key there is one batch of it: a repeat is answered with what became of the first one's items, and stores
+nothing. Of one that broke off, each for itself, a repeat makes what is missing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
+from a2a_server.codec import decode_spec
 from a2a_server.engine.children import WALKS
 from a2a_server.engine.engine import Engine, new_id, new_key
 from a2a_server.engine.graph import refuse_circle, revision
 from a2a_server.errors import ClientError, Conflict, InvalidParams, Overloaded
-from a2a_server.lifecycle.batching import SubmitMany, at_item, renamed
+from a2a_server.lifecycle.batch_keys import KeepReport, Report, batch_key, unpacked
+from a2a_server.lifecycle.batching import SubmitMany, at_item, renamed, reported
 from a2a_server.lifecycle.dependencies import Extras
 from a2a_server.lifecycle.labels import id_of
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.model.objects import Generation, JsonObject, Message, Scope, Wishes
 from a2a_server.model.options import TaskOptions
+from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
-from a2a_server.model.rows import Key
+from a2a_server.model.rows import Key, RecordKey, RecordRow
 from a2a_server.service.sending import Prepared, Sending
 
 MOST_ITEMS: Final = 10_000
@@ -39,6 +46,7 @@ class Item:
     """One task of a batch. name: what other items call it (`#name`), not a number; '' = none.
 
     message: with an id it is recognised when it is sent again, as any send. context_id: '' = a new one for each task.
+    refused: why it is no task, where that is known already.
     """
 
     message: Message
@@ -46,14 +54,30 @@ class Item:
     options: TaskOptions = field(default_factory=TaskOptions)
     context_id: str = ""
     metadata: JsonObject | None = None
+    refused: InvalidParams | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The task of an item whose batch had been accepted before; id: what its owner calls it."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of a batch. id: under which its new tasks are found (label `batch:…`). outcomes: of each item."""
+    """What became of a batch. outcomes: of each item.
+
+    id: under which its tasks are found (label `batch:…`), '' = there is no such task. Where all its items were sent
+    before, in one batch, it is that one's.
+    """
 
     id: str
-    outcomes: Sequence[Submitted | ClientError]
+    outcomes: Sequence[Submitted | Known | ClientError]
+
+
+class _Taken(ClientError):
+    """Somebody else sends a batch of the same unique key at this moment."""
 
 
 class Batching:
@@ -63,8 +87,12 @@ class Batching:
         self._engine = engine
         self._sending = sending
 
-    async def submit(self, scope: Scope, items: Sequence[Item], *, atomic: bool = True, batch: str = "") -> Batch:
+    async def submit(
+        self, scope: Scope, items: Sequence[Item], *, atomic: bool = True, batch: str = "", unique_key: str = ""
+    ) -> Batch:
         """Submit 1 to 10,000 tasks: durable when this returns. batch: the id to find them by, '' = a new one.
+
+        unique_key: at most one batch has it, '' = any number.
 
         atomic: all or none, in one turn; the first error is raised and names its item. Else each for itself: an error
         stands in the place of its item, and items that name it are refused too; circles are refused as a whole all the
@@ -74,32 +102,62 @@ class Batching:
         """
         if not 1 <= len(items) <= MOST_ITEMS:
             raise InvalidParams(f"items has {len(items)} tasks; a batch has 1 to {MOST_ITEMS}.", path="items")
-        plan = _Plan(items)
-        batch = batch or new_id()
-        prepared: list[Prepared | ClientError] = []
+        key = batch_key(scope, self._engine.agent, unique_key) if unique_key else None
+        for _ in range(WALKS):
+            before = None if key is None else await self._report(key)
+            if before is not None and not before.open:
+                return _repeated(before)
+            if before is not None and len(before.keys) != len(items):
+                raise InvalidParams(
+                    f"uniqueKey is that of a batch of {len(before.keys)} tasks that was not made to its end; send the "
+                    "same tasks again, or choose another key.",
+                    path="uniqueKey",
+                )
+            report = before or Report(batch or new_id(), self._engine.agent, _keys(len(items)))
+            plan = _Plan(items, report.keys)
+            work = _Work(plan, report, key, atomic=atomic and before is None, resumed=before is not None)
+            with suppress(_Taken):
+                return await self._made(scope, work)
+        raise Overloaded("Others send a batch of this unique key at the moment; try again.", retry_after_seconds=1)
+
+    async def _made(self, scope: Scope, work: _Work) -> Batch:
+        plan, prepared = work.plan, list[Prepared | ClientError]()
         try:
-            for position in range(len(items)):
-                prepared.append(await self._prepared(scope, plan, position, batch, atomic=atomic))
+            for position in range(len(plan.items)):
+                prepared.append(await self._prepared(scope, work, position))
                 if position % BREATH == 0:
                     await asyncio.sleep(0)
-            outcomes = await self._submitted(scope, plan, prepared, atomic=atomic)
+            outcomes = await self._submitted(scope, work, prepared)
         except ClientError as error:
             await self._dropped(prepared, [error] * len(prepared))
             raise
         await self._dropped(prepared, outcomes)
-        return Batch(batch, plan.explained(outcomes))
+        explained = plan.explained(outcomes)
+        whole = not any(isinstance(outcome, Overloaded) for outcome in explained)
+        if work.key is not None and not work.atomic and whole:
+            await self._engine.submit(KeepReport(work.key, reported(work.report, range(len(explained)), explained)))
+        return Batch(_id_of(work.report, explained), explained)
+
+    async def _report(self, key: RecordKey) -> Report | None:
+        page = await self._engine.backends.store.rows(RowQuery(Table.RECORD, key, None, 1))
+        return next((unpacked(row) for row in page.rows if isinstance(row, RecordRow)), None)
 
     async def _dropped(
         self, prepared: Sequence[Prepared | ClientError], outcomes: Sequence[Submitted | ClientError]
     ) -> None:
         for ready, outcome in zip(prepared, outcomes, strict=True):
-            if isinstance(ready, Prepared) and (isinstance(outcome, ClientError) or outcome.repeat):
+            if isinstance(ready, Prepared) and (
+                isinstance(outcome, ClientError) or outcome.row.key != ready.submit.key
+            ):
                 await self._sending.dropped(ready)
 
-    async def _prepared(
-        self, scope: Scope, plan: _Plan, position: int, batch: str, *, atomic: bool
-    ) -> Prepared | ClientError:
+    async def _prepared(self, scope: Scope, work: _Work, position: int) -> Prepared | ClientError:
+        plan = work.plan
         item = plan.items[position]
+        if item.refused is not None:
+            if work.atomic:
+                raise item.refused
+            return item.refused
         options = plan.options(position)
         request = SendRequest(
             Generation.V10, item.message, "", item.context_id, options=options, metadata=item.metadata
@@ -109,32 +167,41 @@ class Batching:
         extras = Extras(path=f"items[{position}].options")
         try:
             ready = await self._sending.prepared(
-                scope, plan.keys[position], request, wishes=Wishes(batch=batch), extras=extras, options=item.options
+                scope,
+                plan.keys[position],
+                request,
+                wishes=Wishes(batch=work.report.batch),
+                extras=extras,
+                options=item.options,
+                checked=True,
             )
         except InvalidParams as error:
-            if atomic:
+            if work.atomic:
                 raise at_item(position, error) from error
             return at_item(position, error)
         return replace(ready, submit=replace(ready.submit, visible=True))
 
     async def _submitted(
-        self, scope: Scope, plan: _Plan, prepared: Sequence[Prepared | ClientError], *, atomic: bool
+        self, scope: Scope, work: _Work, prepared: Sequence[Prepared | ClientError]
     ) -> list[Submitted | ClientError]:
         found: dict[int, Submitted | ClientError] = {
             position: ready for position, ready in enumerate(prepared) if isinstance(ready, ClientError)
         }
         wanted = [
-            (position, ready.submit) for position in plan.order if isinstance(ready := prepared[position], Prepared)
+            (position, ready.submit)
+            for position in work.plan.order
+            if isinstance(ready := prepared[position], Prepared)
         ]
         walks = _walks([submit for _, submit in wanted])
         others: dict[str, str] = {}
-        step = len(wanted) if atomic else TOGETHER
+        step = len(wanted) if work.atomic else TOGETHER
         for start in range(0, len(wanted), max(1, step)):
             group = wanted[start : start + step]
             positions = tuple(position for position, _ in group)
             submits = tuple(renamed(submit, others) for _, submit in group)
+            many = SubmitMany(scope, submits, positions, work.atomic, kept=work.kept(start), resumed=work.resumed)
             try:
-                outcomes = await self._walked(scope, walks, SubmitMany(scope, submits, positions, atomic))
+                outcomes = await self._walked(scope, walks, many)
             except ClientError as error:
                 if not start:
                     raise
@@ -157,6 +224,8 @@ class Batching:
             try:
                 outcomes: Sequence[Submitted | ClientError] = await self._engine.submit(many)
             except Conflict:
+                if many.kept is not None and await self._report(many.kept[0]) is not None:
+                    raise _Taken from None
                 many = replace(many, submits=tuple([await self._renewed(submit) for submit in many.submits]))
                 continue
             return outcomes
@@ -180,10 +249,10 @@ class Batching:
 class _Plan:
     """The references of a batch, resolved, and an order in which every item stands behind those that it names."""
 
-    def __init__(self, items: Sequence[Item]) -> None:
+    def __init__(self, items: Sequence[Item], keys: Sequence[Key]) -> None:
         self.items = items
-        self.keys: list[Key] = [new_key() for _ in items]
-        self._ids = [id_of(key) for key in self.keys]
+        self.keys = keys
+        self._ids = [id_of(key) for key in keys]
         self._places = self._named()
         self._upstreams: list[list[int]] = []
         self._parents: list[int | None] = []
@@ -262,6 +331,44 @@ class _Plan:
 
     def _label(self, position: int) -> str:
         return f"#{self.items[position].name or position}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A batch to be made. key: the record of its report, None = it has none. resumed: some of it may be there."""
+
+    plan: _Plan
+    report: Report
+    key: RecordKey | None
+    atomic: bool
+    resumed: bool
+
+    def kept(self, start: int) -> tuple[RecordKey, Report] | None:
+        """What is kept with the items from this one on."""
+        if self.key is None or start or self.resumed:
+            return None
+        return self.key, replace(self.report, open=not self.atomic)
+
+
+def _keys(count: int) -> tuple[Key, ...]:
+    """The first item has the highest key: searches by a label give that first, so they give a batch in its order."""
+    return tuple(sorted((new_key() for _ in range(count)), reverse=True))
+
+
+def _repeated(report: Report) -> Batch:
+    outcomes: list[Known | ClientError] = []
+    for place, key in enumerate(report.keys):
+        other = report.others.get(place)
+        outcomes.append(other if isinstance(other, ClientError) else Known(other or id_of(key)))
+    return Batch(report.batch, outcomes)
+
+
+def _id_of(report: Report, outcomes: Sequence[Submitted | ClientError]) -> str:
+    rows = [outcome.row for outcome in outcomes if isinstance(outcome, Submitted)]
+    if any(not outcome.repeat for outcome in outcomes if isinstance(outcome, Submitted)):
+        return report.batch
+    batches = {(decode_spec(row.spec).wishes or Wishes()).batch for row in rows}
+    return batches.pop() if len(batches) == 1 else ""
 
 
 def _walks(submits: Iterable[Submit]) -> dict[str, set[str]]:

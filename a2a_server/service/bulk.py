@@ -1,4 +1,4 @@
-"""One thing done to many tasks: each for itself, with a report of those where it could not be done."""
+"""One thing done to many tasks: each for itself, or all together, with a report of those where it cannot be done."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Final
 
 from a2a_server.errors import ClientError, InvalidParams, TaskNotFound
 from a2a_server.lifecycle.states import PHASES_OF, TERMINAL
-from a2a_server.model.management import Bulk, BulkAction, TaskFilter
+from a2a_server.model.management import MOST_TOGETHER, Bulk, BulkAction, TaskFilter
 from a2a_server.model.objects import Lane, Phase, Scope, State
 from a2a_server.service.management import Management
 from a2a_server.service.retrying import Again
 from a2a_server.service.searching import Searching
+from a2a_server.service.together import Together
 
 TOGETHER: Final = 200
 """Tasks that are worked on at a time."""
@@ -44,15 +45,25 @@ class Report:
 class BulkWork:
     """Does things to many tasks of one engine."""
 
-    def __init__(self, management: Management, searching: Searching) -> None:
+    def __init__(self, management: Management, searching: Searching, together: Together) -> None:
         self._management = management
         self._searching = searching
+        self._together = together
 
     async def run(self, scope: Scope, bulk: Bulk) -> Report:
-        """Do it, or only count. Raises InvalidParams: what is asked for makes no sense; StoreUnavailable."""
+        """Do it, or only count. Raises InvalidParams: what is asked for makes no sense; Overloaded, StoreUnavailable.
+
+        Where it is all or none, nothing is done as long as `failed` names a task.
+        """
         _check(bulk)
         ids, more = await self._ids(scope, bulk)
         report = Report(len(ids), more=more)
+        if bulk.atomic:
+            if len(ids) > MOST_TOGETHER:
+                raise _too_many(len(ids))
+            report.failed = [*await self._together.run(scope, bulk, ids)]
+            report.done = 0 if report.failed or bulk.dry_run else len(ids)
+            return report
         if bulk.dry_run:
             return report
         act = self._action(scope, bulk)
@@ -113,6 +124,20 @@ def _check(bulk: Bulk) -> None:
         )
     if bulk.action is BulkAction.REPRIORITISE and bulk.priority is None:
         raise InvalidParams("priority is missing: action reprioritise needs it.", path="priority")
+    if bulk.atomic and bulk.action is BulkAction.DELETE:
+        raise InvalidParams(
+            "atomic is not for action delete: rows and files of many tasks go in steps, and what is gone cannot be "
+            "brought back; leave atomic out, and repeat the call if it breaks off.",
+            path="atomic",
+        )
+
+
+def _too_many(count: int) -> InvalidParams:
+    return InvalidParams(
+        f"atomic takes {MOST_TOGETHER} tasks in one turn, and these are {count}; name fewer (ids, a narrower filter, "
+        "limit), or leave atomic out, and each is done for itself.",
+        path="atomic",
+    )
 
 
 async def _tried(act: Callable[[str], Awaitable[object]], task_id: str) -> ClientError | None:

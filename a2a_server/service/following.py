@@ -10,6 +10,7 @@ from typing import Final
 from a2a_server.engine.engine import Engine
 from a2a_server.engine.filters import Filter
 from a2a_server.engine.many import Many, News
+from a2a_server.engine.starts import Starts
 from a2a_server.errors import InvalidParams, NothingThere, Overloaded
 from a2a_server.model.objects import Lane, Phase, Scope, State
 from a2a_server.model.rows import NO_KEY, TaskRow
@@ -59,6 +60,7 @@ class Following:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._store = engine.backends.store
+        self._starts = Starts(self._store)
 
     async def follow(self, scope: Scope, asked: Asked) -> AsyncGenerator[News, None]:
         """What a reader is told; close it when it is not read to its end.
@@ -97,6 +99,7 @@ class Following:
             self._engine.hub.crowds,
             self._engine.clock,
             wanted,
+            self._starts,
             rows=rows,
             ends=bool(asked.ids or asked.batch),
             after=after,

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from a2a_server.errors import InvalidParams
-from a2a_server.model.objects import OPTIONS_URI
-from a2a_server.model.options import NO_OPTIONS, TaskOptions
+from a2a_server.model.objects import OPTIONS_URI, Data, Json, Message
+from a2a_server.model.options import NO_OPTIONS, TaskOptions, plain_rule
+from a2a_server.model.runs import SkillSpec
 from a2a_server.wire.extensions import asked
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -23,6 +24,26 @@ def checked_id(given: str, what: str = "id") -> str:
             path=what,
         )
     return given
+
+
+def check_parameters(skill: SkillSpec, parameters: Mapping[str, Json], message: Message) -> None:
+    """Refuse parameters that the skill would reject its task for. Raises InvalidParams for the first of them.
+
+    What a data part of the message says stands instead of the parameter of its name.
+    """
+    if skill.faults is None or not parameters:
+        return
+    said = [part.data for part in message.parts if isinstance(part, Data)]
+    instead = {name for value in said if isinstance(value, dict) for name in value}
+    for place, rule in skill.faults(parameters).items():
+        if re.split(r"[.\[]", place)[0] not in instead:
+            path = f"{_PATH}.parameters" + (f".{place}" if place else "")
+            raise InvalidParams(f"{path} {_broken(rule)}, as the skill {skill.id} takes it.", path=path)
+
+
+def _broken(rule: str) -> str:
+    plain = plain_rule(rule.removeprefix("Value error, ")).rstrip(".")
+    return plain if plain.startswith("must ") else f"breaks a rule ({plain})"
 
 
 def options_in(given: Mapping[str, Any], where: str, *, never: Mapping[str, str]) -> TaskOptions:

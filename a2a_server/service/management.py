@@ -93,7 +93,9 @@ class Management:
         Raises InvalidParams, Overloaded, StoreUnavailable.
         """
         try:
-            submitted, _ = await self.sending.submitted(scope, new_key(), request_of(new), extras=Extras(path=_HERE))
+            submitted, _ = await self.sending.submitted(
+                scope, new_key(), request_of(new), extras=Extras(path=_HERE), checked=True
+            )
         except InvalidParams as error:
             reworded(error, {f"{_HERE}.": ""})
         return Made(submitted.row, submitted.repeat)
@@ -101,7 +103,9 @@ class Management:
     async def rehearse(self, scope: Scope, new: NewTask) -> TaskRow:
         """The task as `create` would make it now; nothing is stored. Raises as `create`."""
         try:
-            prepared = await self.sending.prepared(scope, new_key(), request_of(new), extras=Extras(path=_HERE))
+            prepared = await self.sending.prepared(
+                scope, new_key(), request_of(new), extras=Extras(path=_HERE), checked=True
+            )
             try:
                 return (await self._rehearsed(scope, prepared.submit)).row
             finally:

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from a2a_server.codec import decode, decode_event, unpack_message
+from a2a_server.codec import decode, unpack_message
 from a2a_server.context.remembering import STEP
 from a2a_server.engine.engine import Engine
+from a2a_server.engine.starts import Starts
 from a2a_server.errors import TaskNotFound
-from a2a_server.model.objects import Message, Scope, State, StatusEvent, Task
+from a2a_server.model.objects import Message, Scope, Task
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import (
     ArtifactRow,
     EdgeKind,
     EdgeRow,
-    EventKind,
     EventRow,
     JournalRow,
     Key,
@@ -34,7 +34,6 @@ TOGETHER: Final = 50
 """Tasks of a graph that are read at a time."""
 MOST_TASKS: Final = 10_000
 """Tasks of a graph."""
-_FIRST_EVENTS: Final = 4
 
 RowT = TypeVar("RowT")
 
@@ -62,6 +61,7 @@ class Reading:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._store = engine.backends.store
+        self.starts = Starts(self._store)
 
     async def find(self, scope: Scope, task_id: str) -> TaskRow:
         """The task. Raises TaskNotFound."""
@@ -69,16 +69,6 @@ class Reading:
         if row is None:
             raise TaskNotFound
         return row
-
-    async def started_at(self, row: TaskRow) -> int:
-        """When its first run began, microseconds; 0 = it has not."""
-        if not row.fence:
-            return 0
-        for event in await self._store.events(row.key, 1, _FIRST_EVENTS, PAGE_BYTES):
-            said = decode_event(event) if event.kind is EventKind.STATUS else None
-            if isinstance(said, StatusEvent) and said.status.state is State.WORKING:
-                return event.at
-        return 0
 
     async def events(self, scope: Scope, task_id: str, after: int, limit: int) -> tuple[Sequence[EventRow], bool]:
         """Events behind number `after`, and whether others follow. Raises TaskNotFound."""

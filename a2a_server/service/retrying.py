@@ -8,7 +8,7 @@ before a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -176,7 +176,11 @@ class Retrying:
                 outcomes[letter.task_id] = Retried(letter.task_id, why_not=error.message)
         return [outcomes[letter.task_id] for letter in letters]
 
-    async def _retried(self, scope: Scope, task_id: str, again: Again) -> Submitted:
+    async def making(self, scope: Scope, task_id: str, again: Again) -> Callable[[], Awaitable[Make]]:
+        """What prepares the making of the new task, anew whenever others of its conversation come in between.
+
+        Raises as `retry`.
+        """
         row = await self._store.find(scope, self._engine.agent, task_id)
         if row is None:
             raise TaskNotFound
@@ -201,20 +205,26 @@ class Retrying:
             spec.wishes or Wishes(), retry_of=row.id, forked_from=again.from_step, depends_on=(), parent="", batch=""
         )
         name = f"retry:{row.key.hex()}:{again.key}" if again.key else ""
-        for _ in range(ADMISSION_TRIES):
+
+        async def make() -> Make:
             prepared = await self._sending.prepared(scope, new_key(), request, wishes=wishes)
+            return Make(
+                prepared.submit,
+                name,
+                said=said,
+                states=fork.states,
+                again=row.key,
+                parts=ties.parts,
+                notes=ties.notes,
+            )
+
+        return make
+
+    async def _retried(self, scope: Scope, task_id: str, again: Again) -> Submitted:
+        make = await self.making(scope, task_id, again)
+        for _ in range(ADMISSION_TRIES):
             with suppress(Conflict):
-                submitted: Submitted = await self._engine.submit(
-                    Make(
-                        prepared.submit,
-                        name,
-                        said=said,
-                        states=fork.states,
-                        again=row.key,
-                        parts=ties.parts,
-                        notes=ties.notes,
-                    )
-                )
+                submitted: Submitted = await self._engine.submit(await make())
                 return submitted
         raise crowded()
 

@@ -32,6 +32,9 @@ COUNTED: Final = 1000
 SCANNED: Final = 5000
 """Rows that one page looks at."""
 LONGEST_CURSOR: Final = 1024
+MOST_FAILURES: Final = 10
+"""Tasks that did not complete which a count names."""
+UNSUCCESSFUL: Final = frozenset({State.FAILED, State.REJECTED})
 
 _CHECK_BYTES: Final = 8
 _KEY_BYTES: Final = 16
@@ -98,8 +101,7 @@ class Searching:
         while not counted.complete and counted.states.total() < most:
             page = await self.page(scope, wanted, limit=COUNTED, cursor=cursor)
             for row in page.rows:
-                counted.states[row.state] += 1
-                counted.done += _done(row)
+                counted.add(row)
             counted.complete, cursor = page.next is None, page.next or ""
         return counted
 
@@ -138,11 +140,32 @@ class Searching:
 
 @dataclass(slots=True)
 class Counted:
-    """Tasks by their state; done: how much of them all, each from 0.0 to 1.0; complete: whether these are all."""
+    """Tasks by their state. Moments in microseconds.
+
+    done: how much of them all, each from 0.0 to 1.0; complete: whether these are all. created_at: of the first one;
+    changed_at: of the newest status. failures: the first that did not complete, `MOST_FAILURES` at most.
+    """
 
     states: Counter[State] = field(default_factory=Counter)
     done: float = 0.0
     complete: bool = False
+    created_at: int = 0
+    changed_at: int = 0
+    failures: list[TaskRow] = field(default_factory=list)
+
+    def add(self, row: TaskRow) -> None:
+        """Count the task too."""
+        self.states[row.state] += 1
+        self.done += _done(row)
+        self.created_at = min(self.created_at or row.created_at, row.created_at)
+        self.changed_at = max(self.changed_at, row.status_at)
+        if row.state in UNSUCCESSFUL and len(self.failures) < MOST_FAILURES:
+            self.failures.append(row)
+
+    @property
+    def ended(self) -> int:
+        """How many have ended."""
+        return sum(count for state, count in self.states.items() if state in TERMINAL)
 
 
 def closed(after: SearchCursor, listed: bytes) -> str:

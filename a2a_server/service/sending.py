@@ -25,6 +25,7 @@ from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import NO_KEY, Key
 from a2a_server.model.runs import SkillSpec
 from a2a_server.service.files import Inbound, brings_files
+from a2a_server.service.given import check_parameters
 from a2a_server.service.templates import Templates
 
 ADMISSION_TRIES: Final = 20
@@ -67,13 +68,17 @@ class Sending:
         *,
         wishes: Wishes | None = None,
         extras: Extras | None = None,
+        checked: bool = False,
     ) -> tuple[Submitted, Message]:
         """What became of the message, and the message as it is stored. A new task gets the key `key`.
 
-        wishes, extras: what comes with it beside its options, as of `Submissions.make`. Raises TaskNotFound,
-        UnsupportedOperation, InvalidParams, Overloaded.
+        wishes, extras: what comes with it beside its options, as of `Submissions.make`. checked: parameters that the
+        skill would reject its task for are refused here. Raises TaskNotFound, UnsupportedOperation, InvalidParams,
+        Overloaded.
         """
         request, packed, digest, skill = await self._read(scope, request, request.options)
+        if checked:
+            check_parameters(skill, request.options.parameters, request.message)
         message = request.message
         asked = _Asked(scope, key, skill, wishes, extras)
         if not brings_files(message):
@@ -98,14 +103,18 @@ class Sending:
         wishes: Wishes | None = None,
         extras: Extras | None = None,
         options: TaskOptions | None = None,
+        checked: bool = False,
     ) -> Prepared:
         """The submission of a message for a new task, for operations that submit many. Raises InvalidParams.
 
         options: by which it is recognised when it is sent again, where the request's own differ from call to call.
+        checked: as of `submitted`.
 
         `dropped` has to be called where nothing comes of it.
         """
         request, packed, digest, skill = await self._read(scope, request, options or request.options)
+        if checked:
+            check_parameters(skill, request.options.parameters, request.message)
         if brings_files(request.message):
             request = await self._inbound.taken(scope, key, request)
             packed = pack_message(request.message)

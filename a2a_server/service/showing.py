@@ -140,7 +140,7 @@ class TaskShown(Shown):
     crashes: int | None = None
     created_at: str
     updated_at: str = Field(description="Of its status.")
-    started_at: str | None = Field(None, description="Of its first run; not in lists.")
+    started_at: str | None = Field(None, description="Of its first run; in what is read.")
     run_at: str | None = Field(None, description="It does not start before.")
     due_at: str | None = Field(None, description="When the scheduler looks at it next.")
     deadline: str | None = None

@@ -17,7 +17,7 @@ from a2a_server.model.objects import File, Message, Phase, Role, Scope, State, T
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import Key
-from a2a_server.service.batching import Batching, Item
+from a2a_server.service.batching import Batching, Item, Known
 from a2a_server.service.sending import Sending
 from tests.server.engines import Running, running
 
@@ -31,7 +31,8 @@ class Scene:
         self.batching = Batching(server.engine, Sending(server.engine, str))
 
     async def submit(self, *items: Item, atomic: bool = True) -> list[Submitted | ClientError]:
-        return list((await self.batching.submit(Scope(), items, atomic=atomic)).outcomes)
+        outcomes = (await self.batching.submit(Scope(), items, atomic=atomic)).outcomes
+        return [one for one in outcomes if not isinstance(one, Known)]
 
     async def stored(self) -> int:
         return len(await self.server.store.inner.oldest(Key(b""), 100_000))

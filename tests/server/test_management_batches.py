@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from a2a_server.testing import connect
-from tests.server.managed import Api, agent, error_of
+from tests.server.managed import Api, Json, agent, error_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,12 +39,22 @@ async def test_a_batch_is_made_with_references_among_its_tasks(api: Api) -> None
     assert last["dependsOn"] == [first["id"], second["id"]]
     assert {task["batch"] for task in (last, second, first)} == {made["id"]}
     assert {task["id"] for task in await api.all(batch=made["id"])} == {last["id"], second["id"], first["id"]}
-    assert await api.get(f"/batches/{made['id']}") == {
+    shown = await api.get(f"/batches/{made['id']}")
+    assert shown == {
         "id": made["id"],
         "total": 3,
+        "ended": 3,
         "states": {"completed": 3},
         "progress": 1.0,
+        "createdAt": first["createdAt"],
+        "updatedAt": last["updatedAt"],
+        "endedAt": last["updatedAt"],
         "complete": True,
+        "links": {
+            "tasks": f"/api/v1/tasks?batch={made['id']}",
+            "results": f"/api/v1/batches/{made['id']}/results",
+            "events": f"/api/v1/events?batch={made['id']}",
+        },
     }
 
 
@@ -138,9 +148,113 @@ async def test_a_batch_has_at_most_ten_thousand_tasks(api: Api) -> None:
 async def test_a_batch_sent_again_makes_no_second_tasks(api: Api) -> None:
     tasks = [{"message": {"messageId": f"batch-{n}", "parts": [{"text": "x"}]}} for n in range(3)]
     first = await api.post("/batches", {"tasks": tasks}, 201)
-    again = await api.post("/batches", {"tasks": tasks}, 201)
+    again = await api.post("/batches", {"tasks": tasks})
+    assert (again["id"], again["created"], again["repeated"]) == (first["id"], 0, 3)
     assert [item["id"] for item in again["items"]] == [item["id"] for item in first["items"]]
     assert [item.get("repeat") for item in again["items"]] == [True] * 3
+    more = await api.post("/batches", {"tasks": [*tasks, {"text": "new"}]}, 201)
+    assert (more["created"], more["repeated"], more["id"] != first["id"]) == (1, 3, True)
+    assert (await api.get(f"/batches/{more['id']}"))["total"] == 1
+
+
+async def test_a_batch_of_which_nothing_is_made_has_no_id(api: Api) -> None:
+    response = await api.ask("POST", "/batches", {"tasks": [{"text": "x", "skill": "nope"}], "atomic": False})
+    assert (response.status_code, "location" in response.headers) == (200, False)
+    assert response.json().keys() == {"created", "failed", "items"}
+    alone = [await api.create(message={"messageId": f"alone-{n}", "parts": [{"text": "x"}]}) for n in range(2)]
+    tasks = [{"message": {"messageId": f"alone-{n}", "parts": [{"text": "x"}]}} for n in range(2)]
+    again = await api.post("/batches", {"tasks": tasks})
+    assert ([item["id"] for item in again["items"]], again.get("id")) == ([task["id"] for task in alone], None)
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_a_unique_key_is_that_of_one_batch(api: Api, atomic: bool) -> None:
+    tasks = [{"name": "a", "text": "1", "title": f"keyed {atomic}"}, {"text": "2", "dependsOn": ["#a"]}]
+    wrong = [] if atomic else [{"text": "x", "skill": "nope"}, {"maxAttempts": "x"}]
+    body = {"tasks": [*tasks, *wrong], "atomic": atomic, "uniqueKey": f"night {atomic}"}
+    first = await api.post("/batches", body, 201)
+    assert (first["created"], first["failed"]) == (2, len(wrong))
+    again = await api.ask("POST", "/batches", body)
+    assert (again.status_code, again.headers["location"]) == (200, f"/api/v1/batches/{first['id']}")
+    repeats = [item | {"repeat": True} if "id" in item else item for item in first["items"]]
+    assert again.json() == first | {"created": 0, "repeated": 2, "items": repeats}
+    lines = b"\n".join(json.dumps(task).encode() for task in [{"text": "other"}] * 5)
+    headers = {"Content-Type": "application/jsonl"}
+    path = f"/batches?atomic={str(atomic).lower()}&uniqueKey=night%20{atomic}"
+    assert await api.post(path, None, 200, content=lines, headers=headers) == again.json()
+    assert len(await api.all(batch=first["id"])) == 2
+    assert len(await api.all(title=f"keyed {atomic}")) == 1
+
+
+async def test_results_come_in_the_order_of_the_items(api: Api) -> None:
+    texts = [f"text {n}" for n in range(25)]
+    tasks = [{"text": text, "title": text, "priority": "high" if n % 2 else "low"} for n, text in enumerate(texts)]
+    made = await api.post("/batches", {"tasks": [*tasks, {"text": "x", "skill": "fail", "title": "bad"}]}, 201)
+    for item in made["items"]:
+        await api.reached(item["id"], "final")
+    path = f"/batches/{made['id']}/results"
+    found: list[Json] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await api.get(path, limit=10, **cursor)
+        assert len(page["results"]) <= 10
+        found += page["results"]
+        if "next" not in page:
+            break
+        cursor = {"cursor": page["next"]}
+    assert [one["id"] for one in found] == [item["id"] for item in made["items"]]
+    assert [one["artifacts"][0]["parts"][0]["text"] for one in found[:-1]] == texts
+    assert (found[-1]["state"], found[-1]["title"], found[-1]["artifacts"]) == ("failed", "bad", [])
+    assert found[-1]["message"]["parts"][0]["text"] == "it cannot be done"
+    lines = await api.ask("GET", path + "?limit=20", headers={"Accept": "application/jsonl"})
+    assert lines.headers["content-type"].startswith("application/jsonl")
+    assert [json.loads(line) for line in lines.text.splitlines()] == found[:20]
+    following = lines.headers["link"].removeprefix("</api/v1").partition(">")[0]
+    rest = await api.ask("GET", following, headers={"Accept": "application/x-ndjson"})
+    assert ([json.loads(line) for line in rest.text.splitlines()], "link" in rest.headers) == (found[20:], False)
+    shown = await api.get(f"/batches/{made['id']}")
+    assert shown["states"] == {"completed": 25, "failed": 1}
+    [failure] = shown["failures"]
+    assert failure["error"] == {"reason": "failed", "text": "it cannot be done"}
+    assert (failure["id"], failure["title"]) == (made["items"][-1]["id"], "bad")
+    wrong = await api.ask("GET", f"{path}?cursor=x")
+    assert (wrong.status_code, error_of(wrong)["details"][0]["field"]) == (400, "cursor")
+    assert (await api.ask("GET", "/batches/nope/results")).status_code == 404
+
+
+async def test_parameters_that_a_skill_does_not_take_are_refused_before_it_runs(api: Api) -> None:
+    wrong = {"skill": "remember", "parameters": {"number": "many"}, "title": "unfit"}
+    for method, path, body, field in (
+        ("POST", "/tasks?dryRun=true", wrong, "parameters.number"),
+        ("POST", "/tasks", wrong, "parameters.number"),
+        ("POST", "/batches", {"tasks": [{"text": "x", "title": "unfit"}, wrong]}, "tasks[1].parameters.number"),
+    ):
+        response = await api.ask(method, path, body)
+        [detail] = error_of(response)["details"]
+        assert (response.status_code, detail["field"]) == (400, field)
+        assert error_of(response)["message"].startswith(f"{field} must be a valid integer")
+    assert await api.all(title="unfit") == []
+    each = await api.post("/batches", {"tasks": [wrong], "atomic": False})
+    assert each["items"][0]["error"]["field"] == "tasks[0].parameters.number"
+    data = {"parts": [{"data": {"number": 4}}]}  # stands instead of the parameter
+    for fine in ({"parameters": {"number": 3, "unknown": "x"}}, {"parameters": {"number": "x"}, "message": data}):
+        await api.create(skill="remember", **fine)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/batches", {"tasks": []}, "tasks must have at least 1 item."),
+        ("/batches", {"tasks": [{"tags": ["x"] * 33}]}, "tasks[0].tags must have at most 32 items."),
+        ("/batches", {"tasks": [{}], "uniqueKey": "\n"}, "uniqueKey must be without control characters."),
+        ("/tasks/bulk", {"action": "cancel", "ids": []}, "ids must have at least 1 item."),
+        ("/tasks/bulk", {"action": "cancel", "ids": [""]}, "ids[0] must have at least 1 character."),
+        ("/tasks/bulk", {"action": "delete", "ids": ["a"], "atomic": True}, "atomic is not for action delete"),
+    ],
+)
+async def test_refusals_name_field_and_rule_in_plain_words(api: Api, path: str, body: object, says: str) -> None:
+    response = await api.ask("POST", path, body)
+    assert (response.status_code, error_of(response)["message"].startswith(says)) == (400, True), response.text
 
 
 async def test_an_unknown_batch_is_not_found(api: Api) -> None:
@@ -178,3 +292,61 @@ async def test_a_filter_finds_only_what_the_action_is_for(api: Api) -> None:
     assert [task["retryOf"] for task in await api.all(tag="bulk") if "retryOf" in task] == [failed["id"]]
     deleted = await api.post("/tasks/bulk", {"action": "delete", "ids": [done["id"], failed["id"], later["id"]]})
     assert (deleted["done"], [one["id"] for one in deleted["failed"]]) == (2, [later["id"]])
+
+
+async def test_one_thing_is_done_to_all_or_to_none(api: Api) -> None:
+    later = [await api.create(text="x", runAt=LATER, tags=["together"]) for _ in range(3)]
+    done, ids = await api.done(text="x"), [task["id"] for task in later]
+
+    async def standing() -> list[tuple[str, str, str]]:
+        tasks = [await api.get(f"/tasks/{task_id}") for task_id in ids]
+        return [(task["state"], task["priority"], task["dueAt"]) for task in tasks]
+
+    before = await standing()
+    for action in ("cancel", "reprioritise", "requeue"):
+        bulk = {"action": action, "priority": "high", "delaySeconds": 5000, "atomic": True}
+        for rehearsed in (False, True):
+            some = [ids[0], "nobody", done["id"], *ids[1:]]
+            report = await api.post("/tasks/bulk", {**bulk, "ids": some, "dryRun": rehearsed})
+            assert (report["matched"], report["done"]) == (5, 0)
+            codes = {one["id"]: one["error"]["code"] for one in report["failed"]}
+            assert codes == {"nobody": 404, done["id"]: 409}
+        report = await api.post("/tasks/bulk", {**bulk, "ids": [*ids, done["id"]]})  # only the turn knows that it ended
+        assert (report["done"], [one["id"] for one in report["failed"]]) == (0, [done["id"]])
+        dry = await api.post("/tasks/bulk", {**bulk, "ids": ids, "dryRun": True})
+        assert dry == {"matched": 3, "done": 0, "failed": [], "more": False}
+        assert await standing() == before
+    told: Json = {"filter": {"tag": ["together"]}, "priority": "high", "delaySeconds": 5000, "atomic": True}
+    for action in ("reprioritise", "requeue", "cancel"):
+        report = await api.post("/tasks/bulk", {"action": action, **told})
+        assert report == {"matched": 3, "done": 3, "failed": [], "more": False}
+        if action != "cancel":
+            now = await standing()
+            assert all(was != one for was, one in zip(before, now, strict=True))
+            before = now
+    assert {(await api.get(f"/tasks/{task_id}"))["state"] for task_id in ids} == {"canceled"}
+
+
+async def test_all_are_tried_again_or_none(api: Api) -> None:
+    failed = [await api.done(text="x", skill="fail", tags=["again"]) for _ in range(3)]
+    later = await api.create(text="x", runAt=LATER, tags=["again"])
+    ids = [task["id"] for task in failed]
+    report = await api.post("/tasks/bulk", {"action": "retry", "ids": [*ids, later["id"]], "atomic": True})
+    assert (report["done"], [one["id"] for one in report["failed"]]) == (0, [later["id"]])
+    assert len(await api.all(tag="again")) == 4
+    report = await api.post("/tasks/bulk", {"action": "retry", "ids": ids, "atomic": True})
+    assert (report["done"], report["failed"]) == (3, [])
+    assert sorted(task["retryOf"] for task in await api.all(tag="again") if "retryOf" in task) == sorted(ids)
+
+
+@pytest.mark.embedded
+async def test_so_many_are_done_together_and_no_more(api: Api) -> None:
+    made = await api.post("/batches", {"tasks": [{"text": "x", "runAt": LATER}] * 1_001}, 201)
+    bulk = {"action": "cancel", "filter": {"batch": made["id"]}, "atomic": True}
+    response = await api.ask("POST", "/tasks/bulk", bulk)
+    assert (response.status_code, error_of(response)["details"][0]["field"]) == (400, "atomic")
+    assert "takes 1000 tasks in one turn, and these are 1001" in error_of(response)["message"]
+    assert (await api.get(f"/batches/{made['id']}"))["states"] == {"submitted": 1_001}
+    report = await api.post("/tasks/bulk", {**bulk, "limit": 1_000})
+    assert (report["matched"], report["done"], report["failed"], report["more"]) == (1_000, 1_000, [], True)
+    assert (await api.get(f"/batches/{made['id']}"))["states"] == {"submitted": 1, "canceled": 1_000}

@@ -66,11 +66,12 @@ class Crew:
 
 
 class Streamed:
-    """Events of one stream, as they come. tasks: the last one of each task."""
+    """Events of one stream, as they come. last: the last one of each task; tasks: all that was told of each."""
 
     def __init__(self, events: AsyncIterator[ServerEvent]) -> None:
         self._events = events
         self.tasks: dict[str, Json] = {}
+        self.last: dict[str, Json] = {}
         self.kinds: list[str] = []
         self.cursor = ""
 
@@ -81,6 +82,7 @@ class Streamed:
         self.cursor = event.id or self.cursor
         self.kinds.append(event.event)
         if event.event == "task":
+            self.last[data["taskId"]] = data
             self.tasks[data["taskId"]] = {**self.tasks.get(data["taskId"], {}), **data}
         return event.event, data
 
@@ -135,13 +137,20 @@ async def test_named_tasks_from_snapshot_to_end() -> None:
         ids = [await start(server, f"text {n}", title=f"Task {n}") for n in range(3)]
         other = await start(server)
         async with streamed(server, {"ids": ids}) as stream:
-            await stream.until("ready")
+            ready = await stream.until("ready")
             assert stream.kinds == ["task"] * 3 + ["ready"]
+            assert (ready["totals"]["total"], ready["totals"]["ended"]) == (3, 0)
             first = await stream.reached(ids[0], state="working", progress={"done": 1, "total": 2, "note": "half"})
             assert (first["title"], first["skill"], first["priority"]) == ("Task 0", "work", "normal")
             assert (first["phase"], first["status"], first["attempt"]) == ("leased", "in_progress", 1)
+            shown = (await server._http.get(f"/api/v1/tasks/{ids[0]}")).json()
+            assert first["startedAt"] == shown["startedAt"]
+            listed = (await server._http.get("/api/v1/tasks")).json()["tasks"]
+            assert {task["id"]: task["startedAt"] for task in listed}[ids[0]] == shown["startedAt"]
             crew.go.set()
-            await stream.until("end")
+            end = await stream.until("end")
+            assert end == {"totals": {"total": 3, "ended": 3, "states": {"completed": 3}}}
+            assert all(one.keys() >= {"title", "priority", "skill", "startedAt"} for one in stream.last.values())
             assert {task["state"] for task in stream.tasks.values()} == {"completed"}
             assert set(stream.tasks) == set(ids)
             assert other not in stream.tasks

@@ -17,7 +17,7 @@ from a2a_server.model.objects import Generation, Message, Phase, Role, Scope, St
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.requests import SendRequest
 from a2a_server.service import batching
-from a2a_server.service.batching import Batching, Item
+from a2a_server.service.batching import Batching, Item, Known
 from a2a_server.service.sending import Sending
 from a2a_server.service.templates import Templates
 from tests.server.engines import Running, as_task, running
@@ -35,7 +35,8 @@ class Conversations:
 
     async def submit(self, *items: Item, atomic: bool = True) -> list[Submitted | ClientError]:
         async with asyncio.timeout(20):
-            return list((await self.batching.submit(Scope(), items, atomic=atomic)).outcomes)
+            outcomes = (await self.batching.submit(Scope(), items, atomic=atomic)).outcomes
+            return [one for one in outcomes if not isinstance(one, Known)]
 
     async def states(self, outcomes: list[Submitted | ClientError]) -> list[str]:
         """Of what was refused: the error's item."""

@@ -226,15 +226,19 @@ def test_a_batch_from_a_file(
     file.write_text('{"text": "a"}\n{"text": "b"}\n')
     answer: Json = {"id": "B", "created": 2, "failed": 0, "items": [{"index": 0, "id": "T"}]}
     requests = answering(monkeypatch, answer)
-    assert main(["batch", "submit", str(file), "--atomic"]) == Exit.OK
+    assert main(["batch", "submit", str(file), "--unique-key", "k"]) == Exit.OK
     assert capsys.readouterr() == ("B\n", "2 of 2 tasks submitted\n")
-    assert requests[0].url.raw_path == b"/api/v1/batches?atomic=true"
+    assert requests[0].url.raw_path == b"/api/v1/batches?atomic=true&uniqueKey=k"
     assert requests[0].headers["content-type"] == "application/jsonl"
     assert requests[0].content == file.read_bytes()
     answer |= {"created": 1, "items": [{"index": 1, "error": {"message": "text is missing"}}]}
-    answering(monkeypatch, answer)
-    assert main(["batch", "submit", str(file)]) == Exit.ERROR
+    requests = answering(monkeypatch, answer)
+    assert main(["batch", "submit", str(file), "--each"]) == Exit.ERROR
+    assert requests[0].url.raw_path == b"/api/v1/batches?atomic=false"
     assert "1 tasks refused, the first: line 2: text is missing" in capsys.readouterr().err
+    answering(monkeypatch, {"id": "B", "created": 0, "repeated": 2, "failed": 0, "items": []})
+    assert main(["batch", "submit", str(file)]) == Exit.OK
+    assert capsys.readouterr() == ("B\n", "2 of 2 tasks submitted, 2 of them before\n")
     file.write_text("\n")
     assert main(["batch", "submit", str(file)]) == Exit.USAGE
 
@@ -363,3 +367,35 @@ def test_the_table_shows_what_goes_on_first_and_obeys_no_agent() -> None:
 )
 def test_how_far_a_task_is(task: Json, share: float | None) -> None:
     assert share_of(task) == share
+
+
+def test_results_of_a_batch_page_by_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    one: Json = {"id": "T", "state": "completed", "artifacts": [{"parts": [{"text": "yes\nno"}]}]}
+    other: Json = {"id": "U", "state": "failed", "artifacts": [], "message": {"parts": [{"text": "it broke"}]}}
+    pages = [{"results": [one], "next": "c"}, {"results": [other]}]
+    requests = answering(monkeypatch, *pages)
+    assert main(["batch", "results", "B"]) == Exit.OK
+    assert capsys.readouterr().out == "T  completed  yes no\nU  failed  it broke\n"
+    assert [request.url.raw_path for request in requests] == [
+        b"/api/v1/batches/B/results?limit=200",
+        b"/api/v1/batches/B/results?limit=200&cursor=c",
+    ]
+    answering(monkeypatch, *pages)
+    assert main(["batch", "results", "B", "-o", "json"]) == Exit.OK
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [one, other]
+
+
+def test_a_batch_for_people(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    failures = [{"id": "T", "title": "First", "error": {"reason": "failed", "text": "it\nbroke"}}]
+    answering(monkeypatch, {"id": "B", "total": 2, "links": {"tasks": "x"}, "failures": failures})
+    assert main(["batch", "show", "B"]) == Exit.OK
+    words = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert words == [["id", "B"], ["total", "2"], ["failure", "First: it broke"]]
+
+
+def test_a_bulk_for_all_or_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"matched": 2, "done": 0, "failed": [{"id": "U", "error": {"message": "it has ended"}}]}
+    requests = answering(monkeypatch, answer)
+    assert main(["task", "bulk", "cancel", "T", "U", "--atomic"]) == Exit.ERROR
+    assert asked(requests[0])[2] == {"action": "cancel", "dryRun": False, "ids": ["T", "U"], "atomic": True}
+    assert "1 cannot be done, so none was, the first: task U: it has ended" in capsys.readouterr().err

@@ -250,7 +250,7 @@ def test_a_batch_is_all_or_nothing(store: MemoryTurns) -> None:
     good, bad = behind(1), behind(2, 1, 77)
     (refused,) = store.do(SubmitMany(Scope(), (good, bad), (0, 1)))
     assert isinstance(refused, ClientError)
-    assert str(refused).startswith("items[1]: ")
+    assert str(refused).startswith("items[1].")
     assert len(store.tasks) == 1
     assert store.edges == {}
     outcomes = store.one(SubmitMany(Scope(), (good, bad, behind(3, 1)), (0, 1, 2), atomic=False))

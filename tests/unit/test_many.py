@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from a2a_server.engine import many
 from a2a_server.engine.crowds import Crowds
 from a2a_server.engine.filters import Filter
 from a2a_server.engine.many import Many, News
+from a2a_server.engine.starts import Starts
 from a2a_server.errors import Draining
 from a2a_server.lifecycle.labels import BATCH, TAG
 from a2a_server.model.objects import Lane, Phase, Scope, State, TaskSpec, Wishes
-from a2a_server.model.rows import Head, TaskRow
+from a2a_server.model.rows import EventKind, EventRow, Head, TaskRow
 from a2a_server.model.turns import Bell, Changes, Loaded, Needs
 from a2a_server.policy import SECOND
 from a2a_server.stores.sqlite import SqliteStore
@@ -70,7 +71,17 @@ class Desk:
     def many(self, *numbers: int, wanted: Filter = EVERY, poll: float = NEVER, **more: Any) -> Many:  # noqa: ANN401
         found = [self.tasks[number] for number in numbers] if numbers else None
         ends = bool(numbers or wanted.batch)
-        return Many(self.store, self.crowds, lambda: self.now, wanted, rows=found, ends=ends, poll_seconds=poll, **more)
+        return Many(
+            self.store,
+            self.crowds,
+            lambda: self.now,
+            wanted,
+            Starts(self.store),
+            rows=found,
+            ends=ends,
+            poll_seconds=poll,
+            **more,
+        )
 
     @asynccontextmanager
     async def reading(self, *numbers: int, **more: Any) -> AsyncIterator[Reader]:  # noqa: ANN401 - as `many`
@@ -82,21 +93,30 @@ class Desk:
 
 
 class Reader:
-    """Takes news when the test asks. stands: how each task stands, as it was told."""
+    """Takes news when the test asks. stands: how each task stands, as it was told; totals: what was counted last."""
 
     def __init__(self, following: AsyncGenerator[News, None]) -> None:
         self._following = following
         self.stands: dict[str, TaskRow] = {}
         self.left: set[str] = set()
         self.last = News()
+        self.totals: dict[str, int] = {}
 
     async def next(self) -> News:
         async with asyncio.timeout(BOUND):
-            self.last = await anext(self._following)
+            self.last = await self._counted()
+            while self.last == News():  # nothing but totals
+                self.last = await self._counted()
         for change in self.last.changes:
             self.stands[change.row.id] = change.row
             (self.left.add if change.left else self.left.discard)(change.row.id)
         return self.last
+
+    async def _counted(self) -> News:
+        news = await anext(self._following)
+        if news.totals is not None:
+            self.totals = {state.name: count for state, count in news.totals.items()}
+        return replace(news, totals=None)
 
     async def until(self, reached: Callable[[], bool]) -> None:
         while not reached():
@@ -360,3 +380,51 @@ async def test_the_end_of_the_process_ends_it(desk: Desk) -> None:
     async with desk.reading(1) as reader:
         with pytest.raises(Draining):
             await reader.next()
+
+
+async def test_totals_follow_the_states_of_all(desk: Desk) -> None:
+    for number in (1, 2, 3):
+        await desk.put(number)
+    async with desk.reading(1, 2, 3) as reader:
+        await reader.ready()
+        assert reader.totals == {"SUBMITTED": 3}
+        await desk.ring(1, state=State.WORKING, phase=Phase.LEASED, fence=1)
+        await desk.end(2)
+        await reader.until(lambda: reader.states()["task-2"] == "COMPLETED")
+        await desk.ring(1, status_at=desk.now)
+        await reader.next()
+        assert reader.totals == {"SUBMITTED": 1, "WORKING": 1, "COMPLETED": 1}
+        await desk.end(1, State.FAILED)
+        await desk.end(3)
+        await reader.until(lambda: reader.last.ended)
+        assert reader.totals == {"COMPLETED": 2, "FAILED": 1}
+
+
+async def test_totals_count_those_that_an_earlier_reader_was_told_of(desk: Desk) -> None:
+    for number in (1, 2):
+        await desk.put(number)
+    await desk.end(1)
+    desk.now += 60 * SECOND
+    async with desk.reading(1, 2, after=desk.now) as reader:
+        await reader.ready()
+        assert (reader.states(), reader.totals) == ({"task-2": "SUBMITTED"}, {"SUBMITTED": 1, "COMPLETED": 1})
+
+
+async def test_a_filter_counts_nothing(desk: Desk) -> None:
+    await desk.put(1)
+    async with desk.reading() as reader:
+        await reader.ready()
+        await desk.end(1)
+        await reader.until(lambda: reader.states()["task-1"] == "COMPLETED")
+        assert reader.totals == {}
+
+
+async def test_when_a_task_began_is_read_at_most_once(desk: Desk) -> None:
+    row = (await desk.put(1, state=State.WORKING, phase=Phase.LEASED, fence=2, last_n=7)).row
+    assert row is not None
+    began = EventRow(row.key, 2, EventKind.STATUS, 77, 1, None, encode_status(State.WORKING))
+    await desk.store.inner.turn(Needs(), lambda _: Changes(events=[began]))
+    starts = Starts(desk.store)
+    assert starts.known(row) == 0
+    assert await starts.of([row]) == {row.key: 77}
+    assert (starts.known(row), await starts.of([row]), desk.store.reads) == (77, {row.key: 77}, 1)

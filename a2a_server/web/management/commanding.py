@@ -39,7 +39,12 @@ LONGEST: Final = 1024
 _ESTIMATED: Final = frozenset({"createTask", "answerTask"})
 """What answers with a task and does not read it alone: how long it takes is added."""
 _ENDED: Final = frozenset({"completed", "failed", "canceled", "rejected"})
-_KEYED: Final = {"retryTask": "uniqueKey", "triggerSchedule": "uniqueKey", "answerTask": "messageId"}
+_KEYED: Final = {
+    "createBatch": "uniqueKey",
+    "retryTask": "uniqueKey",
+    "triggerSchedule": "uniqueKey",
+    "answerTask": "messageId",
+}
 """Operations that are told apart by a member of their own."""
 _THINGS: Final = {"tasks": "taskId", "schedules": "scheduleId", "batches": "batchId", "workers": "workerId"}
 _OPERATORS: Final = (
@@ -101,8 +106,6 @@ class Commands:
                 data["estimatedDuration"] = duration_shown(past).model_dump(
                     mode="json", by_alias=True, exclude_none=True
                 )
-        if operation == "createBatch":
-            return await self._batched(scope, data)
         return data
 
     async def _as_it_is(self, scope: Scope, operation: str, call: Call[Any, Any], error: ClientError) -> JsonObject:
@@ -121,13 +124,6 @@ class Commands:
             return await self._answered(scope, "getSchedule", {"id": made})
         raise error
 
-    async def _batched(self, scope: Scope, data: JsonObject) -> JsonObject:
-        """The batch under the id that it has since it was made first."""
-        items: Any = data["items"]
-        if items and all(item.get("repeat") for item in items):
-            data["id"] = (await self._answered(scope, "getTask", {"id": items[0]["id"]})).get("batch", data["id"])
-        return data
-
 
 _MADE: Final = "made-"
 """How ids of schedules begin that have none of their caller's."""
@@ -142,10 +138,6 @@ def _keyed(operation: str, given: Mapping[str, Any], key: str) -> dict[str, Any]
         arguments["id"] = _MADE + key
     elif operation == "createTask" and "dryRun" not in arguments:
         arguments = _identified(arguments, key)
-    elif operation == "createBatch" and isinstance(tasks := arguments.get("tasks"), list):
-        arguments["tasks"] = [
-            _identified(one, f"{key}-{place}") if isinstance(one, dict) else one for place, one in enumerate(tasks)
-        ]
     return arguments
 
 

@@ -12,7 +12,7 @@ from a2a_server.model.objects import State, artifact_id
 from a2a_server.model.rows import EdgeKind, TaskRow
 from a2a_server.service.reading import MOST_TASKS, Reading
 from a2a_server.service.searching import Searching, word_of
-from a2a_server.service.showing import STATES, Shown, task_shown
+from a2a_server.service.showing import STATES, Beside, Shown, task_shown
 from a2a_server.service.showing_details import (
     ArtifactShown,
     EventShown,
@@ -277,7 +277,9 @@ class DetailPages:
         row = await self._reading.find(call.scope, call.path["id"])
         wanted = TaskFilter(parentTaskId=row.id)
         page = await self._searching.page(call.scope, wanted, limit=call.query.limit, cursor=call.query.cursor)
-        return Reply(TaskPage(tasks=[task_shown(one, self._agent) for one in page.rows], next=page.next))
+        begun = await self._reading.starts.of(page.rows)
+        shown = [task_shown(one, self._agent, Beside(begun[one.key])) for one in page.rows]
+        return Reply(TaskPage(tasks=shown, next=page.next))
 
     async def graph(self, call: Call[GraphQuery, None]) -> Reply:
         """GET /tasks/{id}/graph."""

@@ -3,13 +3,14 @@
 Events `task` say how a task stands: all of them at first, then each that changes. `ready` follows the first ones, `end`
 the last one where every task that was named, or of the batch, has ended; then the stream closes. The `id:` of an event
 is a cursor: a stream that is opened with it (`after`, or the header `Last-Event-ID`) goes on there. Not every event has
-one; clients keep the last that they got. Source: WHATWG HTML, section 9.2 (server-sent events).
+one; clients keep the last that they got. `totals` counts the tasks that were named, or of the batch, by their states.
+Source: WHATWG HTML, section 9.2 (server-sent events).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Final, Literal
 
@@ -22,7 +23,7 @@ from a2a_server.codec import decode_spec, decode_status
 from a2a_server.engine.many import Change, News
 from a2a_server.errors import Draining, StoreUnavailable
 from a2a_server.lifecycle.explaining import word
-from a2a_server.lifecycle.states import status_word
+from a2a_server.lifecycle.states import TERMINAL, status_word
 from a2a_server.model.objects import JsonObject, Lane, Phase, Progress, Scope, State
 from a2a_server.model.rows import Interest
 from a2a_server.model.times import timestamp
@@ -182,10 +183,13 @@ async def pieces(following: AsyncGenerator[News, None]) -> AsyncGenerator[bytes]
 def encoded(news: News, *, first: bool) -> bytes:
     """Its events; the cursor stands at the last of them, behind all that it covers. first: how tasks stood at first."""
     found = [("task", shown(change, first=first)) for change in news.changes]
+    totals: JsonObject = {} if news.totals is None else {"totals": _totals(news.totals)}
     if news.ready:
-        found.append(("ready", {"more": True} if news.more else {}))
-    if news.ended:
-        found.append(("end", {}))
+        found.append(("ready", totals | ({"more": True} if news.more else {})))
+    elif news.ended:
+        found.append(("end", totals))
+    elif news.totals is not None:
+        found.append(("totals", _totals(news.totals)))
     lines = [b"event: %s\ndata: %s\n" % (kind.encode(), one_line(orjson.dumps(data))) for kind, data in found]
     if lines and news.sure is not None:
         lines[-1] = b"id: %d\n%s" % (news.sure, lines[-1])
@@ -193,7 +197,7 @@ def encoded(news: News, *, first: bool) -> bytes:
 
 
 def shown(change: Change, *, first: bool) -> JsonObject:
-    """How a task stands. first: not because it changed; then what does not change is told too."""
+    """How a task stands. first: not because it changed."""
     row = change.row
     status, progress = decode_status(row.status, row.status_at)
     whole = first or not change.before
@@ -209,11 +213,14 @@ def shown(change: Change, *, first: bool) -> JsonObject:
         ),
         "at": timestamp(row.status_at),
         "attempt": min(row.attempt + 1, row.max_attempts),
+        "contextId": row.context,
+        "skill": row.skill,
+        "priority": row.lane.name.lower(),
     }
-    if whole:
-        data |= {"contextId": row.context, "skill": row.skill, "priority": row.lane.name.lower()}
-        if title := decode_spec(row.spec).title if row.spec else "":
-            data["title"] = title
+    if title := decode_spec(row.spec).title if row.spec else "":
+        data["title"] = title
+    if change.started_at:
+        data["startedAt"] = timestamp(change.started_at)
     if progress is not None:
         data["progress"] = _progress(progress)
     if status.message is not None and (text := status.message.text):
@@ -225,6 +232,15 @@ def shown(change: Change, *, first: bool) -> JsonObject:
     if change.left:
         data["left"] = True
     return data
+
+
+def _totals(states: Mapping[State, int]) -> JsonObject:
+    ended = sum(count for state, count in states.items() if state in TERMINAL)
+    return {
+        "total": sum(states.values()),
+        "ended": ended,
+        "states": {word(state): states[state] for state in sorted(states)},
+    }
 
 
 def _progress(progress: Progress) -> JsonObject:

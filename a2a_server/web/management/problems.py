@@ -83,6 +83,8 @@ def invalid(error: ValidationError, model: type[BaseModel], at: str = "") -> Ref
     details: dict[str, Detail] = {}
     for one in error.errors(include_url=False, include_input=False):
         field = _path(at, one["loc"]) or "body"
+        if one["type"] == "too_short" and any(wrong.startswith(f"{field}[") for wrong in details):
+            continue  # it only misses those elements that were refused already
         details.setdefault(field, Detail(field, _rule(one["type"], one["msg"], one["loc"], model)))
     first, *others = details.values()
     more = f" ({len(others)} more in details.)" if others else ""

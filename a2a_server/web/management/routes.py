@@ -16,12 +16,14 @@ from a2a_server.service.maintaining import Maintaining
 from a2a_server.service.management import Management
 from a2a_server.service.pulling import Pulling
 from a2a_server.service.reading import Reading
+from a2a_server.service.results import Results
 from a2a_server.service.retrying import Retrying
 from a2a_server.service.schedules import Schedules
 from a2a_server.service.searching import Searching
 from a2a_server.service.sizing import Sizing
 from a2a_server.service.template_making import TemplateMaking
 from a2a_server.service.templates import Templates
+from a2a_server.service.together import Together
 from a2a_server.service.workers import Workers
 from a2a_server.web.management.batches import BatchPages
 from a2a_server.web.management.details import DetailPages
@@ -62,6 +64,8 @@ def all_routes(
     management, reading = Management(engine, base_url), Reading(engine)
     searching = Searching(engine.backends.store, engine.agent, frozenset({engine.agent, agent}))
     batching = Batching(engine, management.sending)
+    bulk = BulkWork(management, searching, Together(engine, Retrying(engine, base_url)))
+    results = Results(engine, searching)
     feedback, auditing = Feedback(engine), Auditing(engine)
     tasks = TaskPages(management, reading, searching, feedback, agent, auditing=auditing, sizing=sizing)
     events = EventPages(Following(engine), heartbeat_seconds=heartbeat_seconds, write_stall_seconds=write_stall_seconds)
@@ -77,5 +81,5 @@ def all_routes(
         *SchedulePages(Schedules(engine, base_url), base_url).routes(),
         *TemplatePages(Templates(engine), TemplateMaking(engine)).routes(),
         *OperatingPages(Retrying(engine, base_url), Maintaining(engine), settings or {}).routes(),
-        *BatchPages(batching, BulkWork(management, searching), searching).routes(),
+        *BatchPages(batching, bulk, results, base_url).routes(),
     )

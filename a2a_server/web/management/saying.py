@@ -75,7 +75,9 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "cancelTask": _canceled,
     "explainTask": lambda data: f"{data['id']}: {' '.join(one['text'] for one in data['reasons'])}",
     "countTasks": _counted,
-    "createBatch": lambda data: f"Batch {data['id']}: {data['created']} made, {data['failed']} refused.",
+    "createBatch": lambda data: (
+        f"Batch {data.get('id', 'without tasks of its own')}: {data['created']} made, {data['failed']} refused."
+    ),
     "bulk": _done,
     "retryDeadLetters": _done,
 }

@@ -239,14 +239,16 @@ class TaskPages:
             **{name: getattr(query, name) for name in TaskFilter.model_fields},
         )
         page = await self._searching.page(call.scope, wanted, limit=query.limit, cursor=query.cursor)
-        return Reply(TaskPage(tasks=[self._shown(row) for row in page.rows], next=page.next))
+        begun = await self._reading.starts.of(page.rows)
+        shown = [task_shown(row, self._agent, Beside(begun[row.key])) for row in page.rows]
+        return Reply(TaskPage(tasks=shown, next=page.next))
 
     async def get(self, call: Call[NoQuery, None]) -> Reply:
         """GET /tasks/{id}."""
         row = await self._reading.find(call.scope, call.path["id"])
-        started_at, feedback = await self._reading.started_at(row), await self._feedback.of(row)
+        begun, feedback = await self._reading.starts.of([row]), await self._feedback.of(row)
         duration = None if self._sizing is None else await self._sizing.duration(row)
-        beside = Beside(started_at, feedback, duration, await self._auditing.of(row))
+        beside = Beside(begun[row.key], feedback, duration, await self._auditing.of(row))
         return Reply(task_shown(row, self._agent, beside), revision=row.rev)
 
     async def replace(self, call: Call[NoQuery, Any]) -> Reply:

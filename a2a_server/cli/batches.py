@@ -1,0 +1,122 @@
+"""`batch submit|show|results`: many tasks made at once, and what came of them, over the management API."""
+
+from __future__ import annotations
+
+import sys
+
+from a2a_server.cli import output
+from a2a_server.cli.admin import Source, under
+from a2a_server.cli.failures import CommandError, Exit, UsageError
+from a2a_server.cli.managing import reason, show_fields
+from a2a_server.cli.rpc import Json
+from a2a_server.cli.target import Target
+
+PAGE = 200
+
+
+def submit(file: Source, /, *, each: bool = False, unique_key: str = "", target: Target | None = None) -> int:
+    """Submit many tasks from a file of JSON lines, and print the batch's id.
+
+    All of them or none; with --each what is right is submitted, and it ends with 1 if one of them was refused.
+
+    Args:
+        file: One task a line, as `task submit` sends it; `name` is what others call it (`"dependsOn": ["#name"]`).
+            A hyphen reads stdin.
+        each: Each for itself, instead of all or none.
+        unique_key: At most one batch has this key; a repeat prints the id of the first one and makes nothing.
+        target: Which server.
+    """
+    lines = _read(file)
+    count = sum(bool(line.strip()) for line in lines.splitlines())
+    if not count:
+        raise UsageError(f"{file} has no tasks; give one JSON object a line")
+    failed: list[Json] = []
+
+    def show(batch: Json) -> None:
+        failed.extend(item for item in batch.get("items") or () if item.get("error"))
+        if batch.get("id"):
+            output.emit(f"{batch['id']}\n")
+        repeated = int(batch.get("repeated") or 0)
+        before = f", {repeated} of them before" if repeated else ""
+        output.say(f"{int(batch.get('created') or 0) + repeated} of {count} tasks submitted{before}")
+
+    chosen = target or Target()
+    query = [("atomic", "false" if each else "true"), *([("uniqueKey", unique_key)] if unique_key else [])]
+    if chosen.json or not sys.stderr.isatty():
+        code = chosen.ask("POST", "batches", show, query, lines)
+    else:
+        from a2a_server.cli.board import working
+
+        with working(f"submitting {count} tasks"):
+            code = chosen.ask("POST", "batches", show, query, lines)
+    if failed:
+        first = failed[0]
+        raise CommandError(
+            f"{len(failed)} tasks refused, the first: line {int(first.get('index', 0)) + 1}: {reason(first['error'])}"
+        )
+    return code
+
+
+def show(id: str, /, *, target: Target | None = None) -> int:
+    """Show how far a batch is.
+
+    Args:
+        id: The batch's id.
+        target: Which server.
+    """
+    return (target or Target()).ask("GET", under("batches", id), _show_batch)
+
+
+def results(id: str, /, *, target: Target | None = None) -> int:
+    """Show what came out of the tasks of a batch, in the order of its items.
+
+    A line a task: its id, its state and what it said. With -o json a line is an object, with the task's artifacts.
+
+    Args:
+        id: The batch's id.
+        target: Which server.
+    """
+    chosen = target or Target()
+
+    async def work() -> int:
+        cursor = ""
+        async with chosen.admin() as admin:
+            while True:
+                query = [("limit", str(PAGE)), *([("cursor", cursor)] if cursor else [])]
+                page = await admin.request("GET", under("batches", id, "results"), query)
+                for one in page.get("results") or ():
+                    if chosen.json:
+                        output.emit_json(one)
+                    else:
+                        output.emit(f"{_line(one)}\n")
+                following = str(page.get("next") or "")
+                if not following or following == cursor:
+                    return Exit.OK
+                cursor = following
+
+    return chosen.run(work)
+
+
+def _show_batch(batch: Json) -> None:
+    failures = batch.get("failures") or ()
+    show_fields({name: value for name, value in batch.items() if name not in ("failures", "links")})
+    for one in failures:
+        output.emit(f"{'failure':<18}{one.get('title') or one.get('id')}: {_why(one.get('error') or {})}\n")
+
+
+def _why(error: Json) -> str:
+    return " ".join(str(error.get("text") or error.get("reason") or "").split())
+
+
+def _line(result: Json) -> str:
+    texts = [output.artifact_text(artifact) for artifact in result.get("artifacts") or ()]
+    texts.append(output.message_text(result.get("message")))
+    said = " ".join(" ".join(texts).split())
+    return output.safe(f"{result.get('id', '')}  {result.get('state', '')}  {said}".rstrip())
+
+
+def _read(file: Source) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
