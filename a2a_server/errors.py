@@ -191,7 +191,7 @@ class Retry(Exception):
 
     def __init__(self, text: str = "A transient failure.", *, after_seconds: float | None = None) -> None:
         self.text = text
-        self.after_seconds = after_seconds
+        self.after_seconds = None if after_seconds is None else float(after_seconds)
         super().__init__(text)
 
 

@@ -5,7 +5,7 @@ A walk is outside of turns; what makes it exact is the revision of the owner's g
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Final
 
 from a2a_server.engine.paging import rows_of
@@ -18,6 +18,8 @@ from a2a_server.ports import TaskStore
 
 MOST_TASKS: Final = 10_000
 """Tasks that a walk looks at before it gives up."""
+MOST_NAMED: Final = 10
+"""Tasks that the error about a circle names."""
 PAGE: Final = 1000
 
 
@@ -41,11 +43,12 @@ async def refuse_circle(store: TaskStore, starts: Collection[Key], target: Key, 
 
     Raises InvalidParams when that leads to `target`, or to more tasks than are looked at.
     """
-    seen, ahead = set(starts), list(starts)
+    seen: dict[Key, Key | None] = dict.fromkeys(starts)  # each with the one that waits for it
+    ahead = list(seen)
     while ahead:
         key = ahead.pop()
         if key == target:
-            raise circular(path)
+            raise circular(path, await _ids(store, seen, key))
         if len(seen) > MOST_TASKS:
             raise InvalidParams(
                 f"{path}: more than {MOST_TASKS} tasks wait behind it, too many to find out whether they wait for each "
@@ -54,8 +57,19 @@ async def refuse_circle(store: TaskStore, starts: Collection[Key], target: Key, 
             )
         async for edge in edges_to(store, key):
             if not edge.done and edge.on_failure != EdgeKind.CHILD and edge.upstream not in seen:
-                seen.add(edge.upstream)
+                seen[edge.upstream] = key
                 ahead.append(edge.upstream)
+
+
+async def _ids(store: TaskStore, seen: Mapping[Key, Key | None], last: Key) -> list[str]:
+    """Of the tasks by which a walk came to `last`, each of which waits for the next."""
+    keys = [last]
+    while (key := seen[keys[-1]]) is not None:
+        keys.append(key)
+    shown = keys if len(keys) <= MOST_NAMED else [last, *keys[1 - MOST_NAMED :]]
+    found = [await store.snapshot(key, 0, artifacts=False) for key in reversed(shown)]
+    ids = [one.task.id if one is not None else "?" for one in found]
+    return ids if len(shown) == len(keys) else [*ids[:-1], "…", ids[-1]]
 
 
 async def edges_to(store: TaskStore, key: Key) -> AsyncIterator[EdgeRow]:

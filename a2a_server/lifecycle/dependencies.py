@@ -85,11 +85,11 @@ def unknown(path: str) -> InvalidParams:
     return InvalidParams(f"{path} names no task of yours; give the id of one, or leave it out.", path=path)
 
 
-def circular(path: str) -> InvalidParams:
-    """How an edge is refused that would have tasks wait for each other."""
+def circular(path: str, circle: Sequence[str]) -> InvalidParams:
+    """How an edge is refused that would have tasks wait for each other: ids, each of which waits for the next."""
     return InvalidParams(
-        f"{path} names a task that waits, maybe by way of others, for this very task or for its parent, so none of "
-        "them could ever go on; leave it out.",
+        f"{path} names a task that waits, maybe by way of others, for this very task or for its parent "
+        f"({' → '.join(circle)}), so none of them could ever go on; leave it out.",
         path=path,
     )
 

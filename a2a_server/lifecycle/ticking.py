@@ -8,7 +8,7 @@ A job whose minute or hour begins with a star goes by real time: it runs in both
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -18,12 +18,10 @@ from cronsim import CronSim, CronSimError
 from a2a_server.errors import InvalidParams
 from a2a_server.model.options import microseconds
 from a2a_server.model.schedules import Schedule, SchedulePlan, Timing
-from a2a_server.model.times import timestamp
+from a2a_server.model.times import EPOCH, OUT_OF_TIME, is_in_time, timestamp
 from a2a_server.policy import SECOND
 
 MOST_PREVIEWED: Final = 100
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 _FIELDS: Final = 5
 _STEPS: Final = 10_000
 """More ticks than this do not lie before the moment that is asked for: it guards against a loop without end."""
@@ -104,8 +102,8 @@ def next_ticks(schedule: Schedule, now: int, count: int) -> Iterator[int]:
 def _moment(moment: datetime | None, name: str) -> int:
     if moment is None:
         return 0
-    if not _EPOCH < moment < _LATEST:
-        raise InvalidParams(f"{name} must be a moment between 1970 and 2200.", path=name)
+    if not is_in_time(moment):
+        raise InvalidParams(f"{name} {OUT_OF_TIME}.", path=name)
     return microseconds(moment)
 
 
@@ -118,7 +116,7 @@ def _check_cron(cron: str) -> None:
             path="cron",
         )
     try:
-        CronSim(cron, _EPOCH)
+        CronSim(cron, EPOCH)
     except CronSimError as error:
         wrong = str(error).removeprefix("Bad ").replace("-", " ")
         if wrong == "day of month" and fields[2].isdecimal() and 1 <= int(fields[2]) <= 31:  # noqa: PLR2004 - days
@@ -152,7 +150,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _cron_tick(timing: Timing, at: int) -> int | None:
-    behind = _EPOCH + timedelta(seconds=-(-at // SECOND) - 1)  # cronsim begins behind what it is given
+    behind = EPOCH + timedelta(seconds=-(-at // SECOND) - 1)  # cronsim begins behind what it is given
     local = behind if timing.zone == "UTC" else behind.astimezone(_zone(timing.zone))
     ticks = CronSim(timing.cron, local)
     for _ in range(_STEPS):

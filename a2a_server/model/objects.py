@@ -166,6 +166,13 @@ class Progress:
     total: float | None = None
     note: str = ""
 
+    @property
+    def share(self) -> float | None:
+        """What is done of all, 0.0-1.0, however it was said; None = nobody can say."""
+        if self.fraction is None and self.done is not None and self.total:
+            return min(1.0, self.done / self.total)
+        return self.fraction
+
 
 @dataclass(frozen=True, slots=True)
 class Status:

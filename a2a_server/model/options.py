@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,16 +27,24 @@ from pydantic_core import PydanticCustomError
 
 from a2a_server.model.objects import JsonObject, Lane
 from a2a_server.model.runs import LONGEST_CHECK_NAME, MOST_CHECKS
+from a2a_server.model.times import InTime
 
 _LANES = {lane.name.lower(): lane.value for lane in Lane} | {"medium": Lane.NORMAL.value}
 
 
 def _lane(value: object) -> object:
+    if isinstance(value, bool):
+        return ""  # no priority, where Python would take it for 0 or 1
     return _LANES.get(value.lower(), value) if isinstance(value, str) else value
 
 
 _WORDS = (
+    ("Value error, ", ""),
+    (" after validation", ""),
+    (r"match pattern '^[^\x00-\x1f\x7f]*$'", "be text without control characters"),
+    (r"match pattern '^[^\x00-\x1f\x7f]+$'", "be text without control characters"),
     ("Field required", "is missing"),
+    ("Extra inputs are not permitted", "is not known here; leave it out"),
     ("Input should", "must"),
     ("String should", "must"),
     ("List should", "must"),
@@ -213,14 +220,14 @@ class TaskOptions(BaseModel):
     priority: Annotated[Lane | None, BeforeValidator(_lane), WithJsonSchema(_LANE_SCHEMA)] = Field(
         None, description="critical, high, normal (medium), low, backlog, or 1 to 5; absent = the skill's."
     )
-    run_at: AwareDatetime | None = Field(None, description="Do not start before this moment.")
+    run_at: InTime | None = Field(None, description="Do not start before this moment.")
     delay_seconds: float = Field(
         0.0, ge=0, le=366 * 86400, description="Do not start before this much time has passed."
     )
     timeout_seconds: float | None = Field(
         None, gt=0, le=366 * 86400, description="Longest time of one run; absent = the skill's."
     )
-    deadline: AwareDatetime | None = Field(None, description="The task fails if it has not ended by then.")
+    deadline: InTime | None = Field(None, description="The task fails if it has not ended by then.")
     max_attempts: int | None = Field(
         None,
         ge=1,

@@ -1,9 +1,31 @@
-"""Moments as clients read them."""
+"""Moments as clients read and write them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, AwareDatetime
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+OUT_OF_TIME: Final = "must be a moment between 1970 and 2200"
+
+
+def is_in_time(moment: datetime) -> bool:
+    """Whether a moment may be asked for: one that can be written in every time zone, and counted with."""
+    return EPOCH < moment < LATEST
+
+
+def _in_time(moment: datetime) -> datetime:
+    if not is_in_time(moment):
+        raise ValueError(OUT_OF_TIME)
+    return moment
+
+
+InTime = Annotated[AwareDatetime, AfterValidator(_in_time)]
+"""A moment that is asked for."""
 
 
 def timestamp(at: int) -> str:

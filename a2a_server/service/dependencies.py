@@ -6,7 +6,7 @@ from a2a_server.engine.children import WALKS
 from a2a_server.engine.engine import Engine
 from a2a_server.engine.graph import refuse_circle, revision
 from a2a_server.engine.submitting import ON_FAILURE
-from a2a_server.errors import Conflict, Overloaded, TaskNotFound
+from a2a_server.errors import Conflict, InvalidParams, Overloaded, TaskNotFound
 from a2a_server.lifecycle.dependencies import AddDependency, unknown
 from a2a_server.model.objects import Scope
 from a2a_server.model.options import OnDependencyFailure
@@ -40,8 +40,10 @@ class Dependencies:
             task, start = await store.find(scope, agent, task_id), await store.find(scope, agent, upstream)
             if task is None:
                 raise TaskNotFound
-            if start is None or start.key == task.key:
+            if start is None:
                 raise unknown(path)
+            if start.key == task.key:
+                raise InvalidParams(f"{path} names this very task, which cannot wait for itself.", path=path)
             await refuse_circle(store, (start.key,), task.key, path)
             try:
                 added: TaskRow = await self._engine.submit(

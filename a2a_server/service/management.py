@@ -51,8 +51,6 @@ from a2a_server.service.retrying import Again, Retrying
 from a2a_server.service.sending import Sending
 from a2a_server.wire import fields, v10
 
-TRIES: Final = 5
-"""How often a change is made from a task that others change at the same time."""
 _HERE: Final = "task"
 
 

@@ -197,7 +197,7 @@ def _done(row: TaskRow) -> float:
     if row.state in TERMINAL:
         return 1.0
     progress = decode_status(row.status, row.status_at)[1]
-    return 0.0 if progress is None else progress.fraction or 0.0
+    return 0.0 if progress is None else progress.share or 0.0
 
 
 def _no_cursor() -> InvalidParams:

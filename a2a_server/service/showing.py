@@ -141,6 +141,7 @@ class TaskShown(Shown):
     created_at: str
     updated_at: str = Field(description="Of its status.")
     started_at: str | None = Field(None, description="Of its first run; in what is read.")
+    ended_at: str | None = Field(None, description="When it ended.")
     run_at: str | None = Field(None, description="It does not start before.")
     due_at: str | None = Field(None, description="When the scheduler looks at it next.")
     deadline: str | None = None
@@ -220,6 +221,7 @@ def task_shown(row: TaskRow, agent: str = "", beside: Beside = _NOTHING) -> Task
         created_at=timestamp(row.created_at),
         updated_at=timestamp(row.status_at),
         started_at=_moment(beside.started_at),
+        ended_at=timestamp(row.status_at) if row.state in TERMINAL else None,
         run_at=_moment(starts_at_of(row, spec)),
         due_at=_moment(row.due_at),
         deadline=_moment(row.deadline_at),
@@ -301,9 +303,7 @@ def progress_shown(progress: Progress | None) -> ProgressShown | None:
     """How far a run is; None = nothing was said of it."""
     if progress is None:
         return None
-    return ProgressShown(
-        fraction=progress.fraction, done=progress.done, total=progress.total, note=progress.note or None
-    )
+    return ProgressShown(fraction=progress.share, done=progress.done, total=progress.total, note=progress.note or None)
 
 
 def requires_shown(requires: Requires | None) -> RequiresShown | None:

@@ -155,8 +155,6 @@ def _rule(name: str, text: str, kind: str) -> str:
         return "must be critical, high, normal, low, backlog, or 1 to 5"
     if kind.startswith("datetime") or kind == "timezone_aware":
         return "must be a moment in RFC 3339 with a time zone, such as 2026-05-28T10:00:00Z"
-    if kind == "string_pattern_mismatch":
-        return "must be text without control characters"
     return plain_rule(text)
 
 

@@ -244,10 +244,10 @@ async def test_parameters_that_a_skill_does_not_take_are_refused_before_it_runs(
 @pytest.mark.parametrize(
     ("path", "body", "says"),
     [
-        ("/batches", {"tasks": []}, "tasks must have at least 1 item."),
-        ("/batches", {"tasks": [{"tags": ["x"] * 33}]}, "tasks[0].tags must have at most 32 items."),
-        ("/batches", {"tasks": [{}], "uniqueKey": "\n"}, "uniqueKey must be without control characters."),
-        ("/tasks/bulk", {"action": "cancel", "ids": []}, "ids must have at least 1 item."),
+        ("/batches", {"tasks": []}, "tasks must have at least 1 item, not 0."),
+        ("/batches", {"tasks": [{"tags": ["x"] * 33}]}, "tasks[0].tags must have at most 32 items, not 33."),
+        ("/batches", {"tasks": [{}], "uniqueKey": "\n"}, "uniqueKey must be text without control characters."),
+        ("/tasks/bulk", {"action": "cancel", "ids": []}, "ids must have at least 1 item, not 0."),
         ("/tasks/bulk", {"action": "cancel", "ids": [""]}, "ids[0] must have at least 1 character."),
         ("/tasks/bulk", {"action": "delete", "ids": ["a"], "atomic": True}, "atomic is not for action delete"),
     ],

@@ -46,7 +46,9 @@ _OTHER_SITE: Final = "Pages of other sites cannot change anything here."
 _LATER: Final = "The store does not answer at the moment; try again."
 _CROWDED: Final = "Too many change the same things at the moment; try again."
 _UNFIT: Final = "A value cannot be stored as it is: no name or text of it may hold the character U+0000."
-_DEPTH: Final = PREFIX.count("/")
+_NO_RESOURCE: Final = f"There is no such resource; {PREFIX}/openapi.json describes those that there are."
+_ABOVE: Final = tuple(PREFIX.split("/")[1:])
+_DEPTH: Final = len(_ABOVE)
 
 
 class ManagementApi:
@@ -93,7 +95,7 @@ class ManagementApi:
             if (path := _variables(route.segments, segments)) is not None
         ]
         if not found:
-            raise Refused(404, f"There is no such resource; {PREFIX}/openapi.json describes those that there are.")
+            raise Refused(404, _NO_RESOURCE)
         method = "GET" if request.method == "HEAD" else request.method
         literal = min(len(path) for _, path in found)  # what is spelled out goes before a variable
         for route, path in found:
@@ -192,13 +194,16 @@ def _segments(scope: HttpScope) -> tuple[str, ...]:
     """The path below the prefix, as it was written and then decoded piece by piece. Raises Refused."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     above = scope.get("root_path", "").rstrip("/").count("/") + _DEPTH
-    pieces = raw.partition(b"?")[0].split(b"/")[1 + above :]
+    pieces = raw.partition(b"?")[0].split(b"/")[1 + above - _DEPTH :]
     if pieces and not pieces[-1]:
         pieces.pop()
     try:
-        return tuple(unquote_to_bytes(piece).decode() for piece in pieces)
+        decoded = tuple(unquote_to_bytes(piece).decode() for piece in pieces)
     except UnicodeDecodeError:
         raise Refused(404, "There is no such resource; its path is not UTF-8.") from None
+    if decoded[:_DEPTH] != _ABOVE:  # a %2F stood where the prefix has a slash
+        raise Refused(404, _NO_RESOURCE)
+    return decoded[_DEPTH:]
 
 
 def _variables(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:

@@ -28,12 +28,17 @@ _EXACT: Final = 2.0**53
 
 
 def queried(route: Route, params: QueryParams) -> BaseModel:
-    """The query string. Raises Refused: a parameter is unknown, wrong, or there more than once."""
+    """The query string. Raises Refused: a parameter is unknown, wrong, no text for a store, or there more than once."""
     given: dict[str, str | list[str]] = {}
     model = route.query
     many = repeated(model)
     for name in params:
         values = params.getlist(name)
+        for place, value in enumerate(values):
+            if "\0" in value:  # on which a stream would break when it is open already
+                field = f"{shown(name)}[{place}]" if name in many else shown(name)
+                rule = "must not hold the character U+0000"
+                raise Refused(400, f"{field} {rule}.", [Detail(field, rule)])
         if name in many:
             given[name] = values
         elif len(values) > 1:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from a2a_server.errors import InvalidParams
 from a2a_server.model.objects import Phase
 from a2a_server.model.options import microseconds
-from a2a_server.model.times import timestamp
+from a2a_server.model.times import InTime, timestamp
 from a2a_server.policy import OWN_RULE, SECOND, Limit, Rate, Trip, failures_of, limit_of
 from a2a_server.service.limiting import GateView, Limiting, QueueView
 from a2a_server.service.showing import Shown
@@ -80,7 +80,7 @@ class LimitsShown(Shown):
 class Paused(Body):
     """Why, and for how long."""
 
-    until: AwareDatetime | None = Field(None, description="When it goes on by itself; absent = when it is resumed.")
+    until: InTime | None = Field(None, description="When it goes on by itself; absent = when it is resumed.")
     reason: str = Field("", max_length=MOST_REASON, description="For people, wherever a held task is explained.")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from a2a_server.errors import InvalidParams
+from a2a_server.errors import InvalidParams, Overloaded
 
-TRIES: Final = 5
-"""How often a patch is made anew because the thing changed meanwhile."""
+TRIES: Final = 20
+"""How often a patch is made anew because the thing changed meanwhile; so many may patch it side by side."""
 T = TypeVar("T")
 
 
@@ -23,6 +23,11 @@ def merged(value: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
         else:
             result[name] = merged(result.get(name), one)
     return result
+
+
+def contended() -> Overloaded:
+    """How a patch is refused that names no revision and came too late for each that it was made from."""
+    return Overloaded("Too many change this at the moment; try again.", retry_after_seconds=1)
 
 
 def paged(things: Sequence[T], name: Callable[[T], str], limit: int, cursor: str) -> tuple[Sequence[T], str | None]:

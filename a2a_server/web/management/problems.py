@@ -72,8 +72,12 @@ def words(error: ClientError) -> tuple[str, tuple[Detail, ...]]:
         message += "."
     if not path:
         return message, ()
-    rule = message.removeprefix(path).lstrip(": ").removesuffix(".")
-    if not isinstance(error, InvalidParams) or message.startswith(path):
+    item, _, said = message.partition(": ")
+    if said and path.startswith(f"{item}."):  # of one item of many: its member says where, once
+        message = f"{item}.{said}" if said.startswith(path.removeprefix(f"{item}.")) else f"{path}: {said}"
+    names = message.startswith((f"{path} ", f"{path}:"))
+    rule = (message.removeprefix(path).lstrip(": ") if names else message).removesuffix(".")
+    if not isinstance(error, InvalidParams) or names:
         return message, (Detail(path, rule),)
     return f"{path}: {message}", (Detail(path, rule),)
 
@@ -105,7 +109,7 @@ def _rule(kind: str, text: str, steps: Sequence[str | int], model: type[BaseMode
         return _MOMENT
     if steps and steps[0] == "priority":
         return "must be critical, high, normal, low, backlog, or 1 to 5"
-    return plain_rule(text.removeprefix("Value error, "))
+    return plain_rule(text)
 
 
 def _unknown(name: str, model: type[BaseModel]) -> str:

@@ -19,7 +19,7 @@ from a2a_server.service.revising import as_changed, expected
 from a2a_server.service.schedules import Schedules, ScheduleView
 from a2a_server.service.showing import Shown
 from a2a_server.web.management.inputs import modelled
-from a2a_server.web.management.merging import TRIES, merged, paged
+from a2a_server.web.management.merging import TRIES, contended, merged, paged
 from a2a_server.web.management.messages import message_of, message_shown
 from a2a_server.web.management.table import PREFIX, Body, Call, NoQuery, Query, Reply, Route
 from a2a_server.web.management.words import Name
@@ -204,7 +204,7 @@ class SchedulePages:
                     raise
                 continue
             return self._reply(_there(changed))
-        raise Changed
+        raise contended()
 
     async def delete(self, call: Call[NoQuery, None]) -> Reply:
         """Nothing."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from a2a_server.errors import Conflict, InvalidParams, Overloaded
+from a2a_server.errors import Conflict, InvalidParams
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.management import (
     NewDelay,
@@ -23,13 +23,14 @@ from a2a_server.model.management import (
 from a2a_server.model.rows import TaskRow
 from a2a_server.service.auditing import Auditing
 from a2a_server.service.feedback import Feedback
-from a2a_server.service.management import TRIES, Management, merged, parsed_message
+from a2a_server.service.management import Management, merged, parsed_message
 from a2a_server.service.reading import Reading
 from a2a_server.service.retrying import Again
 from a2a_server.service.searching import Searching
 from a2a_server.service.showing import Beside, Shown, TaskShown, task_shown
 from a2a_server.service.sizing import Sizing
 from a2a_server.web.management import inputs
+from a2a_server.web.management.merging import TRIES, contended
 from a2a_server.web.management.table import PREFIX, Call, NoQuery, Query, Reply, Route
 
 _NAMES: Final = {field.alias or name for name, field in TaskChange.model_fields.items()}
@@ -283,7 +284,7 @@ class TaskPages:
                 )
             except Conflict:
                 continue
-        raise Overloaded("The task changes all the time; try again.", retry_after_seconds=1)
+        raise contended()
 
     async def delete(self, call: Call[DeleteQuery, None]) -> Reply:
         """DELETE /tasks/{id}."""

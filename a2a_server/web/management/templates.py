@@ -13,7 +13,7 @@ from a2a_server.service.showing import Shown
 from a2a_server.service.template_making import TemplateMaking
 from a2a_server.service.templates import Named, Templates
 from a2a_server.web.management.inputs import modelled
-from a2a_server.web.management.merging import TRIES, merged, paged
+from a2a_server.web.management.merging import TRIES, contended, merged, paged
 from a2a_server.web.management.table import PREFIX, Body, Call, NoQuery, Query, Reply, Route
 
 
@@ -137,7 +137,7 @@ class TemplatePages:
                     raise
                 continue
             return _reply(changed)
-        raise Changed
+        raise contended()
 
     async def delete(self, call: Call[NoQuery, None]) -> Reply:
         """Nothing."""
