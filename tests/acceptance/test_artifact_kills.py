@@ -22,17 +22,20 @@ MIB = 1 << 20
 SIZE_MIB = 100
 MOST_GROWTH_MIB = 50
 AGENT = '''
+import asyncio
 import hashlib
 from a2a_server import Agent, File, TaskContext
 
 agent = Agent("Files")
 
 @agent.skill
-async def make(task: TaskContext, pieces: int) -> None:
-    """Write so many MiB."""
+async def make(task: TaskContext, pieces: int, kills: int = 0) -> None:
+    """Write so many MiB. kills: so many runs stop in the middle, until they are killed."""
     async with task.artifact("film", "video/mp4") as writer:
         for number in range(pieces):
             await writer.write(bytes([number % 251]) * (1 << 20))
+            if number == 15 and task.attempt <= kills:
+                await asyncio.Event().wait()
 
 @agent.skill
 async def read(task: TaskContext, source: File) -> str:
@@ -91,7 +94,7 @@ def ended(served: Served, task_id: str) -> dict[str, Any]:
     return task
 
 
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -189,7 +192,7 @@ def test_nothing_of_an_upload_is_there_that_was_killed_in_the_middle(served: Ser
 @pytest.mark.parametrize("kills", [1, 2])
 def test_an_artifact_is_whole_that_was_killed_in_the_middle(served: Served, tmp_path: Path, kills: int) -> None:
     pieces = 60
-    task_id = send(served, "make", {"data": {"pieces": pieces}}, returnImmediately=True)["id"]
+    task_id = send(served, "make", {"data": {"pieces": pieces, "kills": kills}}, returnImmediately=True)["id"]
     for kill in range(1, kills + 1):
         until(lambda: len(visible(tmp_path)) >= 10 * kill)  # noqa: B023 - asked before the next one
         served.stop(signal.SIGKILL)

@@ -63,7 +63,7 @@ class Served:
     def start(self) -> None:
         with (self.directory / "out.txt").open("ab") as out, (self.directory / "err.txt").open("ab") as err:
             self.process = subprocess.Popen(self.command, cwd=self.directory, stdout=out, stderr=err)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 45
         while time.monotonic() < deadline:
             assert self.process.poll() is None, (self.directory / "err.txt").read_text()
             try:

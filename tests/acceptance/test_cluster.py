@@ -22,7 +22,8 @@ from tests.server.waiting import until_asked
 from tests.services import needed
 
 BOUND = 30.0
-STEPS = "work 8 0.2"
+STEPS = "work 12 0.3"
+"""Long enough for all of them to be seen at work."""
 TASKS = 20
 
 
@@ -94,7 +95,8 @@ async def test_a_worker_that_drains_hands_over(served: Served, http: httpx2.Asyn
     assert (told.returncode, told.stderr) == (0, "")
     assert await asyncio.to_thread(second.wait) == 0
     async with speaker("1.0", f"{served.servers[0].url}/", http) as one:
-        tasks = [(await one.send(Order(STEPS, f"drain-{number}", wait=False))).id for number in range(TASKS)]
+        orders = [Order(STEPS, f"drain-{number}", wait=False) for number in range(TASKS)]
+        tasks = [sent.id for sent in await asyncio.gather(*map(one.send, orders))]
         await all_in(one, tasks, "working")
         first.signal(signal.SIGTERM)
         assert await asyncio.to_thread(first.wait) == 0
@@ -105,7 +107,7 @@ async def test_a_worker_that_drains_hands_over(served: Served, http: httpx2.Asyn
 
 async def all_in(client: Speaker, tasks: list[str], state: str) -> None:
     async def there() -> bool:
-        return {(await client.get(task)).state for task in tasks} == {state}
+        return {seen.state for seen in await asyncio.gather(*map(client.get, tasks))} == {state}
 
     await until_asked(there, BOUND)
 

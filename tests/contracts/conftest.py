@@ -10,12 +10,12 @@ from a2a_server.ports import TaskStore
 from a2a_server.stores import postgresql_link
 from a2a_server.stores.postgresql import PostgresqlStore
 from tests.contracts.postgresql_database import PostgresqlDatabase
-from tests.contracts.stores import DATABASES, Database
+from tests.contracts.stores import DATABASES, OPENED, Database
 
 
 @pytest.fixture(params=sorted(DATABASES))
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    database = DATABASES[request.param](tmp_path)
+    database = (OPENED if "store" in request.fixturenames else DATABASES)[request.param](tmp_path)
     yield database
     database.drop()
 

@@ -1,7 +1,8 @@
 """PostgreSQL databases for tests, on the server that all tests share.
 
 A run of tests makes one database and empties it for each test: to make one and drop it again costs the server two
-checkpoints, which every other test waits for, too.
+checkpoints, which every other test waits for, too. Its tables stay from one test to the next where both only open
+stores on it (`keeping`): to make them takes longer than most tests.
 """
 
 from __future__ import annotations
@@ -24,15 +25,19 @@ from a2a_server.stores.postgresql import PostgresqlStore
 from tests.services import service
 
 T = TypeVar("T")
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'meta'"
+_kept: set[str] = set()
+"""Databases that have the tables of the newest schema and nothing else, but for rows."""
 
 
 class PostgresqlDatabase:
     """An empty database. Everything but `store` is blocking, also in a test's event loop.
 
-    A test that wants two at once gives the second one a directory called `target`.
+    A test that wants two at once gives the second one a directory called `target`. keeping: all that the test does is
+    to open a store, which finds the tables that an earlier test of the kind left.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keeping: bool = False) -> None:
         self._server = service("postgresql")
         second = "_target" if directory.name == "target" else ""
         self.name = _made(self._server, f"a2a_test_{os.getpid()}{second}")
@@ -40,8 +45,14 @@ class PostgresqlDatabase:
         own = urlsplit(self._server)._replace(path=f"/{self.name}", query="synchronous_commit=off")
         self.url = urlunsplit(own)
         self._unlinked = False
+        self._keeping = keeping
         self.cut()
-        self.run("DROP EXTENSION IF EXISTS amcheck; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        if keeping and self.name in _kept:
+            if tables := run(self.url, _TABLES):
+                run(self.url, "; ".join(f"DELETE FROM {table}" for (table,) in tables))  # noqa: S608 - names of our own
+        else:
+            run(self.url, "DROP EXTENSION IF EXISTS amcheck; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        _kept.discard(self.name)
 
     def store(self, clock_offset_us: int = 0) -> TaskStore:
         return PostgresqlStore(self.url, clock_offset_us=clock_offset_us)
@@ -75,8 +86,11 @@ class PostgresqlDatabase:
     def drop(self) -> None:
         if self._unlinked:
             run(self._server, f"ALTER DATABASE {self.name} WITH ALLOW_CONNECTIONS true")
+        elif self._keeping:
+            _kept.add(self.name)
 
     def run(self, sql: str, *arguments: object) -> list[Any]:
+        self._keeping = False  # whatever it is
         return run(self.url, sql, *arguments)
 
     def cut(self) -> int:

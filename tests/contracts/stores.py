@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -75,3 +76,5 @@ DATABASES: dict[str, Callable[[Path], Database]] = {
     "postgresql": PostgresqlDatabase,
     "sqlite": SqliteDatabase,
 }
+OPENED: dict[str, Callable[[Path], Database]] = {**DATABASES, "postgresql": partial(PostgresqlDatabase, keeping=True)}
+"""The same for tests that open a store on it first of all: its tables may be there already."""

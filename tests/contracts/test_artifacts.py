@@ -15,7 +15,7 @@ from a2a_server.model.queries import Stored
 from a2a_server.ports import ArtifactStore
 from tests.contracts.artifact_stores import ARTIFACT_STORES, KEY, NAME, below, content, names, put
 
-SOON = 5.0
+SOON = 20.0
 
 HOSTILE_WORDS = [
     *("", ".", "..", "...", "~", "-/..", "a/../b", "../etc", "..\\..", "C:", "%2e%2e", "%2f", "a%00", "\x00", "a\x00b"),

@@ -26,7 +26,7 @@ from tests.contracts import rows
 from tests.contracts.mongodb_database import MongodbDatabase, closed_port
 from tests.contracts.rows import get, get_task, key, put, writes
 
-SOON = 10.0
+SOON = 20.0
 REPLICA = {"setName": "rs0", "maxWireVersion": 21, "logicalSessionTimeoutMinutes": 30}
 
 
@@ -392,7 +392,7 @@ async def test_a_store_that_is_closed_leaves_no_transaction_behind(tmp_path: Pat
         with pytest.raises(asyncio.CancelledError):
             await turning
     await store.close()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(SOON):
         assert (await get(other, tasks={key(1)})).tasks.keys() == {key(1)}
     await other.close()
     database.drop()

@@ -13,7 +13,7 @@ from a2a_server.notifiers.local import LIMIT_BATCHES, LocalNotifier
 from a2a_server.ports import Notifier
 from tests.contracts.notifiers import NOTIFIERS
 
-SOON = 5.0
+SOON = 20.0
 
 
 @pytest.fixture(params=sorted(NOTIFIERS))

@@ -15,7 +15,7 @@ from a2a_server.ports import Notifier
 from tests.contracts.notifiers import BROKERS, Broker, Proxy
 from tests.contracts.rows import final, key, leased, task, worker
 
-SOON = 10.0
+SOON = 20.0
 Listener = AsyncIterator[Sequence[Bell]]
 
 
@@ -213,7 +213,7 @@ async def test_close_is_prompt_while_the_broker_is_away(broker: Broker) -> None:
         listener = notifier.listen()
         await proxy.close()
         await notifier.ring([Bell(key(1), task(1))])
-        async with asyncio.timeout(3.0):
+        async with asyncio.timeout(SOON):
             await notifier.close()
             await notifier.close()
         with pytest.raises(StopAsyncIteration):

@@ -154,7 +154,7 @@ async def test_a_store_that_is_closed_waits_for_nobody_who_is_silent(postgresql:
         way.stall()
         reading = asyncio.create_task(store.heads([key(1)]))
         await asyncio.sleep(0)
-        async with asyncio.timeout(6.0):
+        async with asyncio.timeout(SOON):
             await store.close()
         with pytest.raises(StoreUnavailable):
             await reading
@@ -202,7 +202,7 @@ async def test_a_read_that_nobody_answers_is_given_up_soon(
         await store.open()
         await put(store, new_tasks=[rows.task(1)])
         way.stall()
-        async with asyncio.timeout(SOON / 4):
+        async with asyncio.timeout(SOON / 2):
             for _ in range(2):  # on a connection that was there, and on one that cannot be made
                 with pytest.raises(StoreUnavailable, match="does not answer"):
                     await store.heads([key(1)])

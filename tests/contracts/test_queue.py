@@ -16,7 +16,7 @@ from a2a_server.ports import WorkQueue
 from a2a_server.queues.memory import MemoryQueue
 from tests.contracts.queues import QUEUES
 
-SOON = 5.0
+SOON = 20.0
 
 
 @pytest.fixture(params=sorted(QUEUES))

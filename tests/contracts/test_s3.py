@@ -36,7 +36,7 @@ from tests.contracts.s3_door import Answer, Asked, Door, opened_door
 from tests.server.waiting import until
 
 LARGE = 2 * PART_BYTES + 5
-SOON = 10.0
+SOON = 20.0
 
 
 @pytest.fixture

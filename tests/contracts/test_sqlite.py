@@ -30,7 +30,7 @@ from tests.contracts import rows
 from tests.contracts.rows import get, get_task, key, put
 from tests.contracts.test_store import FAIR
 
-SOON = 10.0
+SOON = 20.0
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What is SQS's own: one queue for all, a bounded number of calls, and refusals. Against a simulator."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -50,21 +51,23 @@ async def test_a_queue_that_is_missing_is_made_only_when_that_is_asked_for(broke
 async def test_waiting_costs_one_call_at_a_time_for_any_number_of_queues(broker: Broker) -> None:
     queue = await broker.queue()
     counted = calls(queue)
+    begun = time.monotonic()
     for _ in range(3):
         assert await queue.take([f"skill-{number}" for number in range(20)], 10, 0.7) is None
-    assert 2 <= counted["ReceiveMessage"] <= 4
+    assert 2 <= counted["ReceiveMessage"] <= 2 + time.monotonic() - begun  # each waits for a second
     assert set(counted) == {"ReceiveMessage"}
 
 
 async def test_takes_that_are_canceled_share_one_call(broker: Broker) -> None:
     one, queue = await broker.queue(), await broker.queue()
     counted = calls(queue)
+    begun = time.monotonic()
     for _ in range(50):
         taker = asyncio.create_task(queue.take(["a"], 10, 5))
         await asyncio.wait({taker}, timeout=0.002)
         taker.cancel()
         await asyncio.wait({taker})
-    assert counted["ReceiveMessage"] == 1
+    assert 1 <= counted["ReceiveMessage"] <= 1 + time.monotonic() - begun  # each waits for a second
     await one.offer([hint(1)])
     assert await queue.take(["a"], 10, SOON) == [key(1)]
 

@@ -33,7 +33,7 @@ from a2a_server.model.rows import (
 from a2a_server.ports import TaskStore
 from tests.contracts import rows
 from tests.contracts.rows import get_task, key, put
-from tests.contracts.stores import DATABASES, Database
+from tests.contracts.stores import DATABASES, OPENED, Database
 
 LARGE = b"large" * 200_000
 TASKS = 1_200
@@ -55,7 +55,7 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     for name in Pair._fields:
         directory = tmp_path / name
         directory.mkdir()
-        databases.append(DATABASES[request.param](directory))
+        databases.append(OPENED[request.param](directory))
         stores.append(databases[-1].store())
         await stores[-1].open()
     yield Pair(*stores)
@@ -234,7 +234,7 @@ async def test_a_dump_does_not_keep_a_writer(pair: Pair) -> None:
     await write_every_kind(pair.source)
     dump = pair.source.dump()
     await anext(dump)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await put(pair.source, new_tasks=[rows.task(9_000)])
     assert len([page async for page in dump]) > len(DUMPED) - 1
 

@@ -14,8 +14,7 @@ class Counts:
     a cluster is replaced, one by one. soak_seconds: of steady load. model_steps: of the state machine. gated: random
     tasks under limits. backlog: tasks of the one who has many, trials: submissions of the one who has one. races: of a
     cancel and a result. ticks: of schedules that two processes fire. nodes: of a graph, timed: whether what accepting
-    it costs is judged.
-    a cluster is replaced, one by one. soak_seconds: of steady load. pictures: that the example analyses.
+    it costs is judged. pictures: that the example analyses.
     """
 
     kills: int

@@ -43,7 +43,7 @@ from tests.drills.server import Server
 from tests.drills.store import StoreReader
 from tests.drills.wires import LOST, Refused, Wire, wires
 
-_READY_SECONDS = 40.0
+_READY_SECONDS = 90.0
 _TOP_UP_SECONDS = 2.5
 _END_SECONDS = 120.0
 _PATIENCE_SECONDS = 90.0  # tasks that saw two kills run one by one

@@ -107,7 +107,7 @@ async def _sampled(cluster: Cluster, witness: Witness, roll: Roll, seconds: floa
     begun = time.monotonic()
     samples: list[Sample] = []
     replaced = 0
-    while (passed := time.monotonic() - begun) < seconds:
+    while (passed := time.monotonic() - begun) < seconds or len(samples) < _LEAST_SAMPLES:
         await asyncio.sleep(seconds / _SAMPLES)
         samples.append(await _sample(cluster, witness, time.monotonic() - begun, replaced))
         if passed > _REPLACED_EVERY_SECONDS * (replaced + 1):

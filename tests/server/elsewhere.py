@@ -8,11 +8,12 @@ sets of backends than the first only tests marked `backends` are run.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from a2a_server.settings import Settings, kind_of
@@ -22,6 +23,11 @@ SETS: Final = ("postgresql+redis+s3", "mongodb+rabbitmq+store", "postgresql+sqs+
 CHOSEN: Final = os.environ.get("A2A_TEST_BACKENDS", "")
 
 _used: set[str] = set()
+_schemas: dict[str, str] = {}
+"""The schemas of PostgreSQL that are in use, by the names of the places."""
+_made: list[str] = []
+_empty: list[str] = []
+"""Schemas without a row, for the next ones: to make one takes longer than most tests."""
 
 
 def moved(settings: Settings) -> Settings:
@@ -41,7 +47,16 @@ def moved(settings: Settings) -> Settings:
 
 
 def _postgresql(name: str) -> str:
-    return f"{service('postgresql')}?schema={name}&pool=4"
+    if name not in _schemas:
+        _schemas[name] = _empty.pop() if _empty else _new_schema()
+    return f"{service('postgresql')}?schema={_schemas[name]}&pool=4"
+
+
+def _new_schema() -> str:
+    if not _made:
+        atexit.register(_dropped, service("postgresql"))
+    _made.append(f"t{os.getpid()}_{len(_made)}")
+    return _made[-1]
 
 
 def _mongodb(name: str) -> str:
@@ -66,6 +81,7 @@ def _s3(name: str) -> str:
 
 
 BUCKET: Final = "a2a-tests"
+_TABLES: Final = "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename <> 'meta'"
 _STORES: Final[dict[str, Callable[[str], str]]] = {"postgresql": _postgresql, "mongodb": _mongodb}
 _QUEUES: Final[dict[str, Callable[[str], str]]] = {"redis": _redis, "rabbitmq": _rabbitmq, "sqs": _sqs}
 _ARTIFACTS: Final[dict[str, Callable[[str], str]]] = {"s3": _s3, "store": lambda _: "store://"}
@@ -92,7 +108,12 @@ async def _removed(names: set[str]) -> None:
         connection = await asyncpg.connect(service("postgresql"))
         try:
             for name in names:
-                await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+                schema = _schemas.pop(name)
+                tables = await connection.fetch(_TABLES, schema)
+                emptied = (f"DELETE FROM {schema}.{table}" for (table,) in tables)  # noqa: S608 - names of our own
+                if tables:  # the place was named, and perhaps nobody opened it
+                    await connection.execute("; ".join(emptied))
+                _empty.append(schema)
         finally:
             await connection.close()
     else:
@@ -102,3 +123,16 @@ async def _removed(names: set[str]) -> None:
         for name in names:
             await client.drop_database(name)
         await client.close()
+
+
+def _dropped(server: str) -> None:
+    async def dropped() -> None:
+        import asyncpg  # noqa: PLC0415 - only where it is there
+
+        connection = await asyncpg.connect(server)
+        for schema in _made:
+            await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        await connection.close()
+
+    with suppress(OSError):  # a server that the run started is gone with all that it had
+        asyncio.run(dropped())

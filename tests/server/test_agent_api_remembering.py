@@ -251,7 +251,7 @@ async def test_two_tasks_at_once_keep_apart_what_they_ask_and_step() -> None:
     async def skill(task: TaskContext, text: str) -> str:
         value = await task.step("same", lambda: text)
         if len(task.history) == 1:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await both.wait()
         await task.checkpoint("same", value)
         return f"{value} {task.checkpoints['same']} {await task.ask('Well?')}"

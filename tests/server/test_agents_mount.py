@@ -97,13 +97,14 @@ async def test_every_generation_is_spoken_there(method: str, version: str, param
     async with connect(echoing()) as server:
         found = await called(server.url, method, params, version=version, path=path)
         task = found.get("task", found)
-        for _ in range(200):
-            if task["status"]["state"] in {DONE, "completed"}:
-                break
-            await asyncio.sleep(0.02)
+
+        async def done() -> bool:
+            nonlocal task
             ask = "GetTask" if version == "1.0" else "tasks/get"
             task = await called(server.url, ask, {"id": task["id"]}, version=version)
-        assert task["status"]["state"] in {DONE, "completed"}
+            return task["status"]["state"] in {DONE, "completed"}
+
+        await until_asked(done)
         if version == "0.1":
             streamed = await called(
                 server.url, "tasks/send", {**params, "id": "u"}, version=version, path=f"{MANAGER}/tasks/send"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from a2a_server import Agent
+from a2a_server.lifecycle.limits import SetLimit
 from a2a_server.model.objects import Message, Role, Scope, Text
 from a2a_server.model.options import Requirements, TaskOptions
 from a2a_server.model.turns import Needs
@@ -28,6 +29,7 @@ def item(text: str, **resources: int) -> Item:
 pytestmark = pytest.mark.backends
 
 
+@pytest.mark.timeout(180)
 async def test_hundreds_of_refused_tasks_take_a_few_claims(tmp_path: Path) -> None:
     agent, go, begun = Agent("Past"), asyncio.Event(), list[str]()
     claims = 0
@@ -53,5 +55,7 @@ async def test_hundreds_of_refused_tasks_take_a_few_claims(tmp_path: Path) -> No
         await until(lambda: "plain" in begun)
         assert begun == ["long", "plain"]
         assert claims <= MOST_CLAIMS
+        server.engine.worker.resize(REFUSED, threaded=False)
+        await server.engine.submit(SetLimit("resource:gpu", REFUSED))
         go.set()
-        await until(lambda: len(begun) == REFUSED + 2, 60)
+        await until(lambda: len(begun) == REFUSED + 2, 120)

@@ -103,7 +103,7 @@ async def test_a_worker_that_dies_with_the_answer_in_hand_asks_nothing_again(tmp
     async with serving(Scripted(handler), tmp_path) as served:
         task = await served.send("hello")
         await served.answer(task, "Ada", blocking=False)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await entered.wait()
         await served.engine.replace_worker()
         await served.reached(task.id, State.COMPLETED)

@@ -61,7 +61,7 @@ async def test_crash_at_every_event(resume: bool) -> None:
         for n in range(1, 9):  # submitted, working, four words, the closing chunk, completed
             crash = server.crash_worker(at_event=n)
             items = [pair async for pair in server.stream("go")]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await crash
             task = await server.get(items[0][1]["task"]["id"])
             assert gapless(items)
@@ -110,16 +110,18 @@ async def test_crash_of_a_plain_skill() -> None:
 
 async def test_crash_of_a_named_task_and_now() -> None:
     agent = Agent("Waiter")
-    open_now = asyncio.Event()
+    open_now, begun = asyncio.Event(), list[str]()
 
     @agent.skill
     async def wait(text: str) -> str:
+        begun.append(text)
         await open_now.wait()
         return text
 
     async with connect(agent) as server:
         tasks = [await server.send(f"{index}", blocking=False) for index in range(5)]
-        async with asyncio.timeout(10):
+        await until(lambda: len(begun) == 5)
+        async with asyncio.timeout(30):
             await server.crash_worker()
         open_now.set()
         for index, task in enumerate(tasks):
@@ -184,7 +186,7 @@ async def test_suspects_run_one_at_a_time() -> None:
         for _ in range(2):
             await until(lambda: len(running) == 3)
             running.clear()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await server.crash_worker()
         turn.set()
         clean = await server.send("clean")
@@ -209,13 +211,13 @@ async def test_canceled_while_its_worker_dies() -> None:
             await asyncio.sleep(60)
         return text
 
-    async with connect(agent, cancel_grace_seconds=5) as server:
+    async with connect(agent, cancel_grace_seconds=30) as server:
         task = await server.send("go", blocking=False)
         await begun.wait()
         canceling = asyncio.create_task(server.cancel(task["id"]))
         await asked.wait()
         await server.crash_worker()
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(20):  # much shorter than the grace
             canceled = await canceling
         assert canceled["status"]["state"] == "TASK_STATE_CANCELED"
 
@@ -234,7 +236,7 @@ async def test_restart_finds_what_a_dead_process_left(tmp_path: Path) -> None:
         engine.replace_worker = die  # type: ignore[method-assign]  # misbehaves on purpose
         task = await server.send("go", blocking=False)
         scheduled = await server.send("later", blocking=False, options={"delaySeconds": 0.3})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await died.wait()
         left = await server.get(task["id"])
         assert (info(left)["phase"], info(left)["attempt"]) == ("leased", 1)

@@ -28,7 +28,7 @@ async def by_its_words(attempt: Attempt) -> Completed:
             attempt.emit(Progress(0.5))
             await attempt.flush()
         case "slow":
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.8)
         case "ask":
             await ask(attempt, "Well?")
         case "nothing":

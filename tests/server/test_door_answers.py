@@ -106,11 +106,11 @@ async def test_a_head_without_a_body_is_no_answer() -> None:
 
 
 async def test_a_connection_rests_from_its_last_answer_on() -> None:
-    async with serving(timeout_keep_alive=0.6) as seen, dial(seen.port) as connection:
+    async with serving(timeout_keep_alive=1.2) as seen, dial(seen.port) as connection:
         for _ in range(4):
-            await asyncio.sleep(0.2)  # together longer than it may rest
+            await asyncio.sleep(0.4)  # together longer than it may rest
             await connection.say(ASKED)
             assert (await connection.answer()).status == 200
         answered_at = time.monotonic()
         assert await connection.answers() == []
-        assert 0.5 < time.monotonic() - answered_at < 5
+        assert 1.1 < time.monotonic() - answered_at < 10

@@ -145,7 +145,7 @@ async def test_too_many_connections() -> None:
                 await connection.say(GET + b"\r\n")
                 return (await connection.answer()).status == 200
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not await admitted():  # noqa: ASYNC110 - nobody sets an event for it
                 await asyncio.sleep(0.01)
 

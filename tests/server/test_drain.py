@@ -76,7 +76,7 @@ async def test_a_direct_dispatch_in_flight_is_handed_back(tmp_path: Path, drain_
 async def test_a_run_that_is_being_restored_is_handed_back(tmp_path: Path) -> None:
     begun: list[str] = []
     async with running(agent_of(begun), tmp_path, poll_seconds=LONG) as server:
-        task_id = await server.start(delaySeconds=0.1, maxAttempts=1)
+        task_id = await server.start(delaySeconds=1, maxAttempts=1)
         server.store.held_snapshots = 1
         await server.hold(lambda _: False)
         await stopped_while(server, [task_id])
@@ -86,7 +86,7 @@ async def test_a_run_that_is_being_restored_is_handed_back(tmp_path: Path) -> No
 async def test_a_run_that_is_being_restored_may_end_while_there_is_time(tmp_path: Path) -> None:
     begun: list[str] = []
     async with running(agent_of(begun), tmp_path, poll_seconds=LONG, drain_seconds=15.0) as server:
-        task_id = await server.start(delaySeconds=0.1, maxAttempts=1)
+        task_id = await server.start(delaySeconds=1, maxAttempts=1)
         server.store.held_snapshots = 1
         await server.hold(lambda _: False)
         await server.stop_with_held()
@@ -141,7 +141,7 @@ async def test_a_send_during_the_drain_is_told_to_come_back(generation: str) -> 
         body["params"] = {"message": said}
     async with connect(agent) as server:
         await server.send("x", blocking=False)
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 30)
         engine = server._system.engine
         free = dict(engine.worker._free)
         engine.hub.close()

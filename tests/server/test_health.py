@@ -106,7 +106,7 @@ async def test_a_store_that_hangs_is_waited_for_briefly_and_asked_once(
             await answer.wait()
 
         server.store.next_alarm = next_alarm  # type: ignore[method-assign]  # misbehaves on purpose
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             answers = await asyncio.gather(*(asked(http) for _ in range(20)))
         assert answers == [(503, "not ready", FINE | {"store": "timeout"})] * 20
         assert waiting <= 2, "one for all, and one of the sweeper's"
@@ -124,14 +124,14 @@ async def test_a_client_that_goes_away_takes_the_answer_from_nobody(tmp_path: Pa
 
         server.store.next_alarm = next_alarm  # type: ignore[method-assign]  # misbehaves on purpose
         first = asyncio.create_task(asked(http))
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 30)
         second = asyncio.create_task(asked(http))
         await asyncio.sleep(0)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
         answer.set()
-        assert await asyncio.wait_for(second, 10) == (200, "ready", FINE)
+        assert await asyncio.wait_for(second, 30) == (200, "ready", FINE)
 
 
 async def test_a_full_writer_is_not_ready(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ async def test_a_full_writer_is_not_ready(tmp_path: Path) -> None:
     ):
         await server.hold(lambda _: True)
         first = asyncio.create_task(server.start("a"))
-        await asyncio.wait_for(server.store.held.wait(), 10)
+        await asyncio.wait_for(server.store.held.wait(), 30)
         second = asyncio.create_task(server.start("b"))
         await until(lambda: server.engine.writer.waiting == 1)
         assert await asked(http) == (503, "not ready", FINE | {"writer": "failed"})
@@ -155,7 +155,7 @@ async def test_a_draining_server_is_not_ready(tmp_path: Path) -> None:
     agent = agent_of(begun, release)
     async with running(agent, tmp_path, poll_seconds=LONG, drain_seconds=15.0) as server, client(server.system) as http:
         await server.start()
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 30)
         assert await asked(http) == (200, "ready", FINE)
         stopping = asyncio.create_task(server.system.stop())
         await until(lambda: server.engine.worker._stopping)

@@ -168,7 +168,7 @@ async def push_of(served: Running, task_id: str) -> PushRow:
 
 
 async def told(served: Running, task_id: str, condition: Callable[[PushRow], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition(await push_of(served, task_id)):  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.005)
 
@@ -325,7 +325,7 @@ async def test_a_canceled_last_run_undoes_once_and_ends_as_canceled(tmp_path: Pa
         await undoing.wait()
         canceling = asyncio.create_task(served.cancel(task_id))
         await until(lambda: bool(served.engine.worker.running))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (await served.row(task_id)).cancel_at:  # noqa: ASYNC110 - nobody sets an event for it
                 await asyncio.sleep(0.005)
         go.set()
@@ -358,7 +358,7 @@ async def test_an_undecided_answer_becomes_a_task_though_nobody_waits_for_it(tmp
         sending = asyncio.create_task(served.send("wait"))
         await until(lambda: ("run", "wait") in script.calls)
         sending.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (page := await served.store.page(TaskQuery("", "local", ""))).rows:  # noqa: ASYNC110 - nobody sets an event for it
                 await asyncio.sleep(0.005)
         assert len(page.rows) == 1

@@ -20,15 +20,20 @@ from tests.server.waiting import until
 
 
 class Crowd:
-    """How many are at work, and the most that ever were."""
+    """How many are at work, and the most that ever were. Nobody leaves before `least` have been there together."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int = 1) -> None:
         self.now = self.most = self.begun = 0
+        self.least = least
+        self.together = asyncio.Event()
 
     async def __aenter__(self) -> None:
         self.now += 1
         self.begun += 1
         self.most = max(self.most, self.now)
+        if self.now >= self.least:
+            self.together.set()
+        await self.together.wait()
 
     async def __aexit__(self, *_: object) -> None:
         self.now -= 1
@@ -64,7 +69,7 @@ def crowded(crowd: Crowd, **options: Any) -> Agent:  # noqa: ANN401 - any option
 async def test_a_limit_is_reached_and_never_exceeded(
     tmp_path: Path, skill: dict[str, Any], settings: dict[str, Any], key: str
 ) -> None:
-    crowd = Crowd()
+    crowd = Crowd(least=2)
     async with running(crowded(crowd, **skill), tmp_path, poll_seconds=LONG, **settings) as server:
         tasks = await asyncio.gather(*(server.send(f"{number}") for number in range(12)))
         assert {task.status.state for task in tasks} == {State.COMPLETED}

@@ -207,7 +207,8 @@ async def test_a_worker_takes_what_fits_its_pool_and_no_more(tmp_path: Path) -> 
         for task in tasks:
             await server.reached(task, State.COMPLETED)
         assert (await server.row(big)).phase is Phase.READY
-        assert server.engine.worker._classes.free == server.engine.bounds.offer.pool
+        worker = server.engine.worker  # what a run used is free a moment after its end is told
+        await until(lambda: worker._classes.free == server.engine.bounds.offer.pool)
 
 
 async def test_tasks_of_a_serial_context_run_one_at_a_time(tmp_path: Path) -> None:
@@ -236,9 +237,10 @@ async def test_a_context_that_rejects_takes_the_next_task_when_the_first_has_end
         refused = [outcome for outcome in outcomes if isinstance(outcome, ClientError)]
         assert (len(taken), len(refused)) == (1, 7)
         assert all(isinstance(one, UnsupportedOperation) and taken[0].id in str(one) for one in refused)
-        assert (await sent(server, "elsewhere", "another")).status.state is not State.REJECTED
+        elsewhere = await sent(server, "elsewhere", "another")
         log.release.set()
-        await server.reached(taken[0].id, State.COMPLETED)
+        for task in (taken[0], elsewhere):
+            await server.reached(task.id, State.COMPLETED)
         assert (await sent(server, "next", "talk", blocking=True)).status.state is State.COMPLETED
         page = await server.store.inner.rows(RowQuery(Table.RECORD, ("context",)))
         assert len(page.rows) == 2

@@ -105,7 +105,7 @@ async def test_a_claim_waits_for_work_and_takes_what_comes(office: Managed) -> N
     waiting = asyncio.get_running_loop().create_task(worker.claim(waitSeconds=20))
     await asyncio.sleep(0)
     task = await asked(office, skill="other")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         [claimed] = await waiting
     assert claimed["id"] == task["id"]
     await worker.end(claimed, "complete", result="done")
@@ -237,7 +237,7 @@ async def test_cancellation_reaches_the_agent(office: Managed) -> None:
     task = await asked(office)
     claimed = await worker.one()
     canceling = asyncio.get_running_loop().create_task(office.server.cancel(task["id"]))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             life = await office.post(
                 f"/workers/{worker.id}/heartbeat", {"tasks": [{"id": task["id"], "fence": claimed["fence"]}]}
@@ -252,7 +252,7 @@ async def test_cancellation_reaches_the_agent(office: Managed) -> None:
 
 async def test_an_agent_that_falls_silent_loses_its_tasks() -> None:
     async with managed(agent(), poll_seconds=0.1, lease_seconds=1.0, beat_seconds=0.25) as office:
-        gone = await puller(office, leaseSeconds=1)
+        gone = await puller(office, leaseSeconds=3)  # it has this long to say something
         task = await asked(office)
         claimed = await gone.one()
         await gone.say(claimed, chunk("text", "half"))
@@ -269,8 +269,8 @@ async def test_an_agent_that_falls_silent_loses_its_tasks() -> None:
 
 async def test_signs_of_life_go_on_while_a_claim_waits() -> None:
     async with managed(agent(), poll_seconds=0.1, lease_seconds=1.0, beat_seconds=0.25) as office:
-        worker = await puller(office, leaseSeconds=1)
-        assert await worker.claim(waitSeconds=4) == []
+        worker = await puller(office, leaseSeconds=2)  # and this long to be heard of again behind the claim
+        assert await worker.claim(waitSeconds=5) == []
         assert (await office.post(f"/workers/{worker.id}/heartbeat"))["draining"] is False
 
 

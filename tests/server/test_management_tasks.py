@@ -232,13 +232,12 @@ async def test_without_its_time_it_starts(api: Api) -> None:
 
 async def test_a_new_time_is_heeded(api: Api) -> None:
     made = await api.create(text="soon", runAt=LATER)
-    soon = (datetime.now(UTC) + timedelta(milliseconds=200)).isoformat()
+    late = await api.create(text="late", runAt=LATER)
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()  # both are to be asked for before that
     moved = (await api.ask("PATCH", f"/tasks/{made['id']}", {"runAt": soon})).json()
     assert moved["runAt"] < LATER
+    assert (await api.ask("PATCH", f"/tasks/{late['id']}", {"deadline": soon})).status_code == 200
     assert (await api.reached(made["id"], "final"))["state"] == "completed"
-    late = await api.create(text="late", runAt=LATER)
-    deadline = (datetime.now(UTC) + timedelta(milliseconds=100)).isoformat()
-    await api.ask("PATCH", f"/tasks/{late['id']}", {"deadline": deadline})
     assert (await api.reached(late["id"], "final"))["state"] == "failed"
 
 

@@ -23,7 +23,7 @@ from a2a_server.testing import Connection, connect
 
 pytestmark = pytest.mark.backends
 
-BOUND = 20
+BOUND = 30
 Json = dict[str, Any]
 
 

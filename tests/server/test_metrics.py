@@ -61,7 +61,7 @@ async def test_tasks_are_counted_by_how_they_end() -> None:
         await server.send("wait", options={"timeoutSeconds": 1})
         begun.clear()
         task = await server.send("wait", blocking=False)
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 30)
         assert (await read(server))["active_tasks",] == 1
         await server.cancel(task["id"])
         await until(lambda: server._system.engine.worker.running == 0)
@@ -119,7 +119,7 @@ async def test_tasks_that_wait_are_told_by_queue_and_phase() -> None:
 
     async with connect(agent, slots=1) as server:
         await server.send("first", blocking=False)
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 30)
         for _ in range(2):
             await server.send("next", blocking=False)
         await server.send("later", blocking=False, options={"delaySeconds": 3600})
@@ -178,7 +178,7 @@ async def test_no_id_becomes_a_label() -> None:
 
 async def streams_open(server: Connection, count: int) -> None:
     """Wait until so many are."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await read(server))["a2a_streams_open",] != count:  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.01)
 
@@ -192,7 +192,7 @@ async def test_streams_are_counted_while_they_are_open() -> None:
         assert found["a2a_stream_events_total",] == max(n for n in numbers if n) - 1  # the first is in the snapshot
         following = server.stream("wait")
         await anext(following)
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 30)
         await streams_open(server, 1)
         await following.aclose()
         await streams_open(server, 0)

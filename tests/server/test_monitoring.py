@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from a2a_server import Agent, Fail, Retry, TaskContext
-from a2a_server.engine.monitoring import Monitor, alerts_of
+from a2a_server.engine.monitoring import LOOKED, Monitor, alerts_of
 from a2a_server.engine.thresholds import Alert, Threshold
 from a2a_server.errors import ConfigurationError
 from a2a_server.lifecycle.turn import Turn
@@ -223,9 +223,16 @@ async def test_of_two_that_look_at_the_same_time_one_counts(tmp_path: Path) -> N
         await stage.begun.acquire()
         stage.ahead = 61 * SECOND
         monitors = [stage.monitor(server, task_duration=60) for _ in range(2)]
-        await server.hold(lambda needs: bool(needs.records))
+        decided = 0
+
+        def looked(needs: Needs) -> bool:
+            nonlocal decided
+            decided += LOOKED in needs.records
+            return LOOKED in needs.records
+
+        await server.hold(looked)
         looks = [asyncio.create_task(monitor.look()) for monitor in monitors]
-        await server.store.held.wait()
+        await until(lambda: decided == 2)  # each has seen what the other one has not changed yet
         server.store.gate.set()
         found = await asyncio.gather(*looks)
         assert found.count(None) == 1

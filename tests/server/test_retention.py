@@ -347,7 +347,7 @@ async def test_a_stream_of_a_task_that_is_deleted_ends(tmp_path: Path) -> None:
             watch.learn(row)
             await days_pass(server, 31)
             assert (await retiring(server).retire()).retired.total() == 1
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 assert [batch async for batch in server.engine.hub.follow(watch, 1)] == []
 
 

@@ -114,6 +114,7 @@ async def test_one_moment_and_a_common_context(tmp_path: Path) -> None:
         assert (view.due_at, view.upcoming) == (0, ())
 
 
+@pytest.mark.timeout(180)
 async def test_a_thousand_ticks_and_two_schedulers_make_a_thousand_tasks(tmp_path: Path) -> None:
     many, rounds = 20, 50
     async with clockwork(tmp_path) as clock:

@@ -28,14 +28,14 @@ async def test_a_thread_that_ignores_its_timeout_keeps_its_slot(tmp_path: Path) 
     release = threading.Event()
     begun: list[str] = []
 
-    @agent.skill(id="plain", timeout_seconds=0.2)
+    @agent.skill(id="plain", timeout_seconds=0.5)
     def plain(text: str) -> str:
         begun.append(text)
         if text == "stuck":
             release.wait(20)
         return text
 
-    @agent.skill(id="clock", timeout_seconds=0.6)
+    @agent.skill(id="clock", timeout_seconds=1.0)
     async def clock(text: str) -> None:
         await forever()
 
@@ -100,9 +100,7 @@ async def test_suspects_never_run_side_by_side(tmp_path: Path) -> None:
         return text
 
     async with running(agent, tmp_path, poll_seconds=0.02) as server:
-        tasks = [
-            await server.start(skill=skill, delaySeconds=0.3) for skill in ("coroutine", "plain") for _ in range(3)
-        ]
+        tasks = [await server.start(skill=skill, delaySeconds=2) for skill in ("coroutine", "plain") for _ in range(3)]
         await server.engine.submit(Suspect(tuple([(await server.row(task)).key for task in tasks])))
         for task in tasks:
             row = await server.reached(task, State.COMPLETED)
@@ -152,11 +150,11 @@ async def test_a_cancel_while_the_run_is_restored(tmp_path: Path) -> None:
         return text
 
     async with running(agent, tmp_path, poll_seconds=LONG, cancel_grace_seconds=15) as server:
-        task_id = await server.start(delaySeconds=0.1)
+        task_id = await server.start(delaySeconds=1)
         server.store.held_snapshots = 1
         server.store.holds = lambda _: False
         server.store.gate.clear()
-        await asyncio.wait_for(server.store.held.wait(), 10)
+        await asyncio.wait_for(server.store.held.wait(), 30)
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         assert (await server.cancel(task_id)).status.state is State.CANCELED

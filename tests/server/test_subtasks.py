@@ -61,12 +61,15 @@ def family() -> tuple[Agent, asyncio.Event, list[str]]:
 
 
 async def test_a_parent_joins_its_children(tmp_path: Path) -> None:
-    agent, _, ran = family()
+    agent, go, ran = family()
     async with running(agent, tmp_path, poll_seconds=LONG) as server:
-        parent = await server.send("one two fail three")
-        assert parent.status.state is State.COMPLETED
-        assert text_of(parent) == "ONE TWO FAILED THREE"
-        assert sorted(ran) == sorted(["one", "two", "fail", "three", "split 1", "split 1"])
+        task_id = await server.start("one two fail wait")
+        await server.reached(task_id, Phase.WAITING)
+        go.set()
+        await server.reached(task_id, State.COMPLETED)
+        parent = await seen(server, task_id)
+        assert text_of(parent) == "ONE TWO FAILED WAIT"
+        assert sorted(ran) == sorted(["one", "two", "fail", "wait", "split 1", "split 1"])
         assert parent.info["attempt"] == 1
         rows = [row for row in await server.store.inner.oldest(Key(b""), 100) if row.parent]
         assert [row.parent for row in rows] == [(await server.row(parent.id)).key] * 4
@@ -301,7 +304,7 @@ async def test_a_parent_is_spawned_from_once_whatever_happens_to_its_worker() ->
         for n in range(1, 8):
             crash = server.crash_worker(at_event=n)
             task = await server.send("a b c")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await crash
             assert task["artifacts"][0]["parts"][0]["text"] == "a b c"
             listed = await server.rpc("ListTasks", {"contextId": task["contextId"]})
@@ -309,12 +312,13 @@ async def test_a_parent_is_spawned_from_once_whatever_happens_to_its_worker() ->
 
 
 async def test_a_run_that_lost_its_task_spawns_nothing(tmp_path: Path) -> None:
-    agent, lost, spawned = Agent("Zombie"), asyncio.Event(), asyncio.Event()
+    agent, begun, lost, spawned = Agent("Zombie"), asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @agent.skill(default=True)
     async def parent(task: TaskContext, text: str) -> str:
         if task.attempt == 1:
             try:
+                begun.set()
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 await lost.wait()
@@ -330,10 +334,10 @@ async def test_a_run_that_lost_its_task_spawns_nothing(tmp_path: Path) -> None:
 
     async with running(agent, tmp_path) as server:
         task_id = await server.start("go")
-        await server.reached(task_id, Phase.LEASED)
+        await begun.wait()
         await server.engine.replace_worker()
         await server.reached(task_id, State.COMPLETED)
         lost.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await spawned.wait()
         assert [row.id for row in await server.store.inner.oldest(Key(b""), 9)] == [task_id]

@@ -154,7 +154,7 @@ async def test_a_client_that_stalls_is_given_up(tmp_path: Path) -> None:
         writer.write(
             b"POST /artifacts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n\r\n" + bytes(2_000_000)
         )
-        assert b" 408 " in await asyncio.wait_for(reader.readline(), 10)
+        assert b" 408 " in await asyncio.wait_for(reader.readline(), 30)
         writer.close()
         assert files_below(tmp_path) == []
 
@@ -224,6 +224,7 @@ async def connection(server: Connection) -> tuple[asyncio.StreamReader, asyncio.
 
 
 @pytest.mark.embedded
+@pytest.mark.timeout(180)
 async def test_five_hundred_hostile_names_reach_nothing(tmp_path: Path) -> None:
     """As names of uploads, of artifacts and of downloads: data only, and no file elsewhere is written or read."""
     (tmp_path / "secret").write_text("secret")
@@ -268,7 +269,7 @@ async def raw_get(server: Connection, path: str) -> bytes:
     """What a client gets that does not tidy its paths."""
     reader, writer = await connection(server)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode("latin-1", "replace"))
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     assert answer.split(b" ", 2)[1] in {b"400", b"404", b"405", b"414"}, path[:80]
     return answer

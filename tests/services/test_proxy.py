@@ -62,14 +62,14 @@ def test_an_end_of_the_client_reaches_the_server_and_comes_back(client: socket.s
 
 
 def test_latency_is_added_in_each_direction(proxy: Proxy, client: socket.socket) -> None:
-    proxy.latency(0.2)
+    proxy.latency(0.5)
     started = time.monotonic()
     ping(client)
-    assert time.monotonic() - started >= 0.4
+    assert time.monotonic() - started >= 1
     proxy.heal()
     started = time.monotonic()
     ping(client)
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 1
 
 
 def test_a_stalled_connection_stays_and_goes_on(proxy: Proxy, client: socket.socket) -> None:

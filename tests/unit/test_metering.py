@@ -14,7 +14,7 @@ import pytest
 from a2a_server.context.metering import METER, Meter, Stepped, in_thread
 from a2a_server.engine.usage import FINENESS, MOST_RUNS, Distribution
 
-WORK = 0.03
+WORK = 0.1
 """Seconds of processor time, as measured by the clock that only counts those."""
 
 
@@ -34,7 +34,7 @@ async def metered(coroutine: Coroutine[Any, Any, object]) -> tuple[object, float
 async def test_each_step_of_a_coroutine_counts_and_waiting_does_not() -> None:
     async def run() -> str:
         work()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
         work()
         return "done"
 
@@ -42,7 +42,7 @@ async def test_each_step_of_a_coroutine_counts_and_waiting_does_not() -> None:
     result, seconds = await metered(run())
     await other
     assert result == "done"
-    assert 2 * WORK <= seconds < 2 * WORK + 0.03
+    assert 2 * WORK <= seconds < 3 * WORK
 
 
 async def test_what_others_do_while_it_waits_is_not_its_own() -> None:
@@ -122,7 +122,7 @@ def test_work_in_a_thread_counts_there() -> None:
             return pool.submit(in_thread(work)).result()
 
     assert contextvars.copy_context().run(handed) == "done"
-    assert WORK <= meter.seconds < WORK + 0.03
+    assert WORK <= meter.seconds < 2 * WORK
     assert in_thread(work) is work  # nothing is measured where nobody asked
 
 
