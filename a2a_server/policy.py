@@ -50,6 +50,19 @@ def rank(head: int | None, virtual_time: int | None, now: int) -> int:
     return max(now if head is None else head, virtual_time or 0)
 
 
+FAIR_KEPT: Final = 86_400 * SECOND
+"""How long the virtual time of an owner who sends nothing is kept."""
+
+
+def is_spent(head: int | None, virtual_time: int, now: int) -> bool:
+    """Whether an owner's virtual time is old, and the next `rank` would be the same without it.
+
+    Who comes back then is as good as new, as fair queueing has it. Should tasks stand up again that are older than
+    that (a gate had held them), the owner stands beside the first of them and not behind their own: that is the price.
+    """
+    return virtual_time + FAIR_KEPT < now and virtual_time <= rank(head, None, now)
+
+
 def ahead(heads: Mapping[tuple[str, int], int], queue: str, lane: Lane) -> bool:
     """Whether a ready task of the queue would be claimed before a newcomer of this lane."""
     return any((queue, higher) in heads for higher in range(1, lane + 1))

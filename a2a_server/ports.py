@@ -107,15 +107,18 @@ class TaskStore(Protocol):
         """Candidates for a sweep; they are decided again in a turn."""
         ...
 
-    async def next_alarm(self) -> int | None:
-        """Microseconds until the earliest `due_at` of any task or record, by the store's clock; None = nothing waits.
+    async def next_alarm(self, kinds: Collection[str] = ()) -> int | None:
+        """Microseconds until the earliest `due_at` of any task, or record of these kinds; None = nothing waits.
 
-        Never below 0.
+        By the store's clock, and never below 0.
         """
         ...
 
-    async def due_records(self, limit: int) -> Sequence[RecordRow]:
-        """Records whose `due_at` is past, the earliest first; they are decided again in a turn."""
+    async def due_records(self, kinds: Collection[str], limit: int) -> Sequence[RecordRow]:
+        """Records of these kinds whose `due_at` is past, the earliest first; they are decided again in a turn.
+
+        Those of other kinds cost nothing, however many are due.
+        """
         ...
 
     async def search(self, query: Search) -> Found:

@@ -10,7 +10,7 @@ import uuid_utils
 from a2a_server.engine.limits import Limits
 from a2a_server.errors import InvalidParams
 from a2a_server.lifecycle.admission import Admission, context_record
-from a2a_server.lifecycle.requirements import class_of, required
+from a2a_server.lifecycle.requirements import CLASS_RECORD, class_key, class_of, required
 from a2a_server.model.objects import OPTIONS_URI, Requires, Scope
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
@@ -21,7 +21,8 @@ from a2a_server.ports import TaskStore
 
 _ALONE: Final = {Together.SERIAL, Together.REPLACE}
 _ONE: Final = {Together.REJECT, Together.REPLACE}
-_PATH: Final = f'metadata["{OPTIONS_URI}"].requires.resources'
+_REQUIRES: Final = f'metadata["{OPTIONS_URI}"].requires'
+_PATH: Final = f"{_REQUIRES}.resources"
 
 
 class Admitted(NamedTuple):
@@ -47,7 +48,9 @@ class Admitting:
         self._limits = limits
 
     async def admitted(self, scope: Scope, request: SendRequest, skill: SkillSpec, *, child: bool = False) -> Admitted:
-        """The place of a send, as the store is now. Raises InvalidParams: a resource that is missing, or too small.
+        """The place of a send, as the store is now.
+
+        Raises InvalidParams: a resource that is missing, or too small; the owner's tasks need too many things.
 
         child: it is spawned by a task of its context. Parts of a task take no turn of their own in its context, whoever
         makes them: they would be refused for it, cancel it, or wait for it.
@@ -70,8 +73,10 @@ class Admitting:
         if queue == plain and record is None:
             return Admitted(queue, gates, context, None)
         needs = requires if queue != plain else None
+        if needs is not None:
+            await self._check_room(scope, queue)
         grace = round(self._limits.cancel_grace_seconds * SECOND)
-        return Admitted(queue, gates, context, Admission(queue, needs, together, record, rival, grace))
+        return Admitted(queue, gates, context, Admission(queue, needs, together, record, rival, grace, scope))
 
     async def renewed(self, admission: Admission) -> Admission:
         """The same, as the store is now."""
@@ -99,6 +104,20 @@ class Admitting:
                     path=f"{_PATH}.{name}",
                 )
         return tuple(f"{resource_gate(name)}*{amount}" for name, amount in requires.resources.items())
+
+    async def _check_room(self, scope: Scope, queue: str) -> None:
+        """Sends at the same moment may each find the last room; that is few too many, and never more again."""
+        if (await self._store.rows(RowQuery(Table.RECORD, class_key(queue, scope), limit=1))).rows:
+            return
+        most = self._limits.client_max_requirements
+        page = await self._store.rows(RowQuery(Table.RECORD, (CLASS_RECORD, scope.tenant, scope.owner), limit=most))
+        if len(page.rows) >= most:
+            raise InvalidParams(
+                f"your tasks need {most} different combinations of things already, and that is all there can be "
+                "(client_max_requirements); ask for one of those, or let their tasks end or cancel them: a combination "
+                "without tasks is forgotten an hour after its last one was sent",
+                path=_REQUIRES,
+            )
 
     async def _newest(self, record: RecordKey) -> Key:
         page = await self._store.rows(RowQuery(Table.RECORD, record, limit=1))

@@ -47,7 +47,10 @@ class Bounds:
         self._limited = frozenset(skill.id for skill in skills if self._holds(skill))
 
     async def set(self, store: TaskStore, writer: Writer) -> None:
-        """Set the limits that have a name, and lift those that earlier processes set and nobody wants any more."""
+        """Set the limits that have a name, and lift those that earlier processes set and nobody wants any more.
+
+        What an operator set stays as it is.
+        """
         for gate, limit in self.limits.items():
             known = await store.rows(RowQuery(Table.GATE, (gate,))) if limit is None else None
             if known is None or known.rows:

@@ -6,6 +6,7 @@ know. What is taken out of the pool is this process's own matter: no two workers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ from a2a_server.lifecycle.requirements import (
     satisfies,
     share_of,
 )
+from a2a_server.lifecycle.reserving import Asked, Kept, Reserving
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import RecordRow, TaskRow
 from a2a_server.model.runs import SkillSpec
@@ -27,6 +29,7 @@ from a2a_server.policy import queue_of
 from a2a_server.ports import TaskStore
 
 PAGE: Final = 1000
+NOTHING: Final = Asked()
 
 
 def queues_of(agent: str, skills: Sequence[SkillSpec], only: Collection[str]) -> dict[bool, tuple[str, ...]]:
@@ -44,15 +47,19 @@ def queues_of(agent: str, skills: Sequence[SkillSpec], only: Collection[str]) ->
 class Classes:
     """The classes that a worker knows. Concurrency: belongs to the event loop.
 
-    queues: those it takes tasks of, by whether they need a thread.
+    queues: those it takes tasks of, by whether they need a thread. patience:
+    seconds before room is kept for what does not fit (lifecycle.reserving).
     """
 
-    def __init__(self, store: TaskStore, offer: Offer, queues: Mapping[bool, tuple[str, ...]]) -> None:
+    def __init__(
+        self, store: TaskStore, offer: Offer, queues: Mapping[bool, tuple[str, ...]], patience: float = math.inf
+    ) -> None:
         self._store = store
         self._offer = offer
         self._queues = queues
         self._free = offer.pool
         self._known: dict[str, Pool | None] = {}
+        self._reserving = Reserving(patience)
 
     @property
     def free(self) -> Pool:
@@ -67,6 +74,7 @@ class Classes:
     def take(self, row: TaskRow) -> Pool:
         """Take what a task needs out of the pool; give the result back with `give_back`."""
         share = pool_of(row)
+        self._reserving.over(row.queue)
         self._free = self._free.without(share)
         return share
 
@@ -74,13 +82,32 @@ class Classes:
         """The task's run is over."""
         self._free = self._free.with_(share)
 
-    def queues(self, *, threaded: bool) -> tuple[str, ...]:
-        """Where to claim from: plain queues, and the classes of them whose tasks fit now."""
-        plain = self._queues[threaded]
+    @property
+    def kept(self) -> Kept | None:
+        """What room is kept for in the pool."""
+        return self._reserving.kept
+
+    def queues(self) -> tuple[str, ...]:
+        """Where a worker that runs nothing claims tasks that need no thread from."""
+        return (*self._queues[False], *self.asked(threaded=False, now=0.0).classes)
+
+    def asked(self, *, threaded: bool, now: float) -> Asked:
+        """Which classes to claim from now."""
         if not self._known:
-            return plain
-        fitting = (name for name, share in self._known.items() if share is not None and share.fits(self._free))
-        return (*plain, *(name for name in fitting if queue_of_class(name) in plain))
+            return NOTHING
+        plain = self._queues[threaded]
+        known = self._known.items()
+        shares = {name: share for name, share in known if share is not None and queue_of_class(name) in plain}
+        return self._reserving.asked(shares, self._free, now)
+
+    def probed(self, queue: str, found: Kept | None, now: float) -> None:
+        """A claim looked whether a task of this class waits."""
+        self._reserving.probed(queue, found, now)
+
+    def missed(self, kept: Kept) -> None:
+        """A claim could have taken a task of the class that room is kept for, and there was none."""
+        if kept.share.fits(self._free):
+            self._reserving.over(kept.queue)
 
     def is_new(self, queues: Iterable[str]) -> bool:
         """Whether there is a class among these queues that the worker has not learnt of."""
@@ -99,7 +126,10 @@ class Classes:
                     after = row.key
             more = page.more
         news = any(share is not None and name not in self._known for name, share in known.items())
-        self._known = known
+        before, self._known = self._known, known
+        for name in before:
+            if known.get(name) is None:
+                self._reserving.over(name)
         return news
 
     def _judged(self, row: RecordRow) -> Pool | None:

@@ -61,8 +61,9 @@ class Duties:
             random=random,
             checks=checks,
             more=(Aging(writer, queues, limits.aging_seconds).age_ready,) if queues and limits.aging_seconds else (),
-            tidies=(tidying.tidy_gates, tidying.tidy_contexts, tidying.tidy_classes),
+            tidies=(tidying.tidy_gates, tidying.tidy_contexts, tidying.tidy_classes, tidying.tidy_turns),
             first=(self.agenda.ring_records,),
+            kinds=lambda: self.agenda.kinds,
             observer=observer,
         )
         self.collector = Collector(

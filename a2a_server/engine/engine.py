@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -27,6 +27,7 @@ from a2a_server.engine.bounds import Bounds
 from a2a_server.engine.clock import StoreClock
 from a2a_server.engine.closing import all_ended, all_of, closed
 from a2a_server.engine.deadline import over_within
+from a2a_server.engine.doorbells import Doorbells
 from a2a_server.engine.duties import Duties
 from a2a_server.engine.figures import Figures
 from a2a_server.engine.limits import Limits
@@ -39,7 +40,6 @@ from a2a_server.engine.unfinished import refuse_unfinished
 from a2a_server.engine.watchdog import Doing, Watchdog
 from a2a_server.engine.worker import Worker
 from a2a_server.engine.writer import Writer
-from a2a_server.errors import StoreUnavailable
 from a2a_server.lifecycle.operation import Operation
 from a2a_server.lifecycle.sweeping import Bury
 from a2a_server.model.rows import Key, TaskRow
@@ -133,7 +133,6 @@ class Engine:
         self._tasks: list[asyncio.Task[Any]] = []
         self._writing: asyncio.Task[None] | None = None
         self._opened: list[AgentRunner] = []
-        self._bells: AsyncIterator[Sequence[Bell]] | None = None
         self._watchdog: Watchdog | None = None
         self.bounds = Bounds(agent, runner.skills, limits)
         self.standing = self.bounds.standing
@@ -142,13 +141,13 @@ class Engine:
         self._about |= self.bounds.about
         if first is not None:
             self.told_to_drain, self.clock, self.writer = first.told_to_drain, first.clock, first.writer
-            self.hub, self.duties, self.templates = first.hub, first.duties, first.templates
+            self.hub, self.duties, self.templates = first.hub, first.duties, {}
             self.worker = self._new_worker()
             return
         self.templates = dict(templates or {})
         self.told_to_drain = asyncio.Event()
         self.clock = StoreClock(clock)
-        self._figures = Figures(observer, time.monotonic, most=2 * (limits.slots + limits.threads))
+        figures = Figures(observer, time.monotonic, most=2 * (limits.slots + limits.threads))
         self.writer = Writer(
             backends.store,
             self._tell,
@@ -174,6 +173,17 @@ class Engine:
             clock=self.clock,
             random=self._random,
             observer=observer,
+        )
+        self._doorbells = Doorbells(
+            notifier=backends.notifier,
+            queue=backends.queue,
+            hub=self.hub,
+            duties=self.duties,
+            teller=self._teller,
+            figures=figures,
+            workers=lambda: (engine.worker for engine in self.engines),
+            check=self._check_worker,
+            fed=backends.fed,
         )
         observer.reads("active_tasks", lambda: self.running)
         observer.reads("a2a_worker_slots", lambda: self.worker.used[False][1])
@@ -232,8 +242,7 @@ class Engine:
         await self._reach(partial(refuse_unfinished, backends.store))
         loop = asyncio.get_running_loop()
         self._writing = loop.create_task(self.writer.run())
-        self._bells = bells = self.backends.notifier.listen()
-        self._tasks = [loop.create_task(self._listen(bells))]
+        self._tasks = [loop.create_task(self._doorbells.listen(self._doorbells.listening()))]
         await self._reach(self._recover)
         self._watchdog = Watchdog(self._observer, self._doing, block_seconds=self.limits.block_seconds)
         self._watchdog.start()
@@ -374,36 +383,4 @@ class Engine:
             await engine.bounds.set(self.backends.store, self.writer)
 
     async def _tell(self, bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
-        self._figures.saw(bells)
-        self._hear(bells)
-        if alarm is not None:
-            self.duties.sweeper.expect(alarm)
-        if hints:
-            await self.backends.queue.offer(hints)
-        await self.backends.notifier.ring(bells, self._bells)
-
-    def _hear(self, bells: Sequence[Bell]) -> None:
-        """Follow doorbells; this engine's own come here straight from its writer, in the order of its turns."""
-        try:
-            self.hub.on_bells(bells)
-            for engine in self.engines:
-                engine.worker.on_bells(bells)
-            self._teller.on_bells(bells)
-            self.duties.settler.on_bells(bells)
-        except Exception:  # noqa: BLE001 - a bug here must not end all doorbells; it is logged each time
-            _log.exception("A doorbell could not be followed; the next poll finds what it told.")
-
-    async def _listen(self, bells: AsyncIterator[Sequence[Bell]]) -> None:
-        async for batch in bells:
-            if batch:
-                self._hear(batch)
-                if self.backends.fed and (hints := [bell.hint for bell in batch if bell.hint is not None]):
-                    await self.backends.queue.offer(hints)
-                continue
-            try:
-                await self.hub.on_silence()
-                await self._check_worker()
-            except StoreUnavailable:
-                _log.warning("The store did not answer; doorbells that were missed are found at the next poll.")
-            except Exception:  # noqa: BLE001 - a bug here must not end all doorbells; it is logged each time
-                _log.exception("What doorbells did not tell could not be looked up; the next poll finds it.")
+        await self._doorbells.tell(bells, hints, alarm)

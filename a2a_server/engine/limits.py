@@ -59,8 +59,10 @@ class Limits:
     worker_cpu: float = 0.0
     worker_memory_bytes: int = 0
     worker_storage_bytes: int = 0
+    worker_reserve_seconds: float = 10.0
     resources: Mapping[str, int] = field(default_factory=dict)
     client_max_concurrency: int = 0
+    client_max_requirements: int = 100
     client_skill_max_concurrency: int = 0
     agent_max_concurrency: int = 0
     breaker_failures: int = 0

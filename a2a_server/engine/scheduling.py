@@ -1,7 +1,8 @@
 """Records whose moment has come: which kind goes to whom, and the ticks of schedules.
 
-Every process looks, as it does for the alarms of tasks, and sleeps only until the next one. Whoever acts on a record
-decides again in a turn, so any number of processes is as good as one: of a tick comes one task (lifecycle.schedules).
+Every process looks for what it acts on (of schedules, for those of its agents), as it does for the alarms of tasks, and
+sleeps only until the next one. Whoever acts on a record decides again in a turn, so any number of processes is as good
+as one: of a tick comes one task (lifecycle.schedules).
 """
 
 from __future__ import annotations
@@ -43,26 +44,28 @@ class Agenda:
         """From now on `act` is told of due records of this kind. It moves their alarms, or they come again."""
         self._acts[kind] = act
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Those that somebody acts on here; others are not looked at."""
+        return tuple(self._acts)
+
     async def ring_records(self) -> int:
         """Act on every record that is due. Returns how many were. Raises what acting on them raises."""
         if not self._acts:
             return 0
-        rows = await self._store.due_records(AT_ONCE)
+        rows = await self._store.due_records(self.kinds, AT_ONCE)
         for kind, act in self._acts.items():
             if mine := [row for row in rows if row.kind == kind]:
                 await act(mine)
-        if any(row.kind not in self._acts for row in rows):
-            await asyncio.sleep(PATIENCE_SECONDS)
         return len(rows)
 
 
 class Scheduler:
-    """Fires the ticks of schedules. agent: whose; clock: the store's time, microseconds; grace: see `Fire`."""
+    """Fires the ticks of an agent's schedules. clock: the store's time, microseconds; grace: see `Fire`."""
 
-    def __init__(self, writer: Writer, making: Making, *, agent: str, clock: Callable[[], int], grace: int) -> None:
+    def __init__(self, writer: Writer, making: Making, *, clock: Callable[[], int], grace: int) -> None:
         self._writer = writer
         self._making = making
-        self._agent = agent
         self._clock = clock
         self._grace = grace
 
@@ -72,13 +75,11 @@ class Scheduler:
         for error in fired:
             if isinstance(error, BaseException):
                 raise error
-        if all(one is None or (isinstance(one, Fired) and one.stale) for one in fired):
+        if all(isinstance(one, Fired) and one.stale for one in fired):
             await asyncio.sleep(PATIENCE_SECONDS)  # others act on them, or the clock here is a little ahead
 
-    async def _tick(self, row: RecordRow) -> Fired | None:
+    async def _tick(self, row: RecordRow) -> Fired:
         schedule = unpacked(row)
-        if schedule.agent != self._agent:
-            return None
         tick, makes = due_tick(schedule, row.due_at, max(self._clock(), row.due_at))
         make, why_not = None, MISSED
         if makes:

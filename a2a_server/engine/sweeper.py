@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from random import Random
 from typing import Final, TypeAlias
 
@@ -44,7 +44,7 @@ class Sweeper:
     """Sweeps until it is canceled.
 
     checks: what else has to look at the store at every poll, each by itself. first: duties before each look at alarms;
-    more: further duties of every poll; tidies: of every `TIDY_SECONDS`.
+    more: further duties of every poll; tidies: of every `TIDY_SECONDS`. kinds: of records whose alarms are waited for.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Sweeper:
         first: tuple[Duty, ...] = (),
         more: tuple[Duty, ...] = (),
         tidies: tuple[Duty, ...] = (),
+        kinds: Callable[[], Collection[str]] = tuple,
         observer: Observer = SILENT,
     ) -> None:
         self._store = store
@@ -68,6 +69,7 @@ class Sweeper:
         self._first = first
         self._polled = (self.rescue_orphans, self.wake_held, *more)
         self._tidies = (self.forget_workers, *tidies)
+        self._kinds = kinds
         self._openings: dict[str, float] = {}
         self._observer = observer
         self._alarm_at: float | None = None
@@ -137,7 +139,7 @@ class Sweeper:
         keys = await self._store.due(DueKind.ALARM, SWEEP_LIMIT)
         rung = await self._writer.submit(Alarms(tuple(keys))) if keys else 0
         self._alarm_at = None
-        if (wait := await self._store.next_alarm()) is not None:
+        if (wait := await self._store.next_alarm(self._kinds())) is not None:
             self.expect(wait)
         return rung
 

@@ -7,18 +7,18 @@ long costs room, and nobody's task waits for it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from a2a_server.engine.writer import Writer
 from a2a_server.lifecycle.admission import CONTEXT_RECORD
 from a2a_server.lifecycle.batch_keys import LookAgain, unpacked
 from a2a_server.lifecycle.labels import BATCH
 from a2a_server.lifecycle.requirements import CLASS_RECORD, DropRecords
-from a2a_server.lifecycle.sweeping import Recount, Tidy
+from a2a_server.lifecycle.sweeping import ForgetTurns, Recount, Tidy
 from a2a_server.model.objects import Phase
 from a2a_server.model.queries import RowQuery, Search, Table, TallyQuery
-from a2a_server.model.rows import GateRow, Key, RecordRow
-from a2a_server.policy import is_idle
+from a2a_server.model.rows import FairKey, GateRow, Key, RecordRow
+from a2a_server.policy import FAIR_KEPT, is_idle
 from a2a_server.ports import TaskStore
 
 PAGE: Final = 500
@@ -73,12 +73,21 @@ class Tidying:
         count = 0
         async for rows in self._pages(Table.RECORD, CLASS_RECORD):
             records = [row for row in rows if isinstance(row, RecordRow)]
-            over = [row for row in records if not await self._left(row.id)]
+            over = [row for row in records if not await self._left(row)]
             count += await self._writer.submit(DropRecords(over)) if over else 0
         return count
 
-    async def _left(self, queue: str) -> bool:
-        totals = await self._store.totals(TallyQuery(queue=queue))
+    async def tidy_turns(self) -> int:
+        """Delete what is kept of whose turn it is, of owners that have not sent for long. Returns how many."""
+        count = 0
+        async for rows in self._pages(Table.FAIR):
+            old = self._clock() - FAIR_KEPT
+            idle = tuple(key for key, vt in rows if isinstance(key, FairKey) and isinstance(vt, int) and vt < old)
+            count += await self._writer.submit(ForgetTurns(idle)) if idle else 0
+        return count
+
+    async def _left(self, row: RecordRow) -> bool:
+        totals = await self._store.totals(TallyQuery(row.tenant, row.owner, queue=row.id))
         return any(count > 0 and tally.phase is not Phase.FINAL for tally, count in totals.items())
 
     async def _pages(self, table: Table, *prefix: str) -> AsyncIterator[Sequence[tuple[object, ...]]]:
@@ -86,8 +95,16 @@ class Tidying:
         while True:
             page = await self._store.rows(RowQuery(table, prefix, after, PAGE))
             if page.rows:
-                last = page.rows[-1]
-                after = last.key if isinstance(last, RecordRow) else last[:1]  # type: ignore[assignment]  # a gate's key
+                after = _key_of(page.rows[-1])
                 yield page.rows
             if not page.more:
                 return
+
+
+def _key_of(row: tuple[object, ...]) -> tuple[str | int | bytes, ...]:
+    if isinstance(row, RecordRow):
+        return row.key
+    if isinstance(row, GateRow):
+        return (row.key,)
+    shard, queue, lane, tenant, owner = cast("FairKey", row[0])
+    return shard, queue, int(lane), tenant, owner

@@ -7,7 +7,7 @@ as much as it has slots for; where this process accepts a message and a slot is 
 task (`reserve`, then `begin` or `release`). A worker that had no slot left claims before it does so again: what waits
 in any of its queues may stand higher than the task at the door.
 
-What the worker claims may be bounded: to lanes, to queues, to what it satisfies (`classes`).
+What the worker claims may be bounded: to lanes, to queues, to what it satisfies (`claiming`).
 
 A thread with its own connection to the store says every few seconds that the worker lives (`Pulse`). A worker that was
 declared dead never comes back: it drops all its runs and registers under a new id. It retires likewise, of its own
@@ -26,10 +26,10 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from a2a_server.codec import FORMAT
-from a2a_server.engine.classes import Classes, queues_of
+from a2a_server.engine.claiming import CLAIM_LIMIT, Claims, Sources
 from a2a_server.engine.pulse import Pulse
 from a2a_server.engine.run import Run, Workshop
 from a2a_server.engine.watchdog import Doing
@@ -44,11 +44,8 @@ from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import NO_KEY, Key, TaskRow, WorkerRow
 from a2a_server.model.runs import SkillSpec, Stopping
 from a2a_server.model.turns import Bell
-from a2a_server.policy import SECOND, queue_of
+from a2a_server.policy import SECOND
 from a2a_server.ports import WorkQueue
-
-CLAIM_LIMIT: Final = 200
-"""Tasks per claim; a worker with more free slots claims again at once."""
 
 _log = logging.getLogger("a2a_server.engine.worker")
 
@@ -78,15 +75,9 @@ class Worker:
         self._about = about
         self._asked_to_drain = drain
         self._skills: dict[str, SkillSpec] = {skill.id: skill for skill in shop.runner.skills}
-        self._queues = queues_of(agent, shop.runner.skills, shop.limits.queues)
-        self._agent = agent
-        self._lanes = tuple(Lane[name.upper()] for name in shop.limits.lanes)
-        self._classes = Classes(shop.store, offer or Offer(), self._queues)
-        self._standing = standing
-        self._owing = dict.fromkeys(self._queues, False)
+        self._claims = Claims(agent, shop.runner.skills, shop.store, shop.limits, offer=offer, standing=standing)
         self._size = {False: shop.limits.slots, True: shop.limits.threads}
         self._free = dict(self._size)
-        self._look = dict.fromkeys(self._queues, 0)
         self._reserved = 0
         self._runs: dict[Key, Run] = {}
         self._live: set[Run] = set()
@@ -155,7 +146,7 @@ class Worker:
     @property
     def classes(self) -> Sequence[str]:
         """The queues of tasks that need something, as far as it has learnt of them."""
-        return self._classes.known
+        return self._claims.classes.known
 
     @property
     def ready(self) -> bool:
@@ -172,9 +163,7 @@ class Worker:
         spec = self._skills.get(skill)
         if spec is None or spec.pulled or self._stopping or not self.id or self._free[spec.threaded] <= 0:
             return False
-        if self._owing[spec.threaded] or queue_of(self._agent, skill) not in self._queues[spec.threaded]:
-            return False
-        if self._lanes and lane not in self._lanes:
+        if not self._claims.admits(spec, lane):
             return False
         self._free[spec.threaded] -= 1
         self._reserved += 1
@@ -197,7 +186,7 @@ class Worker:
         for bell in bells:
             if (run := self._runs.get(bell.key)) and (head := bell.row or bell.head):
                 run.judge(head.fence, head.phase, head.cancel_at)
-            if (told := bell.row or bell.hint) and CLASS in told.queue and self._classes.is_new((told.queue,)):
+            if (told := bell.row or bell.hint) and CLASS in told.queue and self._claims.classes.is_new((told.queue,)):
                 self._spawn(self._learn())
 
     async def check(self) -> None:
@@ -213,7 +202,7 @@ class Worker:
 
     async def _learn(self) -> None:
         with contextlib.suppress(EngineError):
-            if await self._classes.learn():
+            if await self._claims.classes.learn():
                 self._news.set()
 
     async def _look_for_word(self) -> None:
@@ -231,7 +220,7 @@ class Worker:
             return
         run = Run(row, self._skills[row.skill], self._shop, message, retire=self._retire, left=self._left)
         if CLASS in row.queue:
-            self._shares[run] = self._classes.take(row)
+            self._shares[run] = self._claims.classes.take(row)
         self._runs[row.key] = run
         self._live.add(run)
 
@@ -240,9 +229,9 @@ class Worker:
         if self._runs.get(run.row.key) is run:
             del self._runs[run.row.key]
         if self._give_back(1, threaded=run.skill.threaded):
-            self._owing[run.skill.threaded] = len(self._queues[run.skill.threaded]) > 1
+            self._claims.owe(threaded=run.skill.threaded)
         if share := self._shares.pop(run, None):
-            self._classes.give_back(share)
+            self._claims.classes.give_back(share)
             self._news.set()  # what did not fit may fit now
         if run.suspect:  # the next suspect may go now
             self._news.set()
@@ -309,27 +298,23 @@ class Worker:
             run.drop()
 
     async def _claim_forever(self) -> None:
-        more = dict.fromkeys(self._queues, False)
+        loop = asyncio.get_running_loop()
         while not self._stopping:
             self._news.clear()
-            queues = {
-                threaded: names
-                for threaded, free in self._free.items()
-                if free > 0 and (names := self._classes.queues(threaded=threaded))
-            }
-            if not queues or not self.id:
+            kinds = self._claims.sources(self._free, loop.time())
+            if not kinds or not self.id:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._limits.poll_seconds):
                         await self._news.wait()
                 continue
             hinted: tuple[Key, ...] = ()
-            if not any(more[threaded] for threaded in queues):
-                hinted = await self._hints([name for names in queues.values() for name in names])
+            if self._claims.wait(kinds):
+                hinted = await self._hints([name for sources in kinds.values() for name in sources.hinted])
             try:
-                await self._claim(queues, hinted, more)
+                await self._claim(kinds, hinted)
             except (EngineError, ClientError) as error:
                 _log.warning("A claim failed (%s); it is tried again.", type(error).__name__)
-                more = dict.fromkeys(more, False)
+                self._claims.failed()
 
     async def _hints(self, queues: Sequence[str]) -> tuple[Key, ...]:
         wait = self._limits.poll_seconds * self._shop.random.uniform(0.8, 1.2)
@@ -349,36 +334,20 @@ class Worker:
     async def _heard(self) -> None:
         await self._news.wait()
 
-    async def _claim(
-        self, queues: dict[bool, tuple[str, ...]], hinted: tuple[Key, ...], more: dict[bool, bool]
-    ) -> None:
-        """`more` learns, for each kind of slot, whether its queues may hold work that no hint will tell of again."""
-        for threaded, names in queues.items():
+    async def _claim(self, kinds: Mapping[bool, Sources], hinted: tuple[Key, ...]) -> None:
+        for threaded, sources in kinds.items():
             limit = min(self._free[threaded], CLAIM_LIMIT)
             if not self.id or self._stopping:
                 return
             if limit <= 0:
-                more[threaded] = more[threaded] or bool(hinted)
+                self._claims.no_slot(hinted, threaded=threaded)
                 continue
             suspects = not any(run.suspect for run in self._live)
-            self._owing[threaded] = False
-            claim = Claim(
-                self.id,
-                names,
-                limit,
-                hinted,
-                suspects,
-                grace=self._grace,
-                lanes=self._lanes,
-                standing=self._standing,
-                pool=self._classes.free,
-                look=self._look[threaded],
-            )
+            claim = self._claims.claim(self.id, sources, limit, hinted, suspects=suspects, threaded=threaded)
             self._free[threaded] -= limit
             begin = partial(self._begin_all, claim=claim, threaded=threaded)
             claimed = await self._shop.writer.post(claim, begin)
-            more[threaded] = claimed.more
-            self._look[threaded] = claim.further(claimed, CLAIM_LIMIT)
+            self._claims.learn(claim, claimed, threaded=threaded, now=asyncio.get_running_loop().time())
 
     def _begin_all(self, claimed: Claimed | BaseException, *, claim: Claim, threaded: bool) -> None:
         rows = claimed.rows if isinstance(claimed, Claimed) else ()
@@ -387,10 +356,6 @@ class Worker:
             self._begin(row, None)
         if isinstance(claimed, StoreUnavailable):
             self._retire(claim.worker)
-
-    @property
-    def _grace(self) -> int:
-        return round(self._limits.cancel_grace_seconds * SECOND)
 
     async def _all_over(self, seconds: float, give_up_early: Callable[[], bool]) -> None:
         loop = asyncio.get_running_loop()

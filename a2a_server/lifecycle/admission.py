@@ -14,10 +14,12 @@ from a2a_server.errors import Conflict, UnsupportedOperation
 from a2a_server.lifecycle.cancellation import cancel
 from a2a_server.lifecycle.requirements import class_key, keep_class
 from a2a_server.lifecycle.turn import Turn, ended
-from a2a_server.model.objects import Requires
+from a2a_server.model.objects import Requires, Scope
 from a2a_server.model.rows import NO_KEY, Key, RecordKey, RecordRow
 from a2a_server.model.runs import Together
 from a2a_server.model.turns import Needs
+
+LOCAL: Final = Scope()
 
 CONTEXT_RECORD: Final = "context"
 """The kind of records that name the newest task of a conversation; their ids are those of contexts."""
@@ -27,9 +29,10 @@ CONTEXT_RECORD: Final = "context"
 class Admission:
     """What a send has to pass.
 
-    queue, requires: of the new task, where it needs something of its worker (None = it does not). together: how its
-    skill takes several tasks of one conversation; record: the conversation's, rival: the task that it named when it was
-    read (NO_KEY = none), for `reject` and `replace`. grace: how long a replaced run may take to stop, microseconds.
+    queue, requires: of the new task, where it needs something of its worker (None = it does not); scope: its owner.
+    together: how its skill takes several tasks of one conversation; record: the conversation's, rival: the task that it
+    named when it was read (NO_KEY = none), for `reject` and `replace`. grace: how long a replaced run may take to stop,
+    microseconds.
     """
 
     queue: str = ""
@@ -38,11 +41,12 @@ class Admission:
     record: RecordKey | None = None
     rival: Key = NO_KEY
     grace: int = 0
+    scope: Scope = LOCAL
 
     def needs(self, needs: Needs) -> None:
         """The records, and the task that may be in the way."""
         if self.requires is not None:
-            needs.records.add(class_key(self.queue))
+            needs.records.add(class_key(self.queue, self.scope))
         if self.record is not None:
             needs.records.add(self.record)
         if self.rival:
@@ -76,7 +80,7 @@ class Admission:
                 cancel(turn, row, self.grace)
             turn.links.keep(RecordRow(*self.record, 0, 0, key))
         if self.requires is not None:
-            keep_class(turn, self.queue, self.requires)
+            keep_class(turn, self.queue, self.scope, self.requires)
 
     def _newest(self, turn: Turn, record: RecordKey) -> Key:
         known = turn.links.record(record)

@@ -15,8 +15,9 @@ from a2a_server.codec import decode, decode_spec, decode_status
 from a2a_server.lifecycle.labels import id_of
 from a2a_server.lifecycle.requirements import CLASS, needs_in_words, offer_of, satisfies
 from a2a_server.lifecycle.turn import sentence
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Lane, Phase, Requires, State, TaskSpec
-from a2a_server.model.rows import EdgeKind, EdgeRow, GateRow, Key, TaskRow, WorkerRow, gate_of
+from a2a_server.model.rows import EdgeKind, EdgeRow, GateRow, Key, TaskRow, WorkerRow
 from a2a_server.model.times import timestamp
 from a2a_server.policy import room
 

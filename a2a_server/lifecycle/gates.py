@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Phase
-from a2a_server.model.rows import GateRow, Key, TaskRow, gate_of
+from a2a_server.model.rows import GateRow, Key, TaskRow
 from a2a_server.model.turns import Loaded
 from a2a_server.policy import FOREVER, OWN_RULE, counted, entered, is_breaker, is_idle, judged, left, room
 

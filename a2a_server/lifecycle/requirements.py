@@ -1,8 +1,9 @@
 """What tasks need of workers, and what workers have.
 
 Tasks with the same needs form a class and wait in a queue of their own, so that a claim names only what its worker can
-run and never looks at the rest. A record says what a class needs; it is written by every send of such a task, and
-deleted when nobody has sent one for a while and none is left. What a task takes out of the pool of its worker it takes
+run and never looks at the rest. A record says what a class needs; it is written by every send of such a task, one for
+each owner, and deleted when the owner has sent none for a while and none is left. An owner has so many at most
+(`client_max_requirements`). What a task takes out of the pool of its worker it takes
 from its claim to the end of its run; other needs (words) just have to be met. Resources that all workers share are
 gates and no matter of workers.
 """
@@ -19,7 +20,7 @@ from pydantic.alias_generators import to_camel
 
 from a2a_server.codec import canonical, decode, decode_spec, encode
 from a2a_server.lifecycle.turn import Turn
-from a2a_server.model.objects import Requires
+from a2a_server.model.objects import Requires, Scope
 from a2a_server.model.options import Requirements
 from a2a_server.model.rows import RecordKey, RecordRow, TaskRow
 from a2a_server.model.turns import Needs
@@ -139,14 +140,14 @@ def queue_of_class(name: str) -> str:
     return name.rpartition(CLASS)[0]
 
 
-def class_key(queue: str) -> RecordKey:
-    """The record that says what the class of this queue needs."""
-    return RecordKey(CLASS_RECORD, "", "", queue)
+def class_key(queue: str, scope: Scope) -> RecordKey:
+    """The record of an owner that says what the class of this queue needs."""
+    return RecordKey(CLASS_RECORD, scope.tenant, scope.owner, queue)
 
 
-def keep_class(turn: Turn, queue: str, requires: Requires) -> None:
-    """Say what the class of the queue needs, and that a task of it was sent. The turn has loaded its record."""
-    turn.links.keep(RecordRow(*class_key(queue), 0, 0, encode({"needs": _needs(requires), "at": turn.now})))
+def keep_class(turn: Turn, queue: str, scope: Scope, requires: Requires) -> None:
+    """Say what the class of the queue needs, and that the owner sent a task of it. The turn has loaded its record."""
+    turn.links.keep(RecordRow(*class_key(queue, scope), 0, 0, encode({"needs": _needs(requires), "at": turn.now})))
 
 
 def needs_of(record: RecordRow) -> Requires:

@@ -13,7 +13,7 @@ Source: core.md section 5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,7 @@ from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, is_last_run
-from a2a_server.lifecycle.gates import NOBODY, Standing
+from a2a_server.lifecycle.gates import NOBODY, Standing, place_of
 from a2a_server.lifecycle.requirements import CLASS, UNBOUNDED, Pool, pool_of
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
@@ -55,10 +55,11 @@ def lease(turn: Turn, row: TaskRow, worker: Key, grace: int) -> TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The tasks that the worker now runs. more: others may be claimable at once."""
+    """The tasks that the worker now runs. more: others may be claimable at once. waits: what the probe found."""
 
     rows: tuple[TaskRow, ...]
     more: bool
+    waits: TaskRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Claim:
     `lease`. lanes: only tasks of these, () = of all. standing: limits for everybody. pool: what the worker has left for
     tasks that need part of it; one that does not fit is left where it is. look: how many candidates to look at where
     that is more than `limit`: where gates refuse many, those behind them are found sooner.
+    above: queues of which only tasks in `above_lanes` are taken. probe: a queue whose first ready task is looked at,
+    and left, as it does not fit ('' = none).
     """
 
     worker: Key
@@ -81,12 +84,16 @@ class Claim:
     standing: Standing | None = None
     pool: Pool = UNBOUNDED
     look: int = 0
+    above: tuple[str, ...] = ()
+    above_lanes: tuple[Lane, ...] = ()
+    probe: str = ""
     urgent: bool = True
     weight: int = 512
 
     def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
         """Candidates, and whom a gate that they leave unused could take instead."""
         needs.claims.append(self._need)
+        needs.claims += [need for need in (self._above, self._probe) if need is not None]
         needs.workers.add(self.worker)
         needs.held = max(needs.held, self.limit)
 
@@ -95,6 +102,28 @@ class Claim:
         crashes = SUSPECT_CRASHES if self.suspects else SUSPECT_CRASHES - 1
         most = max(self.limit, self.look)
         return ClaimNeed(self.queues, most, self.hinted, crashes, ROW_FORMAT, self.lanes)
+
+    @property
+    def _above(self) -> ClaimNeed | None:
+        return self._need._replace(queues=self.above, lanes=self.above_lanes) if self.above else None
+
+    @property
+    def _probe(self) -> ClaimNeed | None:
+        return self._need._replace(queues=(self.probe,), limit=1, hinted=()) if self.probe else None
+
+    def _candidates(self, turn: Turn) -> Sequence[Key]:
+        found = turn.candidates(self._need)
+        if (above := self._above) is None:
+            return found
+        return sorted({*found, *turn.candidates(above)}, key=lambda key: place_of(turn.rows[key]))
+
+    def _waiting(self, turn: Turn) -> TaskRow | None:
+        """The task that the probe found, unless a gate keeps it waiting anyway."""
+        for key in turn.candidates(self._probe) if self._probe else ():
+            row = turn.rows[key]
+            if row.phase is Phase.READY and not turn.gates.closed(row.gates, place_of(row)):
+                return row
+        return None
 
     def further(self, claimed: Claimed, most: int) -> int:
         """How many candidates the next claim should look at, at most `most`: more where gates refused what it saw."""
@@ -109,13 +138,13 @@ class Claim:
         suspects, pool = self.suspects, self.pool
         passed = False
         turn.gates.standing = self.standing or NOBODY
-        for key in turn.candidates(self._need):
+        for key in self._candidates(turn):
             row = turn.rows[key]
             suspect = row.crashes >= SUSPECT_CRASHES
             if row.phase is not Phase.READY or (suspect and not suspects):
                 passed = True
                 continue
-            if closed := turn.gates.closed(row.gates, (row.lane, row.rank, row.key)):
+            if closed := turn.gates.closed(row.gates, place_of(row)):
                 due_at = row.due_at if is_last_run(row) else row.deadline_at
                 turn.put(moved(row, row.state, Phase.HELD, held_by=closed, due_at=due_at))
                 passed = True
@@ -129,7 +158,7 @@ class Claim:
             taken.append(lease(turn, row, self.worker, self.grace))
             if len(taken) == self.limit:
                 break
-        return Claimed(tuple(taken), more=passed or len(taken) == self.limit)
+        return Claimed(tuple(taken), more=passed or len(taken) == self.limit, waits=self._waiting(turn))
 
 
 @dataclass(frozen=True, slots=True)

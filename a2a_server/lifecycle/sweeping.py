@@ -15,9 +15,9 @@ from a2a_server.lifecycle.gates import amount_at
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase
-from a2a_server.model.rows import JournalKind, Key, TaskRow, WorkerRow
+from a2a_server.model.rows import FairKey, JournalKind, Key, TaskRow, WorkerRow
 from a2a_server.model.turns import Needs
-from a2a_server.policy import SECOND, is_idle, room
+from a2a_server.policy import SECOND, is_idle, is_spent, room
 
 FORGOTTEN_AFTER = 86_400 * SECOND
 """How long the row of a worker that is gone is kept, for operators to see."""
@@ -104,6 +104,27 @@ class Forget:
         for row in gone:
             turn.forget(row.id)
         return len(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetTurns:
+    """Delete virtual times of owners as far as they say nothing any more; who sends meanwhile keeps theirs."""
+
+    keys: tuple[FairKey, ...]
+    urgent: bool = True
+    weight: int = 256
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """They, and the heads of their lanes."""
+        needs.fair.update(self.keys)
+        needs.queues.update(key.queue for key in self.keys)
+
+    def decide(self, turn: Turn) -> int:
+        """How many were deleted."""
+        spent = [key for key in self.keys if (vt := turn.fair.get(key)) and is_spent(turn.head_of(key), vt, turn.now)]
+        for key in spent:
+            turn.forget_place(key)
+        return len(spent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,9 +145,20 @@ class Turn:
         place = rank(self.heads.get((row.queue, row.lane)), self.fair.get(key), self.now)
         if queued:
             self.fair[key] = self._changes.fair[key] = place + 1
+            if (gone := self._changes.gone_fair) and key in gone:
+                gone.remove(key)
             if row.phase is Phase.READY:
                 self.heads.setdefault((row.queue, row.lane), place)
         return place
+
+    def head_of(self, key: FairKey) -> int | None:
+        """The rank of the first ready task of the lane."""
+        return self.heads.get((key.queue, key.lane))
+
+    def forget_place(self, key: FairKey) -> None:
+        """Delete an owner's virtual time."""
+        del self.fair[key]
+        self._changes.gone_fair.append(key)
 
     def put(self, row: TaskRow) -> TaskRow:
         """Take the row as it is now, whatever moved; gates and the audit of what it takes follow its phase."""

@@ -144,12 +144,14 @@ class Found:
 class Table(Enum):
     """Tables that are read by primary-key prefix.
 
-    EDGE_TO: edges by (downstream, upstream) instead of their primary key; TAG_OF: tags by (task, tag).
+    EDGE_TO: edges by (downstream, upstream) instead of their primary key; TAG_OF: tags by (task, tag). FAIR: pairs of a
+    `FairKey` and its virtual time.
     """
 
     ARTIFACT = "artifact"
     EDGE = "edge"
     EDGE_TO = "edge_to"
+    FAIR = "fair"
     GATE = "gate"
     JOURNAL = "journal"
     MESSAGE = "message"

@@ -262,12 +262,17 @@ class TagRow(NamedTuple):
 
 
 class RecordKey(NamedTuple):
-    """What names a record: `id` is unique in the other three."""
+    """What names a record: `id` is unique in the other three. Agents have kinds of their own (`kind_of`)."""
 
     kind: str
     tenant: str
     owner: str
     id: str
+
+
+def kind_of(kind: str, agent: str) -> str:
+    """The kind of an agent's records of a kind: two agents on one store do not see each other's."""
+    return f"{kind}/{agent}" if agent else kind
 
 
 class RecordRow(NamedTuple):
@@ -293,7 +298,7 @@ class RecordRow(NamedTuple):
 class GateRow(NamedTuple):
     """A limit: at most `capacity` leased tasks name it (None = any number), none before `closed_until`.
 
-    A task may name that of a resource as `key*amount` and then counts `amount` times (`gate_of`). What `tokens` and
+    A task may name that of a resource as `key*amount` and then counts `amount` times (`gates`). What `tokens` and
     `refilled_at` mean, the kind of the gate decides (`policy`).
     """
 
@@ -388,17 +393,3 @@ DUMPED: Final = (
 )
 """The tables of a dump, in its order. Their rows are those above; `fair` is a `FairKey` and its virtual time, `tally`
 a shard, a `TallyKey` and its count; `blob` and `audit` are plain columns (core.md 11)."""
-
-
-_SHARED: Final = "resource:"
-
-
-def gate_of(name: str) -> tuple[str, int]:
-    """A gate as a task names it: its key, and how often the task counts there.
-
-    Only gates of named resources are counted by amounts, as `resource:gpu*2`; a star in any other name is its own.
-    """
-    if not name.startswith(_SHARED):
-        return name, 1
-    key, star, amount = name.rpartition("*")
-    return (key, int(amount)) if star else (name, 1)

@@ -14,13 +14,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from a2a_server.model.objects import JsonObject, Message
-from a2a_server.model.rows import NO_KEY, Key, RecordKey
+from a2a_server.model.rows import NO_KEY, Key, RecordKey, kind_of
 
 SCHEDULE: Final = "schedule"
-"""The kind of their records."""
+"""The kind of their records, of an agent without a name (`schedule_kind`)."""
 YEAR: Final = 366 * 86_400
 MOST_SCHEDULES: Final = 1000
-"""Schedules of one owner."""
+"""Schedules of one owner at one agent."""
 
 
 class Missed(StrEnum):
@@ -111,6 +111,11 @@ class Schedule:
     last_error: str = ""
 
 
-def schedule_key(tenant: str, owner: str, schedule_id: str) -> RecordKey:
+def schedule_kind(agent: str) -> str:
+    """The kind of an agent's schedules."""
+    return kind_of(SCHEDULE, agent)
+
+
+def schedule_key(tenant: str, owner: str, agent: str, schedule_id: str) -> RecordKey:
     """The primary key of a schedule's record."""
-    return RecordKey(SCHEDULE, tenant, owner, schedule_id)
+    return RecordKey(schedule_kind(agent), tenant, owner, schedule_id)

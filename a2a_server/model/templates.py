@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.model.options import NO_OPTIONS, TaskOptions
-from a2a_server.model.rows import RecordKey
+from a2a_server.model.rows import RecordKey, kind_of
 
 TEMPLATE: Final = "template"
-"""The kind of their records."""
+"""The kind of their records, of an agent without a name (`template_kind`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,11 @@ class Template:
     description: str = ""
 
 
-def template_key(tenant: str, owner: str, name: str) -> RecordKey:
+def template_kind(agent: str) -> str:
+    """The kind of an agent's templates."""
+    return kind_of(TEMPLATE, agent)
+
+
+def template_key(tenant: str, owner: str, agent: str, name: str) -> RecordKey:
     """The primary key of a template's record."""
-    return RecordKey(TEMPLATE, tenant, owner, name)
+    return RecordKey(template_kind(agent), tenant, owner, name)

@@ -118,8 +118,8 @@ class Changes:
     that is open (`done` 0) becomes done with it. Written in this order: edges, ended. settled: edges that are still
     done change the sign of `done`. tags are inserted unless they exist; gone_tags are
     deleted. records are inserted (rev 1) or replace the one whose `rev` is one lower, else `Conflict`; gone_records are
-    deleted where the rev is still the given one, else `Conflict`. gone_gates: gates that are deleted; the turn has
-    loaded them.
+    deleted where the rev is still the given one, else `Conflict`. gone_gates, gone_fair: gates and virtual times that
+    are deleted; the turn has loaded them.
     """
 
     new_tasks: list[TaskRow] = field(default_factory=list)
@@ -144,6 +144,7 @@ class Changes:
     records: list[RecordRow] = field(default_factory=list)
     gone_records: list[tuple[RecordKey, int]] = field(default_factory=list)
     gone_gates: list[str] = field(default_factory=list)
+    gone_fair: list[FairKey] = field(default_factory=list)
 
 
 class Bell(NamedTuple):

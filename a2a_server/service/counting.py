@@ -55,13 +55,15 @@ async def counted(engine: Engine, scope: Scope) -> Counts:
     needing = []
     for start in range(0, len(largest), _AT_ONCE):
         names = largest[start : start + _AT_ONCE]
-        for name, requires in zip(names, await asyncio.gather(*(_needs(engine, one) for one in names)), strict=True):
+        for name, requires in zip(
+            names, await asyncio.gather(*(_needs(engine, scope, one) for one in names)), strict=True
+        ):
             if requires is not None:
                 skill = queue_of_class(name).removeprefix(prefix)
                 needing.append(Needing(skill, requires, classes[name]))
     return Counts(states, queues, needing)
 
 
-async def _needs(engine: Engine, queue: str) -> Requires | None:
-    page = await engine.backends.store.rows(RowQuery(Table.RECORD, class_key(queue), limit=1))
+async def _needs(engine: Engine, scope: Scope, queue: str) -> Requires | None:
+    page = await engine.backends.store.rows(RowQuery(Table.RECORD, class_key(queue, scope), limit=1))
     return next((needs_of(row) for row in page.rows if isinstance(row, RecordRow)), None)

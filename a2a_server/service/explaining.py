@@ -29,9 +29,10 @@ from a2a_server.lifecycle.explaining import (
     waits_of,
 )
 from a2a_server.lifecycle.states import TERMINAL
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import JsonObject, Lane, Phase, Scope
 from a2a_server.model.queries import RowQuery, Search, Table
-from a2a_server.model.rows import EdgeRow, EventRow, GateRow, JournalKind, JournalRow, Key, TaskRow, WorkerRow, gate_of
+from a2a_server.model.rows import EdgeRow, EventRow, GateRow, JournalKind, JournalRow, Key, TaskRow, WorkerRow
 from a2a_server.policy import SECOND
 from a2a_server.service.pullers import PULLS
 from a2a_server.service.sizing import Duration, Sizing

@@ -1,26 +1,26 @@
 """Limits and queues as operators read and set them: gates, by their keys and in their own words.
 
 A gate's key says what it bounds: `agent:`, `client:`, `client+skill:`, `skill:` and `resource:` tasks at once, `rate:`
-starts, `breaker:` failures in a row; `queue:` is what a queue is paused by. What the agent's code and the settings say
-of a limit, every process says again when it starts.
+starts, `breaker:` failures in a row; `queue:` is what a queue is paused by. What is set here holds until it is lifted,
+whatever code and settings say; then their word holds again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.engine.engine import Engine
 from a2a_server.errors import InvalidParams, NothingThere
-from a2a_server.lifecycle.limits import Pause, Resume, SetLimit
+from a2a_server.lifecycle.limits import LIMIT_RECORD, Lift, Pause, Resume, SetLimit, operator_key
 from a2a_server.lifecycle.requirements import CLASS, queue_of_class
 from a2a_server.model.objects import Lane, Phase, Scope
 from a2a_server.model.queries import RowQuery, Table, TallyQuery
-from a2a_server.model.rows import GateRow
+from a2a_server.model.rows import GateRow, RecordRow
 from a2a_server.model.runs import SkillSpec
-from a2a_server.policy import FOREVER, Limit, Rate, Trip, is_breaker, queue_of, spelled
+from a2a_server.policy import FOREVER, Limit, Rate, Trip, is_breaker, is_idle, queue_of, spelled
 
 AT_ONCE: Final = frozenset({"agent", "client", "client+skill", "skill", "resource", "queue"})
 """Kinds of gates that bound how many tasks run at once."""
@@ -49,12 +49,12 @@ class QueueView:
 
 @dataclass(frozen=True, slots=True)
 class GateView:
-    """A gate. bounds: the skills whose tasks name it, as far as its key tells."""
+    """A gate. by_operator: its limit was set here, and not by code or settings."""
 
     gate: GateRow
     kind: str
     now: int
-    skills: tuple[str, ...] = field(default=())
+    by_operator: bool = False
 
     @property
     def is_closed(self) -> bool:
@@ -80,21 +80,24 @@ class Limiting:
         self._store = engine.backends.store
 
     async def known(self, scope: Scope) -> Sequence[GateView]:
-        """Every gate that has a row and that the caller may see, by key; those of conversations are nobody's to see."""
+        """Every gate that bounds something and that the caller may see, by key; of conversations nobody sees them."""
         page = await self._store.rows(RowQuery(Table.GATE, limit=MOST_GATES))
-        rows = [row for row in page.rows if isinstance(row, GateRow)]
-        return [self._view(row) for row in rows if self._is_theirs(scope, row.key)]
+        said = await self._store.rows(RowQuery(Table.RECORD, (LIMIT_RECORD, "", ""), limit=MOST_GATES))
+        set_here = {row.id for row in said.rows if isinstance(row, RecordRow)}
+        rows = [row for row in page.rows if isinstance(row, GateRow) and not is_idle(row, self._engine.clock())]
+        return [self._view(row, by_operator=row.key in set_here) for row in rows if self._is_theirs(scope, row.key)]
 
     async def get(self, scope: Scope, key: str) -> GateView:
-        """A gate. Raises NothingThere."""
-        self._check(scope, key)
-        row = await self._row(key)
-        if row is None:
+        """A gate that bounds something. Raises NothingThere."""
+        row = await self._row(key) if self._is_theirs(scope, key) else None
+        if row is None or is_idle(row, self._engine.clock()):
+            self._check(scope, key)
             raise NothingThere("There is no such limit; the list of limits names those that there are.")
-        return self._view(row)
+        said = await self._store.rows(RowQuery(Table.RECORD, operator_key(key), limit=1))
+        return self._view(row, by_operator=bool(said.rows))
 
     async def set(self, scope: Scope, key: str, limit: Limit) -> GateView:
-        """Bound what goes through a gate, which may be new.
+        """Bound what goes through a gate, which may be new, until it is lifted.
 
         Raises NothingThere: no task could ever name it; InvalidParams: the limit is of another kind.
         """
@@ -104,14 +107,16 @@ class Limiting:
         if not isinstance(limit, wanted):
             name = {"rate": "rate", "breaker": "breaker"}.get(kind, "capacity")
             raise InvalidParams(f"{name} is what a limit of this key bounds; give that alone.", path=name)
-        row: GateRow = await self._engine.submit(SetLimit(key, limit))
-        return self._view(row)
+        row: GateRow = await self._engine.submit(SetLimit(key, limit, operator=True))
+        return self._view(row, by_operator=True)
 
     async def lift(self, scope: Scope, key: str) -> None:
-        """Bound nothing by the gate any more, and open it. Raises NothingThere."""
+        """Forget what was set of the gate here, and open it; what code and settings say of it holds again.
+
+        Raises NothingThere.
+        """
         await self.get(scope, key)
-        await self._engine.submit(SetLimit(key, None))
-        await self._engine.submit(Resume(key))
+        await self._engine.submit(Lift(key, self._engine.bounds.limits.get(key)))
 
     async def queues(self, scope: Scope) -> Sequence[QueueView]:
         """Every queue, in the order of the agent's skills."""
@@ -192,8 +197,8 @@ class Limiting:
             return name.startswith(f"{spelled(scope.owner)}+")
         return kind in AT_ONCE or kind in OF_SKILLS
 
-    def _view(self, gate: GateRow) -> GateView:
-        return GateView(gate, gate.key.partition(":")[0], self._engine.clock())
+    def _view(self, gate: GateRow, *, by_operator: bool = False) -> GateView:
+        return GateView(gate, gate.key.partition(":")[0], self._engine.clock(), by_operator=by_operator)
 
     async def _row(self, key: str) -> GateRow | None:
         page = await self._store.rows(RowQuery(Table.GATE, (key,), limit=1))

@@ -151,7 +151,7 @@ class Pulling:
         tries = 0
         while True:
             await classes.learn()
-            queues = classes.queues(threaded=False)
+            queues = classes.queues()
             if await self._remembers(puller.key, DRAIN) is not None:
                 return ()
             claim = Claim(

@@ -26,7 +26,7 @@ from a2a_server.model.objects import File, Generation, Message, Scope, Task, Wis
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import RecordKey, RecordRow
-from a2a_server.model.schedules import MOST_SCHEDULES, SCHEDULE, Schedule, SchedulePlan, schedule_key
+from a2a_server.model.schedules import MOST_SCHEDULES, Schedule, SchedulePlan, schedule_key, schedule_kind
 from a2a_server.policy import SECOND
 from a2a_server.service.files import own_name
 from a2a_server.service.given import checked_id, options_in
@@ -72,10 +72,10 @@ class Schedules:
         self._grace = round(engine.limits.cancel_grace_seconds * SECOND)
 
     def serve(self) -> None:
-        """From now on this process fires ticks, as long as its engine runs."""
+        """From now on this process fires the ticks of this agent's schedules, as long as its engine runs."""
         engine = self._engine
-        scheduler = Scheduler(engine.writer, self.made, agent=engine.agent, clock=engine.clock, grace=self._grace)
-        engine.duties.agenda.serve(SCHEDULE, scheduler.fire)
+        scheduler = Scheduler(engine.writer, self.made, clock=engine.clock, grace=self._grace)
+        engine.duties.agenda.serve(schedule_kind(engine.agent), scheduler.fire)
 
     async def create(self, scope: Scope, plan: SchedulePlan, message: Message, schedule_id: str = "") -> ScheduleView:
         """Make a schedule. schedule_id: '' = a new one. Idempotent: the same one again under its id is no other.
@@ -212,12 +212,13 @@ class Schedules:
         return ScheduleView(row.id, row.rev, row.due_at, kept.schedule, ticks)
 
     def _key(self, scope: Scope, schedule_id: str) -> RecordKey:
-        return schedule_key(scope.tenant, scope.owner, schedule_id)
+        return schedule_key(scope.tenant, scope.owner, self._engine.agent, schedule_id)
 
     async def _row(self, key: RecordKey) -> RecordRow | None:
         page = await self._store.rows(RowQuery(Table.RECORD, tuple(key), limit=1))
         return next((row for row in page.rows if isinstance(row, RecordRow)), None)
 
     async def _rows(self, scope: Scope, most: int) -> list[RecordRow]:
-        page = await self._store.rows(RowQuery(Table.RECORD, (SCHEDULE, scope.tenant, scope.owner), limit=most))
+        prefix = (schedule_kind(self._engine.agent), scope.tenant, scope.owner)
+        page = await self._store.rows(RowQuery(Table.RECORD, prefix, limit=most))
         return [row for row in page.rows if isinstance(row, RecordRow)]

@@ -12,7 +12,7 @@ from a2a_server.lifecycle.templates import packed
 from a2a_server.model.objects import Scope
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import RecordRow
-from a2a_server.model.templates import TEMPLATE, template_key
+from a2a_server.model.templates import template_key, template_kind
 from a2a_server.service.given import checked_id
 from a2a_server.service.templates import MOST_TEMPLATES, Named, template_of
 
@@ -31,8 +31,9 @@ class TemplateMaking:
         Raises InvalidParams as `Templates.put`; UnsupportedOperation: there is another one of this name.
         """
         template = template_of(options, text=text, description=description)
-        key = template_key(scope.tenant, scope.owner, checked_id(name, "name"))
-        mine = RowQuery(Table.RECORD, (TEMPLATE, scope.tenant, scope.owner), limit=MOST_TEMPLATES)
+        agent = self._engine.agent
+        key = template_key(scope.tenant, scope.owner, agent, checked_id(name, "name"))
+        mine = RowQuery(Table.RECORD, (template_kind(agent), scope.tenant, scope.owner), limit=MOST_TEMPLATES)
         page = await self._engine.backends.store.rows(mine)
         if len(page.rows) == MOST_TEMPLATES and not any(
             isinstance(row, RecordRow) and row.id == name for row in page.rows

@@ -18,12 +18,12 @@ from a2a_server.model.objects import OPTIONS_URI, Scope
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
-from a2a_server.model.rows import RecordRow
-from a2a_server.model.templates import TEMPLATE, Template, template_key
+from a2a_server.model.rows import RecordKey, RecordRow
+from a2a_server.model.templates import Template, template_key, template_kind
 from a2a_server.service.given import checked_id, options_in
 
 MOST_TEMPLATES: Final = 1000
-"""Templates of one owner."""
+"""Templates of one owner at one agent."""
 NAMED: Final = 20
 """How many an error names."""
 MOST_CHARACTERS: Final = 100_000
@@ -63,7 +63,7 @@ class Templates:
 
     async def find(self, scope: Scope, name: str) -> Named | None:
         """The template of this name."""
-        key = template_key(scope.tenant, scope.owner, name)
+        key = self._key(scope, name)
         page = await self._store.rows(RowQuery(Table.RECORD, tuple(key), limit=1))
         for row in page.rows:
             if isinstance(row, RecordRow):
@@ -93,7 +93,7 @@ class Templates:
         Raises InvalidParams: a name or an option breaks its rule, or the owner has too many.
         """
         template = template_of(options, text=text, description=description)
-        key = template_key(scope.tenant, scope.owner, checked_id(name, "name"))
+        key = self._key(scope, checked_id(name, "name"))
         mine = await self._records(scope, MOST_TEMPLATES)
         if len(mine) == MOST_TEMPLATES and all(row.id != name for row in mine):
             raise InvalidParams(f"You have {MOST_TEMPLATES} templates, and that is all there can be; delete some.")
@@ -102,11 +102,15 @@ class Templates:
 
     async def delete(self, scope: Scope, name: str, rev: int = 0) -> bool:
         """Delete a template of the owner's own; whether there was one. Raises InvalidParams: it has another rev."""
-        found: bool = await self._engine.submit(DeleteRecord(template_key(scope.tenant, scope.owner, name), rev))
+        found: bool = await self._engine.submit(DeleteRecord(self._key(scope, name), rev))
         return found
 
+    def _key(self, scope: Scope, name: str) -> RecordKey:
+        return template_key(scope.tenant, scope.owner, self._engine.agent, name)
+
     async def _records(self, scope: Scope, most: int) -> list[RecordRow]:
-        page = await self._store.rows(RowQuery(Table.RECORD, (TEMPLATE, scope.tenant, scope.owner), limit=most))
+        prefix = (template_kind(self._engine.agent), scope.tenant, scope.owner)
+        page = await self._store.rows(RowQuery(Table.RECORD, prefix, limit=most))
         return [row for row in page.rows if isinstance(row, RecordRow)]
 
     async def _unknown(self, scope: Scope) -> str:

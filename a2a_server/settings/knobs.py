@@ -116,6 +116,12 @@ class Settings(Block):
     worker_storage_bytes: int = Field(
         0, ge=0, le=1 << 60, description="Storage that tasks may require of the worker together; 0 = any amount."
     )
+    worker_reserve_seconds: float = Field(
+        10,
+        gt=0,
+        le=365 * DAY,
+        description="After so long the worker keeps room for a task that smaller ones left none for.",
+    )
     resources: Annotated[dict[ResourceName, Annotated[int, Field(ge=1, le=1_000_000)]], BeforeValidator(counted)] = (
         Field(
             default_factory=dict,
@@ -125,6 +131,12 @@ class Settings(Block):
     )
     client_max_concurrency: int = Field(
         0, ge=0, le=1_000_000, description="Tasks of one client that run at once, in all processes; 0 = any number."
+    )
+    client_max_requirements: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Different combinations of `requires` that tasks of one client may have; the next one is refused.",
     )
     client_skill_max_concurrency: int = Field(
         0, ge=0, le=1_000_000, description="Tasks of one client and one skill that run at once; 0 = any number."

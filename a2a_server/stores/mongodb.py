@@ -161,17 +161,17 @@ class MongodbStore:
             return await lists.due(View(link.db), kind, limit, await link.now())
 
     @apart
-    async def next_alarm(self) -> int | None:
+    async def next_alarm(self, kinds: Collection[str] = ()) -> int | None:
         link = self._linked()
         with link.translated():
-            alarm = await lists.next_alarm(View(link.db))
+            alarm = await lists.next_alarm(View(link.db), kinds)
             return None if alarm is None else max(0, alarm - await link.now())
 
     @apart
-    async def due_records(self, limit: int) -> Sequence[RecordRow]:
+    async def due_records(self, kinds: Collection[str], limit: int) -> Sequence[RecordRow]:
         link = self._linked()
         with link.translated():
-            return await lists.due_records(View(link.db), limit, await link.now())
+            return await lists.due_records(View(link.db), kinds, limit, await link.now())
 
     @apart
     async def search(self, query: Search) -> Found:

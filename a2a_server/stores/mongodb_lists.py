@@ -5,7 +5,7 @@ Every condition here has an index, by which the answer is also in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -156,21 +156,24 @@ def _room(gate: GateRow | None, now: int, most: int) -> int:
     return most if gate.capacity is None else gate.capacity - gate.used
 
 
-async def next_alarm(view: View) -> int | None:
-    """The earliest `due_at` of any task or record."""
+async def next_alarm(view: View, kinds: Collection[str]) -> int | None:
+    """The earliest `due_at` of any task, or record of these kinds."""
+    waiting: Document = {"due_at": {"$gt": 0}}
+    asked = [("task", waiting), *(("record", {"kind": kind, **waiting}) for kind in kinds)]
     first = [
-        each["due_at"]
-        for table in ("task", "record")
-        for each in await view.fields(table, {"due_at": {"$gt": 0}}, ("due_at",), _EARLIEST, 1)
+        each["due_at"] for table, where in asked for each in await view.fields(table, where, ("due_at",), _EARLIEST, 1)
     ]
     return min(first, default=None)
 
 
-async def due_records(view: View, limit: int, now: int) -> Sequence[RecordRow]:
+async def due_records(view: View, kinds: Collection[str], limit: int, now: int) -> Sequence[RecordRow]:
     """See `TaskStore.due_records`."""
     if limit <= 0:
         return []
-    return await view.rows("record", {"due_at": {"$gt": 0, "$lte": now}}, _EARLIEST, limit)
+    found: list[RecordRow] = []
+    for kind in kinds:
+        found += await view.rows("record", {"kind": kind, "due_at": {"$gt": 0, "$lte": now}}, _EARLIEST, limit)
+    return sorted(found, key=lambda row: (row.due_at, row.key))[:limit]
 
 
 async def oldest(view: View, after: Key, limit: int) -> Sequence[TaskRow]:

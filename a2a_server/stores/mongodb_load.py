@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Phase
 from a2a_server.model.rows import (
     ArtifactRow,
@@ -24,7 +25,6 @@ from a2a_server.model.rows import (
     SentRow,
     TaskName,
     TaskRow,
-    gate_of,
 )
 from a2a_server.model.turns import ClaimNeed, Loaded, Needs
 from a2a_server.stores.mongodb_rows import SHAPES, Document, encoded

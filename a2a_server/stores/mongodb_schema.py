@@ -102,7 +102,7 @@ _SECOND: Final[dict[str, list[IndexModel]]] = {
         _index("edge_done", "downstream", "done", where={"done": {"$gt": 0}}),
     ],
     "tag": [_index("tag_of", "task", "tag")],
-    "record": [_index("record_due", "due_at", "_id", where={"due_at": {"$gt": 0}})],
+    "record": [_index("record_due", "kind", "due_at", "_id", where={"due_at": {"$gt": 0}})],
 }
 _SUPERSEDED: Final = (("edge", "edge_downstream"), ("tag", "tag_task"))
 _GONE: Final = 27

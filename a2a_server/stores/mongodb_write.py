@@ -48,6 +48,8 @@ async def write(view: View, loaded: Loaded, changes: Changes) -> None:
     await _write_revised(view, "gate", changes.gates)
     await _bulk(view, "gate", [DeleteOne({"_id": gate}) for gate in changes.gone_gates])
     await _replace(view, "fair", list(changes.fair.items()))
+    gone = [encoded((*key[:2], int(key.lane), *key[3:])) for key in changes.gone_fair]
+    await _bulk(view, "fair", [DeleteOne({"_id": id}) for id in gone])
     await _bulk(view, "tally", [add_tally((*item, count)) for item, count in changes.tally.items() if count])
     await _bulk(view, "worker", [_worker(row) for row in changes.workers])
     await _bulk(view, "worker", [DeleteOne({"_id": worker}) for worker in changes.gone_workers])

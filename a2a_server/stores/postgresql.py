@@ -165,11 +165,11 @@ class PostgresqlStore:
     async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
         return await self._read(partial(reads.due, kind=kind, limit=limit, offset=self._offset))
 
-    async def next_alarm(self) -> int | None:
-        return await self._read(partial(reads.next_alarm, offset=self._offset))
+    async def next_alarm(self, kinds: Collection[str] = ()) -> int | None:
+        return await self._read(partial(reads.next_alarm, kinds=kinds, offset=self._offset))
 
-    async def due_records(self, limit: int) -> Sequence[RecordRow]:
-        return await self._read(partial(reads.due_records, limit=limit, offset=self._offset))
+    async def due_records(self, kinds: Collection[str], limit: int) -> Sequence[RecordRow]:
+        return await self._read(partial(reads.due_records, kinds=kinds, limit=limit, offset=self._offset))
 
     async def search(self, query: Search) -> Found:
         return await self._read(partial(search, query=query))

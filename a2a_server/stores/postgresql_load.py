@@ -18,6 +18,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from a2a_server.errors import Conflict
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Lane
 from a2a_server.model.rows import (
     EdgeRow,
@@ -32,7 +33,6 @@ from a2a_server.model.rows import (
     TaskName,
     TaskRow,
     WorkerRow,
-    gate_of,
 )
 from a2a_server.model.turns import ClaimNeed, Loaded, Needs
 from a2a_server.stores.postgresql_link import Database

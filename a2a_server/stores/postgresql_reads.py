@@ -121,11 +121,15 @@ _DUE: Final = {
     DueKind.SETTLE: numbered(_DUE_SETTLES),
 }
 _DUE_RECORDS: Final = numbered(
-    f"SELECT {RECORD.listed} FROM record WHERE due_at > 0 AND due_at <= (SELECT {NOW}) "
-    f"ORDER BY due_at, {', '.join(RECORD.key)} LIMIT ?"
+    f"SELECT {RECORD.of('due')} FROM unnest(?::text[]) AS want (kind) CROSS JOIN LATERAL "
+    f"(SELECT * FROM record WHERE record.kind = want.kind AND due_at > 0 AND due_at <= (SELECT {NOW}) "
+    f"ORDER BY due_at, tenant, owner, id LIMIT ?) AS due "
+    f"ORDER BY due.due_at, {', '.join(f'due.{name}' for name in RECORD.key)} LIMIT ?"
 )
 _NEXT_ALARM: Final = numbered(
-    "SELECT least((SELECT min(due_at) FROM task WHERE due_at > 0), (SELECT min(due_at) FROM record WHERE due_at > 0)) "
+    "SELECT least((SELECT min(due_at) FROM task WHERE due_at > 0), "
+    "(SELECT min(due.at) FROM unnest(?::text[]) AS want (kind) CROSS JOIN LATERAL "
+    "(SELECT min(due_at) AS at FROM record WHERE record.kind = want.kind AND due_at > 0) AS due)) "
     f"- ({NOW})"
 )
 _OLDEST: Final = numbered(f"SELECT {TASK.listed} FROM task WHERE key > ? ORDER BY key LIMIT ?")
@@ -200,15 +204,16 @@ async def due(database: Database, kind: DueKind, limit: int, offset: int) -> Seq
     return list(dict.fromkeys(record[0] for record in records))  # a task may have several pushes due
 
 
-async def next_alarm(database: Database, offset: int) -> int | None:
+async def next_alarm(database: Database, kinds: Collection[str], offset: int) -> int | None:
     """See `TaskStore.next_alarm`."""
-    alarm: int | None = await database.fetchval(_NEXT_ALARM, offset)
+    alarm: int | None = await database.fetchval(_NEXT_ALARM, list(kinds), offset)
     return None if alarm is None else max(0, alarm)
 
 
-async def due_records(database: Database, limit: int, offset: int) -> Sequence[RecordRow]:
+async def due_records(database: Database, kinds: Collection[str], limit: int, offset: int) -> Sequence[RecordRow]:
     """See `TaskStore.due_records`."""
-    return [RecordRow._make(record) for record in await database.fetch(_DUE_RECORDS, offset, limit)]
+    records = await database.fetch(_DUE_RECORDS, list(kinds), offset, limit, limit)
+    return [RecordRow._make(record) for record in records]
 
 
 async def oldest(database: Database, after: Key, limit: int) -> Sequence[TaskRow]:

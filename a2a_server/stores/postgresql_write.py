@@ -125,6 +125,10 @@ _FORGET_STATES: Final = (
 )
 _FORGET_WORKERS: Final = "DELETE FROM worker WHERE id = ANY ($1::bytea[])"
 _FORGET_GATES: Final = "DELETE FROM gate WHERE key = ANY ($1::text[])"
+_FORGET_FAIR: Final = numbered(
+    f"DELETE FROM fair USING {FAIR.unnested(FAIR.key)} AS want ({', '.join(FAIR.key)}) "
+    f"WHERE {_same('fair', 'want', FAIR.key)}"
+)
 _GONE_RECORD = (*RECORD.key, "rev")
 _FORGET_RECORDS: Final = numbered(
     f"WITH gone AS (DELETE FROM record USING {RECORD.unnested(_GONE_RECORD)} AS want ({', '.join(_GONE_RECORD)}) "
@@ -188,6 +192,8 @@ async def _forget_named(database: Database, changes: Changes) -> None:
         await database.execute(_FORGET_WORKERS, changes.gone_workers)
     if changes.gone_gates:
         await database.execute(_FORGET_GATES, changes.gone_gates)
+    if changes.gone_fair:
+        await database.execute(_FORGET_FAIR, *zip(*sorted(changes.gone_fair), strict=True))
     if changes.gone_records:
         gone = [(*key, rev) for key, rev in sorted(changes.gone_records)]
         if await database.fetchval(_FORGET_RECORDS, *zip(*gone, strict=True)) != len(gone):

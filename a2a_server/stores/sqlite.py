@@ -168,11 +168,11 @@ class SqliteStore:
     async def due(self, kind: DueKind, limit: int) -> Sequence[Key]:
         return await self._read(partial(reads.due, kind=kind, limit=limit, now=self._now()))
 
-    async def next_alarm(self) -> int | None:
-        return await self._read(partial(reads.next_alarm, now=self._now()))
+    async def next_alarm(self, kinds: Collection[str] = ()) -> int | None:
+        return await self._read(partial(reads.next_alarm, kinds=kinds, now=self._now()))
 
-    async def due_records(self, limit: int) -> Sequence[RecordRow]:
-        return await self._read(partial(reads.due_records, limit=limit, now=self._now()))
+    async def due_records(self, kinds: Collection[str], limit: int) -> Sequence[RecordRow]:
+        return await self._read(partial(reads.due_records, kinds=kinds, limit=limit, now=self._now()))
 
     async def search(self, query: Search) -> Found:
         return await self._read(partial(searches.search, query=query))

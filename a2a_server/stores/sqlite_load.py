@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Phase
 from a2a_server.model.rows import (
     EdgeRow,
@@ -24,7 +25,6 @@ from a2a_server.model.rows import (
     SentRow,
     TaskName,
     TaskRow,
-    gate_of,
 )
 from a2a_server.model.turns import ClaimNeed, Loaded, Needs
 from a2a_server.stores.sqlite_rows import (

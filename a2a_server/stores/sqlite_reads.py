@@ -100,12 +100,10 @@ SELECT key FROM settling WHERE key IS NOT NULL LIMIT ?
 """
 _DUE_RECORDS: Final = (
     f"SELECT {RECORD_COLUMNS} FROM record INDEXED BY record_due WHERE due_at > 0 AND due_at <= ? "
-    "ORDER BY due_at LIMIT ?"
+    "AND kind = ? ORDER BY due_at LIMIT ?"
 )
-_NEXT_ALARMS: Final = (
-    "SELECT min(due_at) FROM task INDEXED BY task_due WHERE due_at > 0",
-    "SELECT min(due_at) FROM record INDEXED BY record_due WHERE due_at > 0",
-)
+_NEXT_ALARM: Final = "SELECT min(due_at) FROM task INDEXED BY task_due WHERE due_at > 0"
+_NEXT_RECORD: Final = "SELECT min(due_at) FROM record INDEXED BY record_due WHERE due_at > 0 AND kind = ?"
 # Tables that are read by another key than their primary one, too.
 _OTHER_KEYS: Final[Mapping[Table, tuple[str, tuple[str, ...]]]] = {
     Table.EDGE_TO: ("edge", ("downstream", "upstream")),
@@ -291,15 +289,17 @@ def _due_held(db: sqlite3.Connection, limit: int, now: int) -> Sequence[Key]:
     return keys
 
 
-def next_alarm(db: sqlite3.Connection, now: int) -> int | None:
+def next_alarm(db: sqlite3.Connection, kinds: Collection[str], now: int) -> int | None:
     """See `TaskStore.next_alarm`."""
-    alarms = [alarm for sql in _NEXT_ALARMS for (alarm,) in db.execute(sql) if alarm is not None]
+    asked = [db.execute(_NEXT_ALARM), *(db.execute(_NEXT_RECORD, (kind,)) for kind in kinds)]
+    alarms = [alarm for found in asked for (alarm,) in found if alarm is not None]
     return max(0, min(alarms) - now) if alarms else None
 
 
-def due_records(db: sqlite3.Connection, limit: int, now: int) -> Sequence[RecordRow]:
+def due_records(db: sqlite3.Connection, kinds: Collection[str], limit: int, now: int) -> Sequence[RecordRow]:
     """See `TaskStore.due_records`."""
-    return [RecordRow._make(record) for record in db.execute(_DUE_RECORDS, (now, limit))]
+    found = [RecordRow._make(record) for kind in kinds for record in db.execute(_DUE_RECORDS, (now, kind, limit))]
+    return sorted(found, key=lambda row: (row.due_at, row.key))[:limit]
 
 
 def rows(db: sqlite3.Connection, query: RowQuery) -> Page[tuple[object, ...]]:

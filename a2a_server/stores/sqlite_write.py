@@ -101,6 +101,7 @@ _UPDATE_GATE: Final = (
     "WHERE key = ?1 AND rev = ?8 - 1"
 )
 _DELETE_GATE: Final = "DELETE FROM gate WHERE key = ?"
+_DELETE_FAIR: Final = "DELETE FROM fair WHERE shard = ? AND queue = ? AND lane = ? AND tenant = ? AND owner = ?"
 _UPSERT_FAIR: Final = (
     "INSERT INTO fair (shard, queue, lane, tenant, owner, vt) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (shard, queue, lane, tenant, owner) DO UPDATE SET vt = excluded.vt"
@@ -168,6 +169,8 @@ def _write_shared(db: Database, changes: Changes) -> None:
         db.executemany(_DELETE_GATE, [(gate,) for gate in changes.gone_gates])
     if changes.fair:
         db.executemany(_UPSERT_FAIR, [(*key[:2], int(key.lane), *key[3:], vt) for key, vt in changes.fair.items()])
+    if changes.gone_fair:
+        db.executemany(_DELETE_FAIR, [(*key[:2], int(key.lane), *key[3:]) for key in changes.gone_fair])
     if changes.tally:
         db.executemany(ADD_TALLY, [tally_record(*item, count) for item, count in changes.tally.items() if count])
     if changes.workers:

@@ -129,7 +129,7 @@ CATALOGUE: Final = (
         "Passes of the sweeper, by duty and result.",
         {
             "duty": "`ring_records`, `ring_alarms`, `rescue_orphans`, `wake_held`, `age_ready`, `tidy_gates`, "
-            "`tidy_contexts`, `tidy_classes`, `forget_workers`, `check` (of streams), `check_worker`",
+            "`tidy_contexts`, `tidy_classes`, `tidy_turns`, `forget_workers`, `check` (of streams), `check_worker`",
             "result": "`done`, `failed`",
         },
     ),

@@ -163,13 +163,13 @@ async def served(store: TaskStore) -> tuple[list[int], list[int], list[int], lis
     labelled = await store.search(replace(SEARCH, tag="blue", parents=True))
     assert len((await store.rows(RowQuery(Table.EDGE_TO))).rows) == 2
     assert len((await store.rows(RowQuery(Table.TAG_OF))).rows) == 2
-    assert await store.next_alarm() == 0
+    assert await store.next_alarm(("schedule",)) == 0
     return (
         numbers(row.key for row in children.rows),
         numbers(row.key for row in labelled.rows),
         numbers(row.key for row in await store.oldest(NO_KEY, 9)),
         numbers(await store.due(DueKind.SETTLE, 9)),
-        [row.id for row in await store.due_records(9)],
+        [row.id for row in await store.due_records(("schedule",), 9)],
     )
 
 

@@ -231,8 +231,8 @@ async def test_filters_by_tags_look_at_those_of_one_task(filled: Figures) -> Non
 async def test_what_is_due_is_found_among_all_that_is_not(filled: Figures) -> None:
     async def sweep(store: PostgresqlStore) -> None:
         assert len(await store.due(DueKind.SETTLE, 10)) == 5
-        assert len(await store.due_records(10)) == 5
-        assert await store.next_alarm() == 0
+        assert len(await store.due_records(("schedule",), 10)) == 5
+        assert await store.next_alarm(("schedule",)) == 0
         assert len(await store.oldest(key(0), 5)) == 5
 
     read = await filled.read(sweep)

@@ -69,8 +69,8 @@ async def serves(store: PostgresqlStore, number: int) -> None:
     assert list(await store.due(DueKind.SETTLE, 5)) == [key(number)]
     assert (await get(store, waits={key(number)})).arrived == {key(number): (done,)}
     await put(store, settled=[done])
-    assert (await store.due(DueKind.SETTLE, 5), await store.next_alarm()) == ([], 0)
-    assert list(await store.due_records(5)) == [record]
+    assert (await store.due(DueKind.SETTLE, 5), await store.next_alarm(("schedule",))) == ([], 0)
+    assert list(await store.due_records(("schedule",), 5)) == [record]
     assert list((await store.rows(RowQuery(Table.EDGE_TO, (key(number),)))).rows) == [done._replace(done=-3)]
     assert list((await store.rows(RowQuery(Table.TAG_OF, (key(number),)))).rows) == [tag]
     search = Search("", "local", "Echo")

@@ -222,6 +222,7 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
             gone_tags=[rows.tag(2)],
             records=[rows.record("a")],
             gone_gates=["never"],
+            gone_fair=[FAIR],
         )
         await put(store, records=[rows.record("a", rev=2)])
         await put(store, gone_records=[(rows.record("a").key, 2)])
@@ -238,13 +239,13 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
         await store.count(TaskQuery("", "local", "Echo", status_from=1), 9)
         for kind in DueKind:
             await store.due(kind, 9)
-        await store.next_alarm()
+        await store.next_alarm(("schedule",))
         await store.totals(TallyQuery(tenant="", owner="local", agent="Echo"))
         await store.rows(RowQuery(Table.STATE, (key(1),), (key(1), "a", "b")))
         await store.rows(RowQuery(Table.RECORD, ("schedule", ""), rows.record("a").key))
         for table, last in ((Table.EDGE, key(2)), (Table.EDGE_TO, key(2)), (Table.TAG_OF, "blue")):
             await store.rows(RowQuery(table, (key(1),), (key(1), last)))
-        await store.due_records(9)
+        await store.due_records(("schedule",), 9)
         await store.oldest(key(1), 9)
         for search in SEARCHES:
             await store.search(search)

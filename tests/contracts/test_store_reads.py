@@ -13,6 +13,7 @@ from a2a_server.ports import TaskStore
 from tests.contracts import rows
 from tests.contracts.rows import get, get_task, key, put
 from tests.contracts.stores import Database
+from tests.contracts.test_store import FAIR
 
 LIMIT = 1_000_000
 SECOND = 1_000_000
@@ -311,6 +312,7 @@ async def test_rows_of_every_table_can_be_read(store: TaskStore) -> None:
         messages=[rows.message(1, 1)],
         artifacts=[rows.artifact(1)],
         gates=[rows.gate("a")],
+        fair={FAIR: 7},
         workers=[rows.worker(8)],
         edges=[rows.edge(1, 2)],
         tags=[rows.tag(1)],
@@ -321,6 +323,7 @@ async def test_rows_of_every_table_can_be_read(store: TaskStore) -> None:
         Table.ARTIFACT: [rows.artifact(1)],
         Table.EDGE: [rows.edge(1, 2)],
         Table.EDGE_TO: [rows.edge(1, 2)],
+        Table.FAIR: [(FAIR, 7)],
         Table.GATE: [rows.gate("a")],
         Table.JOURNAL: entries,
         Table.MESSAGE: [rows.message(1, 1)],

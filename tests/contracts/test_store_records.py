@@ -144,30 +144,46 @@ async def test_one_of_two_stores_deletes_a_record(store: TaskStore, other: TaskS
     assert await records(store) == []
 
 
+KINDS = ("schedule", "agent")
+
+
 async def test_due_records_are_those_whose_moment_is_past_earliest_first(store: TaskStore) -> None:
-    assert await store.due_records(10) == []
+    assert await store.due_records(KINDS, 10) == []
     now = (await get(store)).now
     due = [record("z", due_at=1), record("a", due_at=2, kind="agent"), record("b", due_at=now - 1, tenant="t")]
     await put(store, records=[record("later", due_at=now + HOUR), record("never"), due[1], due[2], due[0]])
-    assert list(await store.due_records(10)) == due
-    assert list(await store.due_records(2)) == due[:2]
-    assert {type(row) for row in await store.due_records(10)} == {RecordRow}
+    assert list(await store.due_records(KINDS, 10)) == due
+    assert list(await store.due_records(KINDS, 2)) == due[:2]
+    assert {type(row) for row in await store.due_records(KINDS, 10)} == {RecordRow}
     await put(store, records=[due[0]._replace(rev=2, due_at=0)], gone_records=[(due[1].key, 1)])
-    assert list(await store.due_records(10)) == due[2:]
+    assert list(await store.due_records(KINDS, 10)) == due[2:]
+
+
+async def test_records_of_other_kinds_are_not_due(store: TaskStore) -> None:
+    mine, theirs = record("a", due_at=3), record("a", due_at=1, kind="schedule/other")
+    await put(store, records=[mine, theirs, *(record(str(n), due_at=1, kind="many") for n in range(20))])
+    assert list(await store.due_records(("schedule",), 2)) == [mine]
+    assert list(await store.due_records(("schedule", "schedule/other"), 2)) == [theirs, mine]
+    assert list(await store.due_records(("other",), 2)) == []
+    assert list(await store.due_records((), 2)) == []
+    await put(store, gone_records=[(mine.key, 1)])
+    assert await store.next_alarm(("schedule",)) is None
+    assert await store.next_alarm() is None
+    assert await store.next_alarm(("schedule", "schedule/other")) == 0
 
 
 async def test_the_next_alarm_is_the_earliest_of_tasks_and_records(store: TaskStore) -> None:
-    assert await store.next_alarm() is None
+    assert await store.next_alarm(KINDS) is None
     await put(store, records=[record("never")], new_tasks=[rows.task(1)])
-    assert await store.next_alarm() is None
+    assert await store.next_alarm(KINDS) is None
     now = (await get(store)).now
     await put(store, records=[record("later", due_at=now + 2 * HOUR)])
-    assert await store.next_alarm() == pytest.approx(2 * HOUR, abs=60 * SECOND)
+    assert await store.next_alarm(KINDS) == pytest.approx(2 * HOUR, abs=60 * SECOND)
     await put(store, new_tasks=[rows.task(2, due_at=now + HOUR)])
-    assert await store.next_alarm() == pytest.approx(HOUR, abs=60 * SECOND)
+    assert await store.next_alarm(KINDS) == pytest.approx(HOUR, abs=60 * SECOND)
     await put(store, records=[record("soon", due_at=now + HOUR // 2)])
-    assert await store.next_alarm() == pytest.approx(HOUR // 2, abs=60 * SECOND)
+    assert await store.next_alarm(KINDS) == pytest.approx(HOUR // 2, abs=60 * SECOND)
     await put(store, records=[record("past", due_at=1)])
-    assert await store.next_alarm() == 0
+    assert await store.next_alarm(KINDS) == 0
     await put(store, gone_records=[(record(name).key, 1) for name in ("past", "soon", "later")])
-    assert await store.next_alarm() == pytest.approx(HOUR, abs=60 * SECOND)
+    assert await store.next_alarm(KINDS) == pytest.approx(HOUR, abs=60 * SECOND)

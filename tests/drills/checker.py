@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from a2a_server.model.rows import gate_of
+from a2a_server.model.gates import gate_of
 from tests.drills.conversations import check_conversation
 from tests.drills.counts import MAX_ATTEMPTS, POISON_KILLS
 from tests.drills.kin import check_kin

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from a2a_server import Agent
-from a2a_server.engine.worker import CLAIM_LIMIT
+from a2a_server.engine.claiming import CLAIM_LIMIT
 from a2a_server.lifecycle.limits import Pause, Resume
 from a2a_server.lifecycle.submission import Submitted
 from a2a_server.model.objects import Lane, Message, Phase, Role, Scope, Text

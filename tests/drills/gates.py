@@ -19,9 +19,9 @@ from itertools import count
 from pathlib import Path
 
 from a2a_server.lifecycle.submission import Submitted
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Lane, Message, Role, Scope, State, Text
 from a2a_server.model.options import Requirements, TaskOptions
-from a2a_server.model.rows import gate_of
 from a2a_server.service.batching import TOGETHER, Batching, Item
 from a2a_server.service.sending import Sending
 from tests.drills.agent import NESTED_ROOM, ROOM

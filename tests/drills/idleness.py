@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple, TypeAlias
 
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Phase
-from a2a_server.model.rows import gate_of
 from tests.drills.laws import Step
 from tests.drills.ledger import Violation
 

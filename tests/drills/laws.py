@@ -18,8 +18,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Phase
-from a2a_server.model.rows import gate_of
 from tests.drills.ledger import Violation
 
 

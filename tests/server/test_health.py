@@ -100,12 +100,12 @@ async def test_a_store_that_hangs_is_waited_for_briefly_and_asked_once(
     async with running(plain(), tmp_path, poll_seconds=LONG) as server, client(server.system) as http:
         waiting, answer = 0, asyncio.Event()
 
-        async def next_alarm() -> None:
+        async def next_alarm(_: object = ()) -> None:
             nonlocal waiting
             waiting += 1
             await answer.wait()
 
-        server.store.next_alarm = next_alarm  # type: ignore[method-assign]  # misbehaves on purpose
+        server.store.next_alarm = next_alarm  # type: ignore[method-assign, assignment]  # misbehaves on purpose
         async with asyncio.timeout(30):
             answers = await asyncio.gather(*(asked(http) for _ in range(20)))
         assert answers == [(503, "not ready", FINE | {"store": "timeout"})] * 20
@@ -118,11 +118,11 @@ async def test_a_client_that_goes_away_takes_the_answer_from_nobody(tmp_path: Pa
     async with running(plain(), tmp_path, poll_seconds=LONG) as server, client(server.system) as http:
         begun, answer = asyncio.Event(), asyncio.Event()
 
-        async def next_alarm() -> None:
+        async def next_alarm(_: object = ()) -> None:
             begun.set()
             await answer.wait()
 
-        server.store.next_alarm = next_alarm  # type: ignore[method-assign]  # misbehaves on purpose
+        server.store.next_alarm = next_alarm  # type: ignore[method-assign, assignment]  # misbehaves on purpose
         first = asyncio.create_task(asked(http))
         await asyncio.wait_for(begun.wait(), 30)
         second = asyncio.create_task(asked(http))

@@ -208,7 +208,7 @@ async def test_a_worker_takes_what_fits_its_pool_and_no_more(tmp_path: Path) -> 
             await server.reached(task, State.COMPLETED)
         assert (await server.row(big)).phase is Phase.READY
         worker = server.engine.worker  # what a run used is free a moment after its end is told
-        await until(lambda: worker._classes.free == server.engine.bounds.offer.pool)
+        await until(lambda: worker._claims.classes.free == server.engine.bounds.offer.pool)
 
 
 async def test_tasks_of_a_serial_context_run_one_at_a_time(tmp_path: Path) -> None:

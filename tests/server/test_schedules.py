@@ -124,7 +124,7 @@ async def test_a_thousand_ticks_and_two_schedulers_make_a_thousand_tasks(tmp_pat
         )
         running_writer = asyncio.create_task(writer.run())
         other = Agenda(engine.backends.store)
-        scheduler = Scheduler(writer, clock.schedules.made, agent="", clock=engine.clock, grace=0)
+        scheduler = Scheduler(writer, clock.schedules.made, clock=engine.clock, grace=0)
         other.serve(SCHEDULE, scheduler.fire)
         for number in range(many):
             await clock.create(f"every-{number}", text=str(number), interval_seconds=10)

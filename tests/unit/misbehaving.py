@@ -131,9 +131,9 @@ class MisbehavingStore:
         self._speak_if_down()
         return await self.inner.due(kind, limit)
 
-    async def due_records(self, limit: int) -> Sequence[RecordRow]:
+    async def due_records(self, kinds: Collection[str], limit: int) -> Sequence[RecordRow]:
         self._speak_if_down()
-        return await self.inner.due_records(limit)
+        return await self.inner.due_records(kinds, limit)
 
     async def search(self, query: Search) -> Found:
         self._speak_if_down()
@@ -147,9 +147,9 @@ class MisbehavingStore:
         self._speak_if_down()
         return await self.inner.ahead(row, most)
 
-    async def next_alarm(self) -> int | None:
+    async def next_alarm(self, kinds: Collection[str] = ()) -> int | None:
         self._speak_if_down()
-        return await self.inner.next_alarm()
+        return await self.inner.next_alarm(kinds)
 
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
         self._speak_if_down()

@@ -28,7 +28,7 @@ from a2a_server.lifecycle.requirements import (
     satisfies,
     share_of,
 )
-from a2a_server.model.objects import Lane, Phase, Requires, State, TaskSpec, Wishes
+from a2a_server.model.objects import Lane, Phase, Requires, Scope, State, TaskSpec, Wishes
 from a2a_server.model.options import Requirements
 from a2a_server.model.rows import NO_KEY, Key
 from a2a_server.model.runs import Together
@@ -150,12 +150,12 @@ def test_a_claim_takes_what_fits_and_leaves_the_rest_ready() -> None:
 def test_the_record_of_a_class_says_what_it_needs_and_goes_when_nobody_sends() -> None:
     store = MemoryTurns()
     queue = submitted(store, 1, NEEDS)
-    record = store.records[class_key(queue)]
+    record = store.records[class_key(queue, Scope())]
     assert needs_of(record) == NEEDS
     submitted(store, 2, NEEDS)
     store.now += CLASS_KEPT
     assert store.one(DropRecords((record,))) == 0  # somebody sent since it was read
-    record = store.records[class_key(queue)]
+    record = store.records[class_key(queue, Scope())]
     store.now -= 1
     assert store.one(DropRecords((record,))) == 0
     store.now += 1

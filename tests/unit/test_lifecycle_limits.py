@@ -9,12 +9,12 @@ import pytest
 
 from a2a_server.codec import encode_spec
 from a2a_server.lifecycle.endings import EndKind
-from a2a_server.lifecycle.limits import Pause, Resume, SetLimit
+from a2a_server.lifecycle.limits import Lift, Pause, Resume, SetLimit
 from a2a_server.lifecycle.runs import Claimed
 from a2a_server.lifecycle.sweeping import Alarms, Tidy, Wake
 from a2a_server.model.objects import TaskSpec
 from a2a_server.model.rows import TaskRow
-from a2a_server.policy import OWN_RULE, SECOND, Limit, Rate, Trip
+from a2a_server.policy import OWN_RULE, SECOND, Limit, Rate, Trip, limit_of
 from tests.unit.turns import WORKER, MemoryTurns, cancel, claim, crash, key, report, started, submit
 
 GPU = "resource:gpu"
@@ -293,3 +293,54 @@ def test_a_pause_of_a_client_is_no_way_around_the_rule() -> None:
     store.gates["client:local"] = store.gates["client:local"]._replace(capacity=None, tokens=0)
     store.one(submit(9))
     assert claimed(store, standing=RULES) == []
+
+
+# Operators
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "codes"),
+    [
+        ("skill:echo", 7, 2),
+        ("resource:gpu", 0, 2),
+        ("rate:echo", Rate(2, SECOND), Rate(9, SECOND)),
+        ("breaker:echo", Trip(2, SECOND), Trip(9, SECOND)),
+    ],
+)
+@pytest.mark.parametrize("bound", [True, False])
+def test_what_an_operator_sets_holds_until_it_is_lifted(name: str, theirs: Limit, codes: Limit, *, bound: bool) -> None:
+    store = MemoryTurns()
+    said = codes if bound else None
+    store.one(SetLimit(name, said))
+    store.one(SetLimit(name, theirs, operator=True))
+    kept = store.gates[name]
+    assert limit_of(kept) == theirs
+    assert store.one(SetLimit(name, said)) == kept  # a process starts
+    assert limit_of(store.gates[name]) == theirs
+    assert store.one(Lift(name, said)).key == name
+    assert limit_of(store.gates[name]) == said
+    assert store.records == {}
+    store.one(SetLimit(name, codes))
+    assert limit_of(store.gates[name]) == codes
+
+
+def test_what_an_operator_set_comes_back_with_a_gate_that_went_away() -> None:
+    store = MemoryTurns()
+    store.one(SetLimit("skill:echo", 7, operator=True))
+    store.gates.clear()
+    store.one(SetLimit("skill:echo", 2))
+    assert store.gates["skill:echo"].capacity == 7
+    store.one(SetLimit("skill:echo", 3, operator=True))
+    store.one(SetLimit("skill:echo", 2))
+    assert store.gates["skill:echo"].capacity == 3
+
+
+def test_lifting_opens_what_was_paused_and_lets_go_on_what_it_held() -> None:
+    store = MemoryTurns()
+    store.register()
+    store.one(SetLimit("skill:echo", 0, operator=True))
+    many(store, 2)
+    claimed(store)
+    assert phases(store) == "HH"
+    store.one(Lift("skill:echo"))
+    assert phases(store) == "RR"

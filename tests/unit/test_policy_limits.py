@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from a2a_server.model.rows import GateRow, gate_of
+from a2a_server.model.gates import gate_of
+from a2a_server.model.rows import GateRow
 from a2a_server.policy import (
     BREAKER_DOUBLINGS,
     FOREVER,

@@ -28,7 +28,7 @@ from a2a_server.model.schedules import Missed, Overlap, Schedule, Timing, schedu
 from a2a_server.policy import SECOND
 from tests.unit.turns import START, MemoryTurns, claim, submit
 
-KEY = schedule_key("", "local", "nightly")
+KEY = schedule_key("", "local", "", "nightly")
 MINUTE = 60 * SECOND
 
 

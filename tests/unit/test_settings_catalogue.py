@@ -18,7 +18,7 @@ from a2a_server.settings.catalogue import without_secrets
 ROOT = Path(__file__).parents[2]
 UNITS = (
     *("_seconds", "_days", "_bytes", "_per_second", "_operations", "_events"),
-    *("_concurrency", "_failures", "_cpu"),
+    *("_concurrency", "_requirements", "_failures", "_cpu"),
 )
 COUNTS = frozenset({"port", "slots", "threads", "workers"})  # what they count is their name
 GROUPS = frozenset(

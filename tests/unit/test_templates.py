@@ -53,7 +53,7 @@ def test_a_default_that_the_send_says_is_said() -> None:
 
 
 def test_what_is_kept_comes_back_as_it_was() -> None:
-    key = template_key("", "local", "t")
+    key = template_key("", "local", "", "t")
     assert unpacked(RecordRow(*key, 1, 0, packed(TEMPLATE))) == TEMPLATE
     assert (
         unpacked(RecordRow(*key, 1, 0, packed(TEMPLATE))).options.model_fields_set == TEMPLATE.options.model_fields_set

@@ -21,6 +21,7 @@ from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.lifecycle.sweeping import Rescue
 from a2a_server.lifecycle.turn import Turn
+from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Generation, Lane, Phase, Scope, TaskSpec
 from a2a_server.model.rows import (
     ArtifactRow,
@@ -41,7 +42,6 @@ from a2a_server.model.rows import (
     TallyKey,
     TaskRow,
     WorkerRow,
-    gate_of,
 )
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
 from a2a_server.policy import SECOND, gates_of, queue_of
@@ -173,6 +173,7 @@ class MemoryTurns:
         self.gates |= {gate.key: gate for gate in changes.gates}
         self.gates = {key: gate for key, gate in self.gates.items() if key not in changes.gone_gates}
         self.fair |= changes.fair
+        self.fair = {key: vt for key, vt in self.fair.items() if key not in changes.gone_fair}
         for (shard, key), count in changes.tally.items():
             assert shard == SHARD
             self.tally[key] += count

@@ -15,5 +15,5 @@ CREATE INDEX tag_task ON tag (task, tag);
 DROP INDEX task_parent;
 CREATE INDEX task_parent ON task (parent, key) WHERE parent > x'';
 
--- Alarms of records.
-CREATE INDEX record_due ON record (due_at) WHERE due_at > 0;
+-- Alarms of records, of each kind by itself: not everybody acts on every kind.
+CREATE INDEX record_due ON record (kind, due_at) WHERE due_at > 0;

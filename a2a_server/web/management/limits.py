@@ -68,11 +68,12 @@ class LimitShown(Shown):
     closed: bool = Field(description="Whether nothing starts through it now, whatever its numbers are.")
     closed_until: str | None = Field(None, description="When it opens by itself.")
     reason: str | None = None
+    by_operator: bool | None = Field(None, description="It was set here, and holds until it is deleted.")
     by_settings: bool | None = Field(None, description="It is a rule for everybody, and goes with its last task.")
 
 
 class LimitsShown(Shown):
-    """Every limit that was ever set."""
+    """Every limit that bounds something."""
 
     limits: list[LimitShown]
 
@@ -229,5 +230,6 @@ def _limit(view: GateView) -> LimitShown:
         closed=view.is_closed,
         closed_until=timestamp(view.closed_until) if view.closed_until else None,
         reason=gate.reason or None,
+        by_operator=True if view.by_operator else None,
         by_settings=True if gate.tokens == OWN_RULE and at_once else None,
     )

@@ -22,5 +22,5 @@ ALTER TABLE edge SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, au
 DROP INDEX tag_task;
 CREATE INDEX tag_task ON tag (task, tag);
 
--- Records that somebody has to look at, the earliest first.
-CREATE INDEX record_due ON record (due_at, kind, tenant, owner, id) WHERE due_at > 0;
+-- Records that somebody has to look at, of each kind by itself the earliest first: not everybody acts on every kind.
+CREATE INDEX record_due ON record (kind, due_at, tenant, owner, id) WHERE due_at > 0;
