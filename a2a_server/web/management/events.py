@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 import orjson
@@ -20,12 +21,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope as HttpScope, Send
 
 from a2a_server.codec import decode_spec, decode_status
-from a2a_server.engine.many import Change, News
+from a2a_server.engine.many import Change, News, size_of
 from a2a_server.errors import Draining, StoreUnavailable
 from a2a_server.lifecycle.explaining import word
 from a2a_server.lifecycle.states import TERMINAL, status_word
 from a2a_server.model.objects import JsonObject, Lane, Phase, Progress, Scope, State
-from a2a_server.model.rows import Interest
+from a2a_server.model.rows import Interest, TaskRow
 from a2a_server.model.times import timestamp
 from a2a_server.service.following import MOST_NAMED, Asked, Following
 from a2a_server.web.management.table import Body, Call, NoQuery, Query, Route
@@ -34,6 +35,7 @@ from a2a_server.web.sse import RETRY_MILLISECONDS, EventStream, one_line
 MOST_TEXT: Final = 2_000
 """Characters of what an agent says that one event tells; the task has it whole."""
 MOST_VALUES: Final = 32
+_SMALL: Final = 2_048
 
 _STATES: Final = {word(state): state for state in State}
 _PHASES: Final = {phase.name.lower(): phase for phase in Phase}
@@ -182,26 +184,40 @@ async def pieces(following: AsyncGenerator[News, None]) -> AsyncGenerator[bytes]
 
 def encoded(news: News, *, first: bool) -> bytes:
     """Its events; the cursor stands at the last of them, behind all that it covers. first: how tasks stood at first."""
-    found = [("task", shown(change, first=first)) for change in news.changes]
+    lines = [_said(change, whole=first or not change.before) for change in news.changes]
     totals: JsonObject = {} if news.totals is None else {"totals": _totals(news.totals)}
     if news.ready:
-        found.append(("ready", totals | ({"more": True} if news.more else {})))
+        lines.append(_event(b"ready", totals | ({"more": True} if news.more else {})))
     elif news.ended:
-        found.append(("end", totals))
+        lines.append(_event(b"end", totals))
     elif news.totals is not None:
-        found.append(("totals", _totals(news.totals)))
-    lines = [b"event: %s\ndata: %s\n" % (kind.encode(), one_line(orjson.dumps(data))) for kind, data in found]
+        lines.append(_event(b"totals", _totals(news.totals)))
     if lines and news.sure is not None:
         lines[-1] = b"id: %d\n%s" % (news.sure, lines[-1])
     return b"".join(b"%s\n" % line for line in lines)
 
 
-def shown(change: Change, *, first: bool) -> JsonObject:
-    """How a task stands. first: not because it changed."""
-    row = change.row
+def _event(kind: bytes, data: JsonObject) -> bytes:
+    return b"event: %s\ndata: %s\n" % (kind, one_line(orjson.dumps(data)))
+
+
+def _said(change: Change, *, whole: bool) -> bytes:
+    """All readers of a task are told the same, one after the other; so what was said of a small row is kept a while."""
+    say = _kept if size_of(change.row) <= _SMALL else _new
+    return say(change.row, change.started_at, whole=whole, moved=change.moved, left=change.left)
+
+
+def _new(row: TaskRow, started_at: int, *, whole: bool, moved: bool, left: bool) -> bytes:
+    return _event(b"task", shown(row, started_at, whole=whole, moved=moved, left=left))
+
+
+_kept = lru_cache(maxsize=2_000)(_new)
+
+
+def shown(row: TaskRow, started_at: int, *, whole: bool, moved: bool, left: bool) -> JsonObject:
+    """How a task stands. whole: not because it changed."""
     status, progress = decode_status(row.status, row.status_at)
-    whole = first or not change.before
-    kind = "task" if whole else "progress" if progress is not None and not change.moved else "status"
+    kind = "task" if whole else "progress" if progress is not None and not moved else "status"
     data: JsonObject = {
         "taskId": row.id,
         "n": row.last_n,
@@ -219,8 +235,8 @@ def shown(change: Change, *, first: bool) -> JsonObject:
     }
     if title := decode_spec(row.spec).title if row.spec else "":
         data["title"] = title
-    if change.started_at:
-        data["startedAt"] = timestamp(change.started_at)
+    if started_at:
+        data["startedAt"] = timestamp(started_at)
     if progress is not None:
         data["progress"] = _progress(progress)
     if status.message is not None and (text := status.message.text):
@@ -229,7 +245,7 @@ def shown(change: Change, *, first: bool) -> JsonObject:
             data["cut"] = True
     if row.held_by:
         data["heldBy"] = row.held_by
-    if change.left:
+    if left:
         data["left"] = True
     return data
 
