@@ -100,7 +100,7 @@ class PostgresqlStore:
             finally:
                 await ended(database)
         self._pool = Pool(self._address)
-        self._beats = Beats(self._address, self._offset)
+        self._beats = Beats(self._address)
 
     async def migrate(self) -> tuple[int, int]:
         with opening(self._address.shown):
@@ -194,7 +194,7 @@ class PostgresqlStore:
         beats = self._beats
         if beats is None:
             raise StoreUnavailable("the store is closed")
-        return beats.beat(worker)
+        return beats.beat(worker, self._offset)
 
     async def erase(self, keys: Collection[Key]) -> int:
         every = list(dict.fromkeys(keys))

@@ -20,6 +20,7 @@ from a2a_server.model.objects import Scope
 from a2a_server.model.queries import DueKind, Snapshot, TallyQuery, TaskQuery
 from a2a_server.model.rows import DUMPED
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
+from a2a_server.policy import SECOND
 from a2a_server.stores import postgresql_link
 from a2a_server.stores.postgresql import PostgresqlStore
 from a2a_server.stores.postgresql_beat import BEAT_SECONDS
@@ -105,6 +106,16 @@ async def test_lost_connections_are_told_and_made_again(
         await asyncio.to_thread(store.beat, key(8))
     assert await asyncio.to_thread(store.beat, key(8))
     assert await stores[1].find(Scope(), "Echo", "task-1") == rows.task(1)
+
+
+async def test_beats_go_by_the_clock_of_their_store(stores: list[PostgresqlStore]) -> None:
+    store = stores[0]
+    await store.register(rows.worker(8))
+    assert await asyncio.to_thread(store.beat, key(8))
+    store._offset += 1000 * SECOND  # the clock that tests set
+    now = (await get(store)).now
+    assert await asyncio.to_thread(store.beat, key(8))
+    assert (await get(store, workers={key(8)})).workers[key(8)].seen_at >= now
 
 
 async def test_a_host_that_vanished_is_noticed_in_about_a_lease(

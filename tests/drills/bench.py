@@ -108,7 +108,8 @@ class Bench:
     async def pass_by(self, seconds: int) -> None:
         """The store's clock is so much further, and the worker lives."""
         self.store._offset += seconds * SECOND  # type: ignore[attr-defined]  # the clock that tests set
-        await asyncio.to_thread(self.store.beat, self.engine.worker.id)
+        if not await asyncio.to_thread(self.store.beat, self.engine.worker.id):
+            raise Broken("the worker lives, and was declared dead")
         self.engine.duties.sweeper.expect(0)
 
 
@@ -140,7 +141,7 @@ class History:
         task = await self.operations.send(self.scope, request)
         assert isinstance(task, Task)
         self.requests[task.id] = request
-        self.oracle.send(Known(task.id, skill, lane, tuple(dict.fromkeys(after)), how), delay)
+        await self.sent(Known(task.id, skill, lane, tuple(dict.fromkeys(after)), how), delay)
 
     async def repeat(self, task_id: str) -> None:
         """The same message once more is the same task."""
@@ -163,7 +164,7 @@ class History:
             raise Broken(f"of a batch of {len(shape)} {len(ids)} were made")
         for position in TopologicalSorter(dict(enumerate(shape))).static_order():
             upstreams = tuple(ids[n] for n in shape[position])
-            self.oracle.send(Known(ids[position], skill, Lane.NORMAL, upstreams, how))
+            await self.sent(Known(ids[position], skill, Lane.NORMAL, upstreams, how))
 
     async def spawn(self, parent: str, skill: str, lane: Lane, after: Sequence[str], how: str) -> None:
         """A part of a task that runs."""
@@ -172,7 +173,16 @@ class History:
         self.bench.puppets.tell(parent, word)
         assert word.done is not None
         child = await word.done
-        self.oracle.send(Known(child, skill, lane, tuple(after), how, parent))
+        await self.sent(Known(child, skill, lane, tuple(after), how, parent))
+
+    async def sent(self, task: Known, delay: int = 0) -> None:
+        """The oracle knows the task. If it cannot run any more, it was made as one that has ended."""
+        self.oracle.send(task, delay)
+        if task.over:
+            row = await self.row(task.id)
+            self.keys[task.id] = row.key
+            if row.phase is not Phase.FINAL or row.state is not task.state:
+                raise Broken(f"{task.id} was made {row.phase.name} {row.state.name}, not as {task.state.name}")
 
     async def answer(self, task_id: str) -> None:
         """What the task asked for."""

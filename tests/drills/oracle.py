@@ -94,18 +94,18 @@ class Oracle:
     now: int = 0
 
     def send(self, task: Known, delay: int = 0) -> None:
-        """The task was accepted. Its upstreams are known."""
+        """The task was accepted. Its upstreams are known.
+
+        One that cannot run any more is made as one that has ended: who joins it at once has nothing to wait for.
+        """
         self.tasks[task.id] = task
-        ends = [self.tasks[one] for one in task.upstreams]
         task.due_at = self.now + delay if delay else 0
-        if any(one.over and one.state is not State.COMPLETED for one in ends) and task.on_failure != "run":
-            self._break(task)
-        elif not all(one.over for one in ends):
+        if (state := self._stillborn(task)) is not None:
+            self._ended(task, state)
+        elif not all(self.tasks[one].over for one in task.upstreams):
             task.stage = Stage.BEHIND
         else:
             self._start(task)
-        if task.parent and self.tasks[task.parent].state is State.CANCELED:
-            task.may |= {State.CANCELED}
 
     def end(self, task_id: str, *states: State) -> None:
         """The task is about to end, as one of these."""
@@ -202,6 +202,13 @@ class Oracle:
         """Tasks that have not ended."""
         return [one.id for one in self.tasks.values() if not one.over]
 
+    def _stillborn(self, task: Known) -> State | None:
+        if task.parent and self.tasks[task.parent].state is State.CANCELED:
+            return State.CANCELED
+        ends = [one for one in map(self.tasks.__getitem__, task.upstreams) if one.over]
+        lost = task.on_failure != "run" and any(one.state is not State.COMPLETED for one in ends)
+        return _broken(task) if lost else None
+
     def _start(self, task: Known) -> None:
         task.stage = Stage.LATER if task.due_at > self.now else Stage.CLAIMABLE
 
@@ -210,7 +217,7 @@ class Oracle:
 
     def _break(self, task: Known) -> None:
         task.stage = Stage.BEHIND
-        task.may |= {State.CANCELED if task.on_failure == "cancel" else State.FAILED}
+        task.may |= {_broken(task)}
 
     def _ended(self, task: Known, state: State) -> None:
         task.stage, task.state, task.running, task.may = Stage.ENDED, state, False, frozenset()
@@ -268,6 +275,10 @@ class Oracle:
             inside = sum(self.tasks[other].skill == skill for other in running)
             if inside < self.rooms.get(skill, self.slots):
                 yield f"{one} may run, {self.slots - len(running)} slots are free, and nobody runs it"
+
+
+def _broken(task: Known) -> State:
+    return State.CANCELED if task.on_failure == "cancel" else State.FAILED
 
 
 def _said(task: Known) -> str:

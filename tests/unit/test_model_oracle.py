@@ -140,6 +140,36 @@ def test_a_parent_goes_on_when_the_last_part_has_ended(scene: Scene) -> None:
     assert scene.see(p=RUNS) == []
 
 
+@pytest.mark.parametrize(("how", "ends"), [("fail", State.FAILED), ("cancel", State.CANCELED)])
+def test_who_joins_only_parts_that_were_made_as_ended_goes_on_in_its_run(scene: Scene, how: str, ends: State) -> None:
+    scene.send("p")
+    scene.send("c", parent="p")
+    scene.see(p=RUNS, c=RUNS)
+    scene.oracle.end("c", State.FAILED)
+    scene.see(c=over(State.FAILED))
+    scene.send("d", "c", how=how, parent="p")
+    scene.send("e", "d", how=how, parent="p")
+    scene.oracle.join("p")
+    parent, *parts = (scene.oracle.tasks[name] for name in ("p", "d", "e"))
+    assert [part.state for part in parts] == [ends, ends]
+    assert (parent.joins, parent.running) == (0, True)
+    assert scene.see(p=JOINS) != []
+    assert scene.see(p=RUNS) == []
+
+
+def test_who_joins_a_part_that_runs_whatever_failed_waits_for_it(scene: Scene) -> None:
+    scene.send("p")
+    scene.send("c", parent="p")
+    scene.see(p=RUNS, c=RUNS)
+    scene.oracle.end("c", State.FAILED)
+    scene.see(c=over(State.FAILED))
+    scene.send("d", "c", how="run", parent="p")
+    scene.oracle.join("p")
+    assert scene.oracle.tasks["p"].joins == 1
+    assert scene.see(d=RUNS) != []
+    assert scene.see(p=JOINS) == []
+
+
 def test_retries_are_counted(scene: Scene) -> None:
     scene.send("a")
     later = Place(Phase.SCHEDULED, State.WORKING)
