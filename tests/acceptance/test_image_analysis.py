@@ -106,8 +106,10 @@ def test_urgent_cases_start_first_all_complete_and_one_stream_tells_each_end_onc
         assert (made["created"], made["failed"], len({*ids})) == (options.count, 0, options.count)
 
         events = told(server, made["id"])
-        assert [kind for kind, _ in events if kind != "task"] == ["ready", "end"]
-        assert events[-1][0] == "end"
+        assert [kind for kind, _ in events if kind not in {"task", "totals"}] == ["ready", "end"]
+        kind, last = events[-1]
+        everything = {"total": options.count, "ended": options.count, "states": {"completed": options.count}}
+        assert (kind, last["totals"]) == ("end", everything)
         ends = Counter(event["taskId"] for kind, event in events if kind == "task" and event["state"] in ENDED)
         assert ends == Counter(ids)
         numbers: dict[str, int] = {}
