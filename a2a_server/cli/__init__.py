@@ -131,61 +131,68 @@ def _commands() -> App:
         print_error=False,
         result_action="return_value",
     )
-    app.command("a2a_server.cli.serving:run")
-    app.command("a2a_server.cli.serving:demo")
-    app.command("a2a_server.cli.operating:worker")
-    app.command("a2a_server.cli.operating:workers")
-    app.command("a2a_server.cli.operating:drain")
-    app.command("a2a_server.cli.operating:migrate")
-    app.command("a2a_server.cli.storing:backup")
-    app.command("a2a_server.cli.storing:restore")
-    app.command("a2a_server.cli.client:send")
-    app.command("a2a_server.cli.checking:check")
-    task = App(name="task", help="Send, list, read, follow, cancel tasks, and download what they made.")
-    task.command("a2a_server.cli.client:send")
-    task.command("a2a_server.cli.listing:list_", name="list")
-    task.command("a2a_server.cli.client:get")
-    task.command("a2a_server.cli.client:cancel")
-    task.command("a2a_server.cli.client:subscribe")
-    task.command("a2a_server.cli.watching:watch")
-    task.command("a2a_server.cli.downloading:download")
-    for name in ("submit", "show", "retry", "requeue", "reprioritise", "delete", "feedback", "bulk"):
-        task.command(f"a2a_server.cli.managing:{name}")
-    task.command("a2a_server.cli.explaining:explain")
-    batch = App(name="batch", help="Submit many tasks at once, over the management API.")
-    batch.command("a2a_server.cli.batches:submit", name="submit")
-    batch.command("a2a_server.cli.batches:show", name="show")
-    batch.command("a2a_server.cli.batches:results", name="results")
-    schedule = App(name="schedule", help="Look after what makes tasks by the clock, over the management API.")
-    _commands_of(schedule, "{}_schedule", "show", "create", "change", "delete", "pause", "resume", "trigger", "preview")
-    template = App(name="template", help="Look after what tasks are made from, over the management API.")
-    _commands_of(template, "{}_template", "show", "create", "change", "delete")
-    queue = App(name="queue", help="Look after queues, over the management API.")
-    _commands_of(queue, "{}_queue", "pause", "resume")
-    limit = App(name="limit", help="Look after limits, over the management API.")
-    _commands_of(limit, "{}_limit", "set", "delete")
-    dead = App(name="dead-letters", help="Look after what was given up, over the management API.")
-    _commands_of(dead, "{}_dead", "list", "retry")
-    for group, many in ((schedule, "schedules"), (template, "templates"), (queue, "queues"), (limit, "limits")):
-        group.command(f"a2a_server.cli.keeping:list_{many}", name="list")
-    card = App(name="card", help="Read and check agent cards.")
-    card.command("a2a_server.cli.cards:get")
-    card.command("a2a_server.cli.cards:validate")
-    config = App(name="config", help="Look at the settings.")
-    config.command("a2a_server.cli.configuration:show")
-    store = App(name="store", help="Move what a server keeps.")
-    store.command("a2a_server.cli.storing:copy")
-    retention = App(name="retention", help="Delete tasks that ended long ago.")
-    retention.command("a2a_server.cli.retaining:run")
-    for group in (task, batch, schedule, template, queue, limit, dead, card, config, store, retention):
+    _add(app, "serving:{} run demo", "operating:{} worker workers drain migrate", "storing:{} backup restore")
+    _add(app, "client:{} send", "checking:{} check")
+    for name, (about, *places) in GROUPS.items():
+        group = App(name=name, help=about)
+        _add(group, *places)
         app.command(group)
-    app.command("a2a_server.cli.completing:completion")
+    _add(app, "completing:{} completion")
     return app
 
 
-def _commands_of(group: App, pattern: str, *verbs: str) -> None:
-    for verb in verbs:
-        group.command(f"a2a_server.cli.keeping:{pattern.format(verb)}", name=verb)
+GROUPS = {
+    "task": (
+        "Send, list, read, follow, change, cancel tasks, and download what they made.",
+        "client:{} send",
+        "listing:{}_ list",
+        "client:{} get cancel subscribe",
+        "watching:{} watch",
+        "downloading:{} download",
+        "managing:{} submit show retry requeue reprioritise delete feedback bulk",
+        "changing:{} change depend answer",
+        "explaining:{} explain",
+        "details:{} events journal messages checkpoints steps artifacts result children graph",
+    ),
+    "batch": ("Submit many tasks at once, over the management API.", "batches:{} submit show results"),
+    "schedule": (
+        "Look after what makes tasks by the clock, over the management API.",
+        "keeping:{}_schedule show create change delete pause resume trigger preview",
+        "keeping:{}_schedules list",
+    ),
+    "template": (
+        "Look after what tasks are made from, over the management API.",
+        "keeping:{}_template show create change delete",
+        "keeping:{}_templates list",
+    ),
+    "queue": (
+        "Look after queues, over the management API.",
+        "queues:{}_queue show pause resume",
+        "queues:{}_queues list",
+    ),
+    "limit": (
+        "Look after limits, over the management API.",
+        "queues:{}_limit show set delete",
+        "queues:{}_limits list",
+    ),
+    "dead-letters": ("Look after what was given up, over the management API.", "queues:{}_dead list retry"),
+    "server": (
+        "Ask a server about itself and all its tasks.",
+        "server:{} about settings openapi counts alerts sizing",
+    ),
+    "card": ("Read and check agent cards.", "cards:{} get validate"),
+    "config": ("Look at the settings.", "configuration:{} show"),
+    "store": ("Move what a server keeps.", "storing:{} copy"),
+    "retention": ("Delete tasks that ended long ago.", "retaining:{} run"),
+}
+"""Of each group what it is for, then files of this package with how their functions are called, and their commands."""
+
+
+def _add(group: App, *places: str) -> None:
+    for place in places:
+        pattern, *names = place.split()
+        for name in names:
+            group.command(f"a2a_server.cli.{pattern.format(name)}", name=name)
 
 
 CHECKS = ("config", "queues")

@@ -1,4 +1,4 @@
-"""One server's management API (`/api/v1`): requests, and its stream of many tasks."""
+"""One server's management API (`/api/v1`): requests, lists page by page, and its stream of many tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from a2a_server.cli import sse
 from a2a_server.cli.failures import BusyError, CommandError, UnreachableError, UsageError
-from a2a_server.cli.rpc import BrokenError, Connection, Json, refuse
+from a2a_server.cli.rpc import CONNECT_SECONDS, SILENCE_SECONDS, BrokenError, Connection, Json, refuse
 
 Query: TypeAlias = Sequence[tuple[str, str]]
 Given: TypeAlias = "Json | bytes | None"
@@ -34,13 +34,34 @@ LONGEST_PAUSE_SECONDS = 5.0
 class Admin(Connection):
     """Talks to the management API of the server at `url`; raises as `Connection` does."""
 
-    async def request(self, method: str, path: str, query: Query = (), body: Given = None) -> Json:
-        """The answer; {} where there is none. path: below `/api/v1`, as `under` makes it."""
-        headers = {"Content-Type": "application/jsonl" if isinstance(body, bytes) else "application/json"}
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Query = (),
+        body: Given = None,
+        *,
+        revision: int | None = None,
+        patient: bool = False,
+    ) -> Json:
+        """The answer; {} where there is none.
+
+        Args:
+            method: as HTTP has it.
+            path: below `/api/v1`, as `under` makes it.
+            query: its parameters.
+            body: what is sent.
+            revision: the one that the thing must have to be changed; None = any.
+            patient: the answer may take long.
+        """
+        kind = "application/jsonl" if isinstance(body, bytes) else "application/json"
+        headers = {} if body is None else {"Content-Type": kind}
+        headers |= {} if revision is None else {"If-Match": f'"{revision}"'}
         content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        timeout = httpx2.Timeout(None if patient else SILENCE_SECONDS, connect=CONNECT_SECONDS)
         async with self.sending():
             response = await self.http.request(
-                method, self._address_of(path, query), content=content, headers=headers if body is not None else {}
+                method, self._address_of(path, query), content=content, headers=headers, timeout=timeout
             )
         if not response.is_success:
             await refuse(response, self.url)
@@ -73,7 +94,57 @@ class Admin(Connection):
                     yield event
 
     def _address_of(self, path: str, query: Query) -> httpx2.URL:
-        return httpx2.URL(f"{str(self.below(PREFIX)).rstrip('/')}/{path}", params=list(query) or None)
+        below = f"/{path}" if path else ""
+        return httpx2.URL(f"{str(self.below(PREFIX)).rstrip('/')}{below}", params=list(query) or None)
+
+
+class Pages:
+    """Reads a list page by page.
+
+    Args:
+        admin: where from.
+        path: of the list.
+        query: what is asked for beside the page.
+        by: the parameter that the `next` of a page goes into.
+        limit: how many at most; 0 = all.
+        most: the largest page that may be asked for; 0 = the server says how many.
+    """
+
+    def __init__(
+        self, admin: Admin, path: str, query: Query = (), *, by: str = "cursor", limit: int = 0, most: int = 0
+    ) -> None:
+        self.name = ""
+        """The member that is the list, once a page was read."""
+        self.more = False
+        """Whether there are more behind those that were read."""
+        self._admin = admin
+        self._path = path
+        self._query = query
+        self._by = by
+        self._limit = limit
+        self._most = most
+
+    async def items(self) -> AsyncGenerator[Json, None]:
+        """The things; raises what `Admin` raises."""
+        following, count = "", 0
+        while True:
+            query = list(self._query)
+            if self._most:
+                query.append(("limit", str(min(self._most, self._limit - count) if self._limit else self._most)))
+            if following:
+                query = [*(one for one in query if one[0] != self._by), (self._by, following)]
+            page = await self._admin.request("GET", self._path, query)
+            self.name = self.name or next((key for key, value in page.items() if isinstance(value, list)), "")
+            found = list(page.get(self.name) or ())
+            last, following = following, str(page.get("next") or "")
+            self.more = bool(following) and following != last
+            if self._limit and len(found) > self._limit - count:
+                found, self.more = found[: self._limit - count], True
+            count += len(found)
+            for one in found:
+                yield one
+            if not self.more or (self._limit and count >= self._limit):
+                return
 
 
 class Many:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from a2a_server.cli import output
-from a2a_server.cli.admin import Source, under
+from a2a_server.cli.admin import Pages, Source, under
 from a2a_server.cli.failures import CommandError, Exit, UsageError
 from a2a_server.cli.managing import reason, show_fields
 from a2a_server.cli.rpc import Json
@@ -42,13 +42,7 @@ def submit(file: Source, /, *, each: bool = False, unique_key: str = "", target:
 
     chosen = target or Target()
     query = [("atomic", "false" if each else "true"), *([("uniqueKey", unique_key)] if unique_key else [])]
-    if chosen.json or not sys.stderr.isatty():
-        code = chosen.ask("POST", "batches", show, query, lines)
-    else:
-        from a2a_server.cli.board import working
-
-        with working(f"submitting {count} tasks"):
-            code = chosen.ask("POST", "batches", show, query, lines)
+    code = chosen.ask("POST", "batches", show, query, lines, doing=f"submitting {count} tasks")
     if failed:
         first = failed[0]
         raise CommandError(
@@ -79,20 +73,13 @@ def results(id: str, /, *, target: Target | None = None) -> int:
     chosen = target or Target()
 
     async def work() -> int:
-        cursor = ""
         async with chosen.admin() as admin:
-            while True:
-                query = [("limit", str(PAGE)), *([("cursor", cursor)] if cursor else [])]
-                page = await admin.request("GET", under("batches", id, "results"), query)
-                for one in page.get("results") or ():
-                    if chosen.json:
-                        output.emit_json(one)
-                    else:
-                        output.emit(f"{_line(one)}\n")
-                following = str(page.get("next") or "")
-                if not following or following == cursor:
-                    return Exit.OK
-                cursor = following
+            async for one in Pages(admin, under("batches", id, "results"), most=PAGE).items():
+                if chosen.json:
+                    output.emit_json(one)
+                else:
+                    output.emit(f"{_line(one)}\n")
+        return Exit.OK
 
     return chosen.run(work)
 

@@ -20,11 +20,15 @@ COLOURS = {"completed": "green", "failed": "red", "rejected": "red", "canceled":
 
 
 class Board:
-    """How many tasks stand. What has not ended stands first, as much of it as fits on the screen; counts come last."""
+    """How many tasks stand. What has not ended stands first, as much of it as fits on the screen; counts come last.
+
+    Where the stream says how many tasks there are, a bar above the counts says how many of them have ended.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
         self._tasks: dict[str, Json] = {}
+        self._totals: Json = {}
         self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=5)
 
     def __enter__(self) -> Self:
@@ -38,6 +42,7 @@ class Board:
         """Take in one event of the stream."""
         if kind == "task":
             self._tasks[data["taskId"]] = data
+        self._totals = (data if kind == "totals" else data.get("totals")) or self._totals
 
     def note(self, text: str) -> None:
         """A dim line above the table."""
@@ -45,7 +50,7 @@ class Board:
 
     def _render(self) -> Group:
         order = sorted(self._tasks.values(), key=lambda task: task.get("state") in ENDED)
-        most = max(1, self._console.height - 4)
+        most = max(1, self._console.height - (5 if self._totals else 4))
         table = Table(box=None, pad_edge=False, expand=True)
         for name in ("task", "state", "progress"):
             table.add_column(name, no_wrap=True)
@@ -59,7 +64,15 @@ class Board:
                 _bar(task),
                 said,
             )
-        return Group(table, Text(self._counts(len(order) - most), style="dim"))
+        return Group(table, *self._whole(), Text(self._counts(len(order) - most), style="dim"))
+
+    def _whole(self) -> Iterator[Table]:
+        if total := self._totals.get("total"):
+            ended = self._totals.get("ended", 0)
+            bar = ProgressBar(total=total, completed=ended, width=BAR_WIDTH)
+            line = Table.grid(padding=(0, 2))
+            line.add_row("all", bar, f"{ended:,} of {total:,} have ended")
+            yield line
 
     def _counts(self, hidden: int) -> str:
         counts: dict[str, int] = {}

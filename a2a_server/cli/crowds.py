@@ -76,12 +76,13 @@ class Lines:
     def of(self, data: Json) -> str:
         """Time, task and how it stands."""
         progress = data.get("progress") or {}
-        words = [str(data.get("state", "")), _share(progress), str(progress.get("note") or data.get("text") or "")]
+        words = [str(data.get("state", "")), share(progress), str(progress.get("note") or data.get("text") or "")]
         line = f"{self._now():%H:%M:%S}  {data['taskId']}  {'  '.join(word for word in words if word)}"
         return " ".join(line.splitlines())
 
 
-def _share(progress: Json) -> str:
+def share(progress: Json) -> str:
+    """How far a run is, as it says; '' = it does not say."""
     if progress.get("total") and progress.get("done") is not None:
         return f"{progress['done']:g}/{progress['total']:g}"
     return f"{progress['fraction']:.0%}" if progress.get("fraction") is not None else ""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 
 from a2a_server.cli import output
-from a2a_server.cli.admin import Filters, pairs
+from a2a_server.cli.admin import Filters, Pages, pairs
 from a2a_server.cli.failures import CommandError, Exit, UsageError
 from a2a_server.cli.follow import state_of
 from a2a_server.cli.rpc import Connection, Json
@@ -106,23 +106,14 @@ def _query_of(words: dict[str, str | None], since: str, filters: list[str] | Non
 
 def _list_admin(target: Target, query: list[tuple[str, str]], limit: int) -> int:
     async def work() -> int:
-        tasks: list[Json] = []
-        cursor = following = ""
         async with target.admin() as admin:
-            while True:
-                size = min(MOST_OF_AN_ADMIN_PAGE, limit - len(tasks)) if limit else MOST_OF_AN_ADMIN_PAGE
-                more = [("limit", str(size)), *([("cursor", cursor)] if cursor else [])]
-                page = await admin.request("GET", "tasks", [*query, *more])
-                tasks += page.get("tasks") or ()
-                following = str(page.get("next") or "")
-                if not following or following == cursor or (limit and len(tasks) >= limit):
-                    break
-                cursor = following
+            pages = Pages(admin, "tasks", query, limit=limit, most=MOST_OF_AN_ADMIN_PAGE)
+            tasks = [task async for task in pages.items()]
         if target.json:
             output.emit_json({"tasks": tasks})
         else:
-            output.emit("".join(f"{_admin_line(task)}\n" for task in tasks))
-            if following:
+            output.emit("".join(f"{task_line(task)}\n" for task in tasks))
+            if pages.more:
                 output.say(f"the newest {len(tasks)} tasks; --limit 0 lists all")
             elif not tasks:
                 output.say(_NONE)
@@ -131,7 +122,8 @@ def _list_admin(target: Target, query: list[tuple[str, str]], limit: int) -> int
     return target.run(work)
 
 
-def _admin_line(task: Json) -> str:
+def task_line(task: Json) -> str:
+    """A task of the management API on a line."""
     title = " ".join(str(task.get("title") or "").split())
     when = str(task.get("updatedAt") or "-")
     state, status = str(task.get("state", "")), str(task.get("status", ""))

@@ -17,6 +17,7 @@ from a2a_server.cli.rpc import Json
 from a2a_server.cli.spending import allocated, took
 from a2a_server.cli.target import Target
 
+OnFailure: TypeAlias = Literal["fail", "cancel", "run"]
 Action: TypeAlias = Literal["cancel", "retry", "reprioritise", "requeue", "delete"]
 
 REPEATED = frozenset({"state", "phase", "status", "skill", "priority", "tag"})
@@ -34,7 +35,6 @@ FIELDS = (
     ("tags", "tags"),
     ("attempt", "attempt"),
     ("held by", "heldBy"),
-    ("requires", "requires"),
     ("depends on", "dependsOn"),
     ("parent", "parentTaskId"),
     ("retry of", "retryOf"),
@@ -51,6 +51,7 @@ FIELDS = (
     ("partial", "partial"),
     ("checks", "checks"),
     ("feedback", "feedback"),
+    ("revision", "revision"),
 )
 
 
@@ -67,6 +68,12 @@ def submit(
     delay: float = 0.0,
     template: str = "",
     parameters: str | None = None,
+    on_failure: OnFailure | None = None,
+    parent: str = "",
+    complete_when: str = "",
+    run_at: str = "",
+    deadline: str = "",
+    unique_key: str = "",
     options: str | None = None,
     dry_run: bool = False,
     target: Target | None = None,
@@ -84,11 +91,18 @@ def submit(
         delay: Do not start before so many seconds have passed.
         template: A template that gives what is not said here.
         parameters: The skill's arguments, a JSON object.
+        on_failure: What becomes of it if a task that it depends on does not complete: it fails, is canceled, or runs.
+        parent: The task that it is a part of.
+        complete_when: What must be so for it to complete: all, any, or a number of its parts; or a JSON object such as
+            {"children": "all", "checks": ["format"]}.
+        run_at: Do not start before then, such as 2026-05-28T10:00:00Z.
+        deadline: It fails if it has not ended by then.
+        unique_key: At most one task has this key; a repeat prints the id of the first one and makes nothing.
         options: Any other task options, a JSON object.
         dry_run: Only show the task as it would be.
         target: Which server.
     """
-    body: Json = {} if options is None else _object(options, "--options")
+    body: Json = {} if options is None else object_of(options, "--options")
     said = {
         "text": text,
         "skill": skill,
@@ -99,7 +113,13 @@ def submit(
         "dependsOn": depends_on,
         "delaySeconds": delay,
         "template": template,
-        "parameters": None if parameters is None else _object(parameters, "--parameters"),
+        "parameters": None if parameters is None else object_of(parameters, "--parameters"),
+        "onDependencyFailure": on_failure,
+        "parentTaskId": parent,
+        "completeWhen": _criterion(complete_when),
+        "runAt": run_at,
+        "deadline": deadline,
+        "uniqueKey": unique_key,
     }
     body |= {name: value for name, value in said.items() if value}
     if not body:
@@ -127,16 +147,29 @@ def show(id: str, /, *, target: Target | None = None) -> int:
     return (target or Target()).ask("GET", under("tasks", id), show_task)
 
 
-def retry(id: str, /, *, from_step: str = "", text: str = "", target: Target | None = None) -> int:
+def retry(
+    id: str,
+    /,
+    *,
+    from_step: str = "",
+    text: str = "",
+    parameters: str | None = None,
+    unique_key: str = "",
+    target: Target | None = None,
+) -> int:
     """Run a task that has ended once more, as a new task, and print its id.
 
     Args:
         id: The task's id.
         from_step: Begin anew at this remembered step, and keep what was before it.
         text: Say this instead.
+        parameters: Arguments instead of those of these names, a JSON object.
+        unique_key: With one key comes one new task, however often it is asked for.
         target: Which server.
     """
-    body = {name: value for name, value in (("fromStep", from_step), ("text", text)) if value}
+    given = {} if parameters is None else object_of(parameters, "--parameters")
+    said = (("fromStep", from_step), ("text", text), ("parameters", given), ("uniqueKey", unique_key))
+    body = {name: value for name, value in said if value}
     return (target or Target()).ask("POST", under("tasks", id, "retry"), _show_id, (), body)
 
 
@@ -165,12 +198,13 @@ def reprioritise(id: str, priority: Priority, /, *, target: Target | None = None
     return (target or Target()).ask("PATCH", under("tasks", id), _say_state, (), {"priority": priority})
 
 
-def delete(id: str, /, *, cancel: bool = False, target: Target | None = None) -> int:
+def delete(id: str, /, *, cancel: bool = False, revision: int | None = None, target: Target | None = None) -> int:
     """Delete a task that has ended, with everything of it.
 
     Args:
         id: The task's id.
         cancel: Cancel it first, if it has not ended.
+        revision: Only if it still has this revision, which `task show` tells.
         target: Which server.
     """
 
@@ -178,7 +212,7 @@ def delete(id: str, /, *, cancel: bool = False, target: Target | None = None) ->
         output.emit(f"task {id} is {'canceled and then ' if cancel else ''}deleted\n")
 
     query = [("cancel", "true")] if cancel else []
-    return (target or Target()).ask("DELETE", under("tasks", id), deleted, query)
+    return (target or Target()).ask("DELETE", under("tasks", id), deleted, query, revision=revision)
 
 
 def feedback(
@@ -213,6 +247,7 @@ def bulk(
     priority: Priority | None = None,
     delay: float | None = None,
     atomic: bool = False,
+    limit: int | None = None,
     dry_run: bool = False,
     target: Target | None = None,
 ) -> int:
@@ -227,6 +262,7 @@ def bulk(
         priority: How urgent they are from now on (reprioritise).
         delay: So many seconds from now (requeue).
         atomic: All of them or none, at most 1,000; not with delete.
+        limit: How many at most, up to 10,000.
         dry_run: Only say how many match.
         target: Which server.
     """
@@ -234,7 +270,7 @@ def bulk(
         raise UsageError("name tasks, or choose them with --filter; not both")
     body: Json = {"action": action, "dryRun": dry_run}
     body |= {"ids": list(id)} if id else {"filter": _filter_of(filters or ())}
-    given = (("priority", priority), ("delaySeconds", delay), ("atomic", atomic or None))
+    given = (("priority", priority), ("delaySeconds", delay), ("atomic", atomic or None), ("limit", limit))
     body |= {name: value for name, value in given if value is not None}
     failed: list[Json] = []
 
@@ -244,7 +280,7 @@ def bulk(
         if result.get("more"):
             output.say("there are more; repeat the command")
 
-    code = (target or Target()).ask("POST", "tasks/bulk", show, (), body)
+    code = (target or Target()).ask("POST", "tasks/bulk", show, (), body, doing="going through the tasks")
     if failed:
         first = failed[0]
         which = "cannot be done, so none was" if atomic else "failed"
@@ -291,11 +327,16 @@ def _say_state(task: Json) -> None:
     output.emit(f"task {task.get('id', '')} is {task.get('state', '')}, priority {task.get('priority', '')}{due}\n")
 
 
-def _object(text: str, flag: str) -> Json:
+def object_of(text: str, flag: str) -> Json:
+    """A JSON object of the command line. Raises UsageError."""
     value = json_of(text, flag)
     if not isinstance(value, dict):
         raise UsageError(f"{flag} must be a JSON object")
     return value
+
+
+def _criterion(said: str) -> object:
+    return object_of(said, "--complete-when") if said.startswith("{") else said
 
 
 def _filter_of(filters: Sequence[str]) -> Json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
-from a2a_server.cli.failures import CommandError, Exit
+from a2a_server.cli.failures import CommandError, Exit, UsageError
 from a2a_server.cli.flags import DEFAULT_URL, Flags
 from a2a_server.cli.output import emit, emit_json
 from a2a_server.errors import EngineError
@@ -46,27 +46,35 @@ def worker(target: Annotated[str, Parameter(name="OBJECT")], /, *, flags: Flags 
 
 
 def workers(
+    worker: Annotated[str, Parameter(name="WORKER")] = "",
+    /,
     *,
     dead: bool = False,
     admin: bool = False,
     url: Annotated[str, Parameter(env_var="A2A_URL")] = DEFAULT_URL,
+    token: Annotated[str, Parameter(env_var="A2A_TOKEN")] = "",
     output: Annotated[Literal["text", "json"], Parameter(alias="-o", show_default=True)] = "text",
     flags: Flags | None = None,
 ) -> int:
     """List the workers of a store: which live, where, and when they were last seen.
 
     Args:
+        worker: Only this one, by its whole id. Needs --admin.
         dead: Those too that are dead.
         admin: Ask a server's management API instead of the store.
         url: Where that server listens.
+        token: Bearer token, where that server asks for one; better given in the environment.
         output: For people, or JSON: one object.
         flags: Settings as flags.
     """
     if admin:
-        from a2a_server.cli.keeping import list_workers
+        from a2a_server.cli.queues import list_workers, show_worker
         from a2a_server.cli.target import Target
 
-        return list_workers(target=Target(url=url, output=output))
+        target = Target(url=url, token=token, output=output)
+        return show_worker(worker, target=target) if worker else list_workers(dead=dead, target=target)
+    if worker:
+        raise UsageError("one worker is shown with --admin; without --admin leave its id out, and all are listed")
     from a2a_server.wiring.operating import workers_of
 
     rows, now = _run(workers_of((flags or Flags()).settings().settings))
@@ -90,6 +98,7 @@ def drain(
     *,
     admin: bool = False,
     url: Annotated[str, Parameter(env_var="A2A_URL")] = DEFAULT_URL,
+    token: Annotated[str, Parameter(env_var="A2A_TOKEN")] = "",
     flags: Flags | None = None,
 ) -> int:
     """Tell a worker process to finish what it runs and end, as SIGTERM does.
@@ -98,13 +107,14 @@ def drain(
         worker: Its id as `workers` shows it, or the beginning of it.
         admin: Ask a server's management API instead of the store; it wants the whole id.
         url: Where that server listens.
+        token: Bearer token, where that server asks for one; better given in the environment.
         flags: Settings as flags.
     """
     if admin:
-        from a2a_server.cli.keeping import drain_worker
+        from a2a_server.cli.queues import drain_worker
         from a2a_server.cli.target import Target
 
-        return drain_worker(worker, target=Target(url=url))
+        return drain_worker(worker, target=Target(url=url, token=token))
     from a2a_server.wiring.operating import drain as tell
 
     key = _run(tell((flags or Flags()).settings().settings, worker))

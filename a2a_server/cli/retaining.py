@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from a2a_server.cli.failures import CommandError, Exit
-from a2a_server.cli.flags import Flags
-from a2a_server.cli.output import emit, emit_json
+from a2a_server.cli.flags import DEFAULT_URL, Flags
+from a2a_server.cli.output import Json, emit, emit_json
 from a2a_server.errors import EngineError
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ DAY = 86_400 * 1_000_000
 def run(
     *,
     dry_run: bool = False,
+    admin: bool = False,
+    url: Annotated[str, Parameter(env_var="A2A_URL")] = DEFAULT_URL,
+    token: Annotated[str, Parameter(env_var="A2A_TOKEN")] = "",
     output: Annotated[Literal["text", "json"], Parameter(alias="-o", show_default=True)] = "text",
     flags: Flags | None = None,
 ) -> int:
@@ -30,13 +33,23 @@ def run(
 
     Args:
         dry_run: Only say how many they are, by state; nothing is touched. Works beside a server.
+        admin: Have a server do it, over its management API, by its own settings.
+        url: Where that server listens.
+        token: Bearer token, where that server asks for one; better given in the environment.
         output: For people, or JSON: one object.
         flags: Settings as flags.
     """
+    from a2a_server.cli.target import Target
+
+    target = Target(url=url, token=token, output=output)
+    doing = "counting old tasks" if dry_run else "deleting old tasks"
+    if admin:
+        return target.ask("POST", "retention", _show, (), {"dryRun": dry_run}, doing=doing)
     from a2a_server.wiring.retention import retire
 
     try:
-        survey = asyncio.run(retire((flags or Flags()).settings().settings, dry_run=dry_run))
+        with target.sign(doing):
+            survey = asyncio.run(retire((flags or Flags()).settings().settings, dry_run=dry_run))
     except EngineError as error:
         raise CommandError(str(error) or type(error).__name__) from error
     found = _described(survey)
@@ -44,11 +57,25 @@ def run(
         emit_json({"dryRun": dry_run, "archived": survey.archived, "states": found})
         return Exit.OK
     for state, one in found.items():
-        kept = f", {one['waiting']} more wait for others" if one["waiting"] else ""
-        emit(f"{state:<10} {one['tasks']:>8}  the oldest ended {one['oldest_days']:.0f} days ago{kept}\n")
-    total = survey.retired.total()
-    emit(f"{total} task{'' if total == 1 else 's'} {'would be' if dry_run else 'were'} deleted.\n")
+        _say(state, one["tasks"], one["waiting"], one["oldest_days"])
+    _total(survey.retired.total(), dry_run=dry_run)
     return Exit.OK
+
+
+def _show(answer: Json) -> None:
+    states = answer.get("states") or {}
+    for state, one in states.items():
+        _say(state, one["retired"], one["waiting"], one["oldestDays"])
+    _total(sum(one["retired"] for one in states.values()), dry_run=bool(answer.get("dryRun")))
+
+
+def _say(state: str, tasks: int, waiting: int, oldest_days: float) -> None:
+    kept = f", {waiting} more wait for others" if waiting else ""
+    emit(f"{state:<10} {tasks:>8}  the oldest ended {oldest_days:.0f} days ago{kept}\n")
+
+
+def _total(tasks: int, *, dry_run: bool) -> None:
+    emit(f"{tasks} task{'' if tasks == 1 else 's'} {'would be' if dry_run else 'were'} deleted.\n")
 
 
 def _described(survey: Survey) -> dict[str, dict[str, Any]]:

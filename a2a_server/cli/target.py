@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -56,16 +58,45 @@ class Target:
         if self.timeout is not None and self.timeout <= 0:
             raise UsageError("--timeout is a number of seconds above 0")
 
-    def ask(self, method: str, path: str, show: Callable[[Json], None], query: Query = (), body: Given = None) -> int:
-        """Make one request of the management API and show its answer, as `call` does; the exit code."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        show: Callable[[Json], None],
+        query: Query = (),
+        body: Given = None,
+        *,
+        revision: int | None = None,
+        doing: str = "",
+    ) -> int:
+        """Make one request of the management API and show its answer, as `call` does; the exit code.
+
+        Args:
+            method: as HTTP has it.
+            path: below `/api/v1`.
+            show: shows the answer to people.
+            query: its parameters.
+            body: what is sent.
+            revision: the one that the thing must have to be changed; None = any.
+            doing: what people are told on a terminal while it lasts, which may be long.
+        """
 
         async def work() -> int:
             async with self.admin() as admin:
-                result = await admin.request(method, path, query, body)
+                with self.sign(doing):
+                    result = await admin.request(method, path, query, body, revision=revision, patient=bool(doing))
             (output.emit_json if self.json else show)(result)
             return Exit.OK
 
         return self.run(work)
+
+    def sign(self, doing: str) -> AbstractContextManager[None]:
+        """A sign on stderr that something goes on, for people at a terminal."""
+        if not doing or self.json or not sys.stderr.isatty():
+            return nullcontext()
+        from a2a_server.cli.board import working
+
+        return working(doing)
 
     def run(self, work: Callable[[], Awaitable[int]], way_back: Callable[[], str] = lambda: "") -> int:
         """Run `work` to its end or to `--timeout`; the exit code.
