@@ -107,6 +107,7 @@ OWN_RULE: Final = -1
 
 _RATE: Final = "rate:"
 _BREAKER: Final = "breaker:"
+_CONTEXT: Final = "context:"
 _FAILURES: Final = 1 << 20
 _OPENINGS: Final = 1 << 6
 
@@ -146,8 +147,9 @@ def limit_of(gate: GateRow) -> Limit:
 
 
 def failures_of(gate: GateRow) -> int:
-    """How many runs in a row have failed at a breaker."""
-    return gate.tokens % _FAILURES
+    """How many runs in a row have failed at a breaker: all that it takes, from its opening until a run succeeds."""
+    most, failed = divmod(gate.tokens, _FAILURES)
+    return failed if gate.capacity is None else most
 
 
 def room(gate: GateRow, now: int, most: int) -> int:
@@ -182,6 +184,11 @@ def left(gate: GateRow, amount: int) -> GateRow:
 def counted(gate: GateRow, leased: int) -> GateRow:
     """The gate with what uses it, as the leased tasks' own rows say."""
     return gate if gate.key.startswith(_RATE) else gate._replace(used=leased)
+
+
+def bounds_use(key: str) -> bool:
+    """Whether the gate is a limit that tasks use up at once: not starts, failures, or the turn of a conversation."""
+    return not key.startswith((_RATE, _BREAKER, _CONTEXT))
 
 
 def is_breaker(key: str) -> bool:
@@ -287,14 +294,14 @@ def resource_gate(name: str) -> str:
 
 def context_gate(tenant: str, owner: str, context: str) -> str:
     """The gate that lets one task of a conversation run at a time."""
-    return "context:" + "/".join(
+    return _CONTEXT + "/".join(
         quote(name, safe="") if "/" in name or "%" in name or "*" in name else name for name in (tenant, owner, context)
     )
 
 
 def is_shared(gates: Sequence[str]) -> bool:
     """Whether the task uses what only few can use at once: a resource, or its conversation."""
-    return gates[-1].startswith(("resource:", "context:"))
+    return gates[-1].startswith(("resource:", _CONTEXT))
 
 
 def queue_of(agent: str, skill: str) -> str:

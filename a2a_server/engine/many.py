@@ -235,7 +235,8 @@ class Many:
         query = self._wanted.search(_PAGE)
         most = MOST_WATCHED if self._ends else MOST_AT_FIRST
         if self._after is not None and not self._ends:
-            async for page in self._walk(replace(query, status_from=self._after - SLACK), most):
+            since = max(self._after - SLACK, query.status_from or 0)
+            async for page in self._walk(replace(query, status_from=since), most):
                 yield page
             stands = query.stands & _UNFINISHED if query.stands else _UNFINISHED
             if not stands:

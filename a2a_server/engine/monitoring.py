@@ -6,7 +6,8 @@ are, not with the tasks. Alerts are records of their own database where the sett
 
 Formulas (`thresholds`): task_duration = now - the claim of the run that holds the task. dependency_wait = now - the
 task's last status, while it waits for others. failure_rate = failed ÷ all tasks that ended since the last look.
-resource_usage = used ÷ capacity of a limit, and leased tasks ÷ slots of an agent's living workers.
+resource_usage = used ÷ capacity of a limit of
+tasks at once (the turn of a conversation is none), and leased tasks ÷ slots of an agent's living workers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -39,7 +40,7 @@ from a2a_server.model.objects import Phase, State
 from a2a_server.model.queries import RowQuery, Search, Table, TallyQuery
 from a2a_server.model.rows import GateRow, JournalKind, JournalRow, RecordKey, RecordRow, TaskRow, WorkerRow
 from a2a_server.model.turns import Changes, Loaded, Needs
-from a2a_server.policy import SECOND
+from a2a_server.policy import SECOND, bounds_use
 from a2a_server.ports import TaskStore
 from a2a_server.telemetry.observer import SILENT, Observer
 
@@ -171,15 +172,26 @@ class Monitor:
 
     async def _usage(self) -> dict[str, float]:
         usage = {}
-        page = await self._store.rows(RowQuery(Table.GATE, limit=READ))
-        for gate in page.rows:
-            if isinstance(gate, GateRow) and gate.capacity:
+        async for gate in self._gates():
+            if gate.capacity and bounds_use(gate.key):
                 usage[gate.key] = gate.used / gate.capacity
         slots = await self._slots()
         leased = Counter[str]()
         for place, count in (await self._store.totals(TallyQuery(phase=Phase.LEASED))).items():
             leased[place.agent] += count
         return usage | {f"slots of {agent or OWN}": leased[agent] / count for agent, count in slots.items() if count}
+
+    async def _gates(self) -> AsyncIterator[GateRow]:
+        """Every limit: each conversation may have one too, so one page does not show what stands behind them."""
+        after: tuple[str] | None = None
+        while True:
+            page = await self._store.rows(RowQuery(Table.GATE, after=after, limit=READ))
+            for gate in page.rows:
+                if isinstance(gate, GateRow):
+                    after = (gate.key,)
+                    yield gate
+            if not page.more:
+                return
 
     async def _slots(self) -> Counter[str]:
         """Slots of living workers, by agent."""

@@ -30,6 +30,8 @@ FINENESS: Final = 8
 """Counts for each doubling."""
 LEAST: Final = 1e-6
 """Whatever is less counts as this: a microsecond, or no byte."""
+SHORTEST_SECONDS: Final = 0.01
+"""Shorter runs say nothing about the cores that a run needs."""
 MOST_RUNS: Final = 20_000
 """From so many runs on all counts are halved, so that what a skill takes now outweighs what it took long ago."""
 WRITE_SECONDS: Final = 60.0
@@ -75,17 +77,20 @@ class Taken:
     """What runs of a skill took: seconds of time, and where that was measured of processor time, and bytes.
 
     memory: only of runs that had the process to themselves: of others it may be anybody's. storage: that they wrote.
+    cores: processor time ÷ time of the same run; only of runs of `SHORTEST_SECONDS` or more, as in shorter ones the
+    beginning and the end of a run outweigh its work.
     """
 
     wall: Distribution = field(default_factory=Distribution)
     cpu: Distribution = field(default_factory=Distribution)
     memory: Distribution = field(default_factory=Distribution)
     storage: Distribution = field(default_factory=Distribution)
+    cores: Distribution = field(default_factory=Distribution)
 
     @property
     def parts(self) -> tuple[Distribution, ...]:
         """All of them."""
-        return self.wall, self.cpu, self.memory, self.storage
+        return self.wall, self.cpu, self.memory, self.storage, self.cores
 
     def merge(self, other: Taken) -> None:
         """Count all of the other's."""
@@ -107,6 +112,8 @@ class Usage:
         taken.wall.add(used.seconds)
         if used.cpu_seconds is not None:
             taken.cpu.add(used.cpu_seconds)
+            if used.seconds >= SHORTEST_SECONDS:
+                taken.cores.add(used.cpu_seconds / used.seconds)
         if used.memory_bytes is not None and not used.shared:
             taken.memory.add(used.memory_bytes)
         if written_bytes is not None:

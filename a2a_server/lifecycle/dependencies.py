@@ -85,6 +85,14 @@ def unknown(path: str) -> InvalidParams:
     return InvalidParams(f"{path} names no task of yours; give the id of one, or leave it out.", path=path)
 
 
+def closed(path: str, parent: TaskRow) -> InvalidParams:
+    """How a task that has ended is refused as a parent."""
+    word = parent.state.name.lower()
+    return InvalidParams(
+        f"{path} names a task that has ended ({word}); it takes no more parts: leave it out.", path=path
+    )
+
+
 def circular(path: str, circle: Sequence[str]) -> InvalidParams:
     """How an edge is refused that would have tasks wait for each other: ids, each of which waits for the next."""
     return InvalidParams(
@@ -111,10 +119,7 @@ def check(turn: Turn, name: TaskName, extras: Extras, local: AbstractSet[str] = 
         if extras.run and (parent.phase is not Phase.LEASED or parent.fence != extras.run):
             raise LeaseLost
         if ended(parent):
-            word = parent.state.name.lower()
-            raise InvalidParams(
-                f"{path} names a task that has ended ({word}); it takes no more parts: leave it out.", path=path
-            )
+            raise closed(path, parent)
     if extras.graph is not None:
         take_graph(turn, Scope(name.tenant, name.owner), extras.graph)
 

@@ -6,6 +6,7 @@ come: the key alone decides, without a hash and without a window. Source: core.m
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from a2a_server.codec import decode_spec, encode_spec
@@ -16,7 +17,7 @@ from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.labels import FOR_EVER, own_key
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.lifecycle.turn import PLAIN_STATUS, Turn
-from a2a_server.model.objects import File, State
+from a2a_server.model.objects import File, Scope, State
 from a2a_server.model.rows import NO_KEY, EventKind, JournalKind, Key, MessageRow, SentKey, SentRow, StateRow, TaskRow
 from a2a_server.model.turns import Needs
 
@@ -61,8 +62,7 @@ class Make:
     @property
     def sent_key(self) -> SentKey:
         """The key of its name."""
-        scope = self.submit.scope
-        return SentKey(scope.tenant, scope.owner, self.submit.agent, "", own_key(self.name))
+        return sent_key(self.submit.scope, self.submit.agent, self.name)
 
     def needs(self, needs: Needs, shard: str) -> None:
         """What the submission needs, and who has the name."""
@@ -73,10 +73,13 @@ class Make:
         needs.tasks.update(self.parts)
         self._submit.needs(needs, shard)
 
-    def check(self, turn: Turn) -> None:
-        """Refuse what would make no new task. Changes nothing. Raises what the submission raises."""
+    def check(self, turn: Turn, local: AbstractSet[str] = frozenset()) -> None:
+        """Refuse what would make no new task. local: ids of tasks that the same operation is about to make.
+
+        Changes nothing. Raises what the submission raises.
+        """
         if self.known(turn) is None:
-            self._submit.check(turn)
+            self._submit.check(turn, local)
 
     def decide(self, turn: Turn) -> Submitted:
         """The new task, or the one that has the name. Raises what the submission raises, before it changes anything."""
@@ -97,8 +100,7 @@ class Make:
 
     def known(self, turn: Turn) -> Submitted | None:
         """The task that has the name."""
-        known = turn.sent_task(self.sent_key) if self.name else None
-        return None if known is None else Submitted(known[1], known[0].at_n, repeat=True)
+        return _made(turn, self.sent_key) if self.name else None
 
     @property
     def _submit(self) -> Submit:
@@ -114,3 +116,32 @@ class Make:
             spec = encode_spec(replace(decode_spec(row.spec), heard=row.last_n))
             row = turn.put(changed(row, spec=spec))
         return row
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Look for the task that was made under a name, before anything is prepared for making it."""
+
+    scope: Scope
+    agent: str
+    name: str
+    urgent: bool = False
+    weight: int = 128
+
+    def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
+        """Who has the name."""
+        needs.sent.add(sent_key(self.scope, self.agent, self.name))
+
+    def decide(self, turn: Turn) -> Submitted | None:
+        """The task; None = nobody has the name."""
+        return _made(turn, sent_key(self.scope, self.agent, self.name))
+
+
+def sent_key(scope: Scope, agent: str, name: str) -> SentKey:
+    """The key of a name that tasks are made under."""
+    return SentKey(scope.tenant, scope.owner, agent, "", own_key(name))
+
+
+def _made(turn: Turn, key: SentKey) -> Submitted | None:
+    known = turn.sent_task(key)
+    return None if known is None else Submitted(known[1], known[0].at_n, repeat=True)

@@ -22,6 +22,8 @@ from a2a_server.model.times import EPOCH, OUT_OF_TIME, is_in_time, timestamp
 from a2a_server.policy import SECOND
 
 MOST_PREVIEWED: Final = 100
+_OF_HOSTS: Final = frozenset({"localtime", "posixrules", "factory"})
+"""Names in the tz database that stand for what a host is set to."""
 _FIELDS: Final = 5
 _STEPS: Final = 10_000
 """More ticks than this do not lie before the moment that is asked for: it guards against a loop without end."""
@@ -129,6 +131,11 @@ def _check_cron(cron: str) -> None:
 
 
 def _checked_zone(name: str) -> str:
+    if name.casefold() in _OF_HOSTS:
+        raise InvalidParams(
+            "timeZone must be the name of a time zone that is the same on every host, such as UTC or Europe/Berlin.",
+            path="timeZone",
+        )
     try:
         _zone(name)
     except (KeyError, ValueError, OSError):

@@ -36,10 +36,14 @@ class Checkable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AllOrNone:
-    """Do every one of these, each to a task of its own, if all of them can be done. rehearsed: only look."""
+    """Do every one of these, each to a task of its own, if all of them can be done. rehearsed: only look.
+
+    local: ids of the tasks that are to be made here; who waits for one of them comes behind it.
+    """
 
     operations: tuple[Checkable, ...]
     rehearsed: bool = False
+    local: frozenset[str] = frozenset()
     urgent: bool = False
     weight: int = field(init=False)
 
@@ -50,6 +54,7 @@ class AllOrNone:
         """What each of them needs."""
         for operation in self.operations:
             operation.needs(needs, shard)
+        needs.names = {name for name in needs.names if name.id not in self.local}
 
     def decide(self, turn: Turn) -> tuple[ClientError | None, ...]:
         """What speaks against each, in their order; all None = they are done, unless this was a rehearsal.
@@ -57,7 +62,7 @@ class AllOrNone:
         Raises Conflict, before anything is changed: a conversation got another task.
         """
         taken: set[RecordKey] = set()
-        refusals = tuple(_refusal(operation, turn, taken) for operation in self.operations)
+        refusals = tuple(_refusal(operation, turn, taken, self.local) for operation in self.operations)
         if self.rehearsed or any(refusals):
             return refusals
         for operation in self.operations:  # nothing is refused from here on
@@ -65,10 +70,12 @@ class AllOrNone:
         return refusals
 
 
-def _refusal(operation: Checkable, turn: Turn, taken: set[RecordKey]) -> ClientError | None:
+def _refusal(operation: Checkable, turn: Turn, taken: set[RecordKey], local: frozenset[str]) -> ClientError | None:
     try:
-        operation.check(turn)
-        if isinstance(operation, Make):
+        if not isinstance(operation, Make):
+            operation.check(turn)
+        else:
+            operation.check(turn, local)
             take_context(operation.submit.admission, taken)
     except ClientError as error:
         return error

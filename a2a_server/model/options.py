@@ -54,10 +54,12 @@ _WORDS = (
     ("greater than or equal to", "at least"),
     ("be greater than", "be above"),
     ("be less than", "be below"),
-    (r"match pattern '^[^\x00-\x1f\x7f]*$'", "be without control characters"),
-    (r"match pattern '^[^\x00-\x1f\x7f]+$'", "be without control characters"),
-    (r"match pattern '^(|all|any|[1-9][0-9]{0,5})$'", "be all, any or a number"),
+    (
+        "match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'",
+        "be letters, digits, dots, hyphens and underscores, a letter or digit first",
+    ),
 )
+_ONE_OF = re.compile(r"match pattern '\^\(([a-z]+(?:\|[a-z]+)+)\)\$'")
 _COUNTED = re.compile(r"(?:Tuple|List|Set|Dictionary) should have (at (?:least|most) \d+ items?) after validation.*")
 _LANE_SCHEMA = {
     "anyOf": [
@@ -294,7 +296,13 @@ def plain_rule(text: str) -> str:
     """Pydantic's text for a broken rule, as it reads behind the name of a field."""
     for theirs, ours in _WORDS:
         text = text.replace(theirs, ours)
+    text = _ONE_OF.sub(lambda found: f"be {' or '.join(found[1].replace('|', ', ').rsplit(', ', 1))}", text)
     return _COUNTED.sub(r"must have \1", text)
+
+
+def of_name(place: Sequence[int | str], rule: str) -> tuple[Sequence[int | str], str]:
+    """Where a rule is broken, and the rule; also of a member whose name breaks it, for which pydantic has a sign."""
+    return (place[:-1], f"is a name that {rule}") if place and place[-1] == "[key]" else (place, rule)
 
 
 def spelled(place: Sequence[int | str]) -> str:

@@ -31,6 +31,12 @@ _STANDS: Final = {
 }
 """How a task stands that a filter finds for an action; one that is named by its id is tried in any case."""
 
+_OF_ACTIONS: Final = {
+    "priority": ("priority", BulkAction.REPRIORITISE),
+    "delay_seconds": ("delaySeconds", BulkAction.REQUEUE),
+}
+"""Members that belong to one action, with their names in requests."""
+
 
 @dataclass(slots=True)
 class Report:
@@ -67,13 +73,14 @@ class BulkWork:
         if bulk.dry_run:
             return report
         act = self._action(scope, bulk)
-        for start in range(0, len(ids), TOGETHER):
-            some = ids[start : start + TOGETHER]
-            for task_id, outcome in zip(some, await asyncio.gather(*(_tried(act, one) for one in some)), strict=True):
-                if outcome is None:
-                    report.done += 1
-                else:
-                    report.failed.append((task_id, outcome))
+        refused: dict[str, ClientError] = {}
+        for layer in await self._management.layers(scope, ids) if bulk.action is BulkAction.RETRY else [ids]:
+            for start in range(0, len(layer), TOGETHER):
+                some = layer[start : start + TOGETHER]
+                outcomes = await asyncio.gather(*(_tried(act, one) for one in some))
+                refused |= {task_id: one for task_id, one in zip(some, outcomes, strict=True) if one is not None}
+        report.failed = [(task_id, refused[task_id]) for task_id in ids if task_id in refused]
+        report.done = len(ids) - len(refused)
         return report
 
     async def _ids(self, scope: Scope, bulk: Bulk) -> tuple[Sequence[str], bool]:
@@ -124,6 +131,9 @@ def _check(bulk: Bulk) -> None:
         )
     if bulk.action is BulkAction.REPRIORITISE and bulk.priority is None:
         raise InvalidParams("priority is missing: action reprioritise needs it.", path="priority")
+    for name, (path, action) in _OF_ACTIONS.items():
+        if bulk.action is not action and name in bulk.model_fields_set and getattr(bulk, name) is not None:
+            raise InvalidParams(f"{path} says nothing beside action {bulk.action}; leave it out.", path=path)
     if bulk.atomic and bulk.action is BulkAction.DELETE:
         raise InvalidParams(
             "atomic is not for action delete: rows and files of many tasks go in steps, and what is gone cannot be "

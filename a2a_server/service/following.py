@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from a2a_server.engine.engine import Engine
@@ -13,6 +14,7 @@ from a2a_server.engine.many import Many, News
 from a2a_server.engine.starts import Starts
 from a2a_server.errors import InvalidParams, NothingThere, Overloaded
 from a2a_server.model.objects import Lane, Phase, Scope, State
+from a2a_server.model.options import microseconds
 from a2a_server.model.rows import NO_KEY, TaskRow
 from a2a_server.policy import SECOND
 
@@ -45,27 +47,40 @@ class Asked:
     states: tuple[State, ...] = ()
     phases: tuple[Phase, ...] = ()
     lanes: tuple[Lane, ...] = ()
+    statuses: tuple[str, ...] = ()
+    agent: str | None = None
+    owner: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    updated_from: datetime | None = None
     after: str = ""
 
     @property
     def filters(self) -> bool:
         """Whether anything is said beside ids and batch."""
         said = (self.schedule, self.template, self.title, self.tags, self.context, self.parent)
-        return any((*said, self.skills, self.states, self.phases, self.lanes))
+        whose = (self.agent, self.owner, self.created_from, self.created_to, self.updated_from)
+        chosen = (self.skills, self.states, self.phases, self.lanes, self.statuses)
+        return any((*said, *chosen, *(one is not None for one in whose)))
 
 
 class Following:
-    """Follows many tasks of one engine. Concurrency: any number of callers in the engine's event loop."""
+    """Follows many tasks of one engine. Concurrency: any number of callers in the engine's event loop.
 
-    def __init__(self, engine: Engine) -> None:
+    names: what its agent is called in filters.
+    """
+
+    def __init__(self, engine: Engine, names: frozenset[str]) -> None:
         self._engine = engine
+        self._names = names
         self._store = engine.backends.store
         self._starts = Starts(self._store)
 
     async def follow(self, scope: Scope, asked: Asked) -> AsyncGenerator[News, None]:
         """What a reader is told; close it when it is not read to its end.
 
-        Raises InvalidParams, NothingThere for an id, a parent or a batch that is not the caller's, Overloaded.
+        Raises InvalidParams, Overloaded; NothingThere for an id, a parent, a batch, an owner or an agent whose tasks
+        the caller cannot follow: such a stream would be silent for ever.
         """
         if (bool(asked.ids) + bool(asked.batch) + asked.filters) > 1:
             raise InvalidParams("ids, batch and filters each choose tasks; give one of them.", path="ids")
@@ -73,6 +88,7 @@ class Following:
             raise Overloaded(
                 f"{MOST_READERS} readers follow many tasks already; try again later.", retry_after_seconds=5
             )
+        self._check_whose(scope, asked)
         after = self._moment(asked.after)
         rows = await self._named(scope, asked.ids) if asked.ids else None
         wanted = Filter(
@@ -89,6 +105,10 @@ class Following:
             states=frozenset(asked.states),
             phases=frozenset(asked.phases),
             lanes=frozenset(asked.lanes),
+            statuses=frozenset(asked.statuses),
+            created_from=None if asked.created_from is None else microseconds(asked.created_from),
+            created_to=None if asked.created_to is None else microseconds(asked.created_to),
+            updated_from=0 if asked.updated_from is None else microseconds(asked.updated_from),
         )
         if asked.batch and not (await self._store.search(wanted.search(1))).rows:
             raise NothingThere(
@@ -106,6 +126,12 @@ class Following:
             poll_seconds=self._engine.limits.poll_seconds,
         )
         return many.follow()
+
+    def _check_whose(self, scope: Scope, asked: Asked) -> None:
+        for path, given, names in (("agent", asked.agent, self._names), ("owner", asked.owner, {scope.owner})):
+            if given is not None and given not in names:
+                theirs = " or ".join(sorted(filter(None, names)))
+                raise NothingThere(f"{path} names nobody whose tasks you can follow here; it is {theirs}.", path=path)
 
     async def _named(self, scope: Scope, ids: Sequence[str]) -> Sequence[TaskRow]:
         if len(ids) > MOST_NAMED:

@@ -137,7 +137,7 @@ class Limiting:
             QueueView(
                 skill,
                 phases[queue_of(agent, skill.id)],
-                lanes.get(queue_of(agent, skill.id), {}) if told else None,
+                _true(lanes.get(queue_of(agent, skill.id), {}), phases[queue_of(agent, skill.id)]) if told else None,
                 await self._row(self._gate_of(skill)),
             )
             for skill in runner.skills
@@ -203,6 +203,13 @@ class Limiting:
     async def _row(self, key: str) -> GateRow | None:
         page = await self._store.rows(RowQuery(Table.GATE, (key,), limit=1))
         return next((row for row in page.rows if isinstance(row, GateRow)), None)
+
+
+def _true(lanes: dict[Lane, int], phases: Counter[Phase]) -> dict[Lane, int] | None:
+    """What the broker counts, unless it counts hints of tasks that do not wait any more, and nobody took them since."""
+    if not phases[Phase.READY]:
+        return {}
+    return lanes if sum(lanes.values()) <= phases[Phase.READY] else None
 
 
 def _plain(queue: str) -> str:

@@ -6,7 +6,7 @@ the same is valid, and a repeat is found in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
@@ -180,6 +180,10 @@ class Management:
     async def retry(self, scope: Scope, task_id: str, again: Again) -> TaskRow:
         """A new task, made of the ended one. Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
         return await self.find(scope, (await self._retrying.retry(scope, task_id, again)).id)
+
+    async def layers(self, scope: Scope, ids: Sequence[str]) -> list[list[str]]:
+        """In which order tasks are tried again, so that each finds the retries of those that it waited for."""
+        return await self._retrying.layers(scope, ids)
 
     async def requeue(self, scope: Scope, task_id: str, delay_seconds: float) -> TaskRow:
         """The task, which now starts so long from now. Raises TaskNotFound, UnsupportedOperation, InvalidParams."""

@@ -6,7 +6,9 @@ handler spawns itself are not looked at: the new task's handler makes its own.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from a2a_server.codec import decode
@@ -28,6 +30,7 @@ MOST_RETRIES: Final = 100
 """Retries of retries that are followed."""
 NAMED: Final = 5
 """Tasks that a text names at most."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _KINDS: Final = {
     EdgeKind.FAIL: OnDependencyFailure.FAIL,
     EdgeKind.CANCEL: OnDependencyFailure.CANCEL,
@@ -55,8 +58,12 @@ class Regrouping:
         self._engine = engine
         self._store = engine.backends.store
 
-    async def ties(self, scope: Scope, row: TaskRow, wishes: Wishes) -> Ties:
-        """What a retry of the task is tied to. Raises UnsupportedOperation: it could not complete with its parts."""
+    async def ties(self, scope: Scope, row: TaskRow, wishes: Wishes, renewed: Mapping[str, str] = NOTHING) -> Ties:
+        """What a retry of the task is tied to.
+
+        renewed: tasks that are tried again in the same turn, with the ids that their retries will have. Raises
+        UnsupportedOperation: it could not complete with its parts.
+        """
         if not (wishes.depends_on or wishes.complete_when):
             return Ties()
         edges = [edge async for edge in edges_to(self._store, row.key)]
@@ -66,9 +73,9 @@ class Regrouping:
         notes: list[str] = []
         for task_id in wishes.depends_on:
             upstream = await self._store.find(scope, self._engine.agent, task_id)
-            found = None if upstream is None else await self._newest(scope, upstream)
+            found = None if upstream is None else await self._newest(scope, upstream, renewed)
             if found is not None:
-                kept[found.id] = None
+                kept[found.id if found.state is State.COMPLETED else renewed.get(found.id, found.id)] = None
             else:
                 became = "is not there any more" if upstream is None else f"ended as {upstream.state.name.lower()}"
                 notes.append(
@@ -111,10 +118,10 @@ class Regrouping:
             found |= {Key(bytes.fromhex(decode(one.body))) for one in page}
         return found
 
-    async def _newest(self, scope: Scope, row: TaskRow) -> TaskRow | None:
-        """The task, or what stands for it now; None = it ended badly, and nobody retried it."""
+    async def _newest(self, scope: Scope, row: TaskRow, renewed: Collection[str] = NOTHING) -> TaskRow | None:
+        """The task, or what stands for it now; None = it ended badly, and nobody retried it, or is about to."""
         for _ in range(MOST_RETRIES):
-            if row.state not in TERMINAL or row.state is State.COMPLETED:
+            if row.state not in TERMINAL or row.state is State.COMPLETED or row.id in renewed:
                 return row
             query = Search(scope.tenant, scope.owner, self._engine.agent, tag=RETRY + row.id, limit=1)
             again = (await self._store.search(query)).rows

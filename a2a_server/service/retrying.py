@@ -8,9 +8,11 @@ before a step.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 
 from a2a_server.codec import decode, decode_spec, unpack_message
@@ -21,7 +23,8 @@ from a2a_server.errors import ClientError, Conflict, InvalidParams, TaskNotFound
 from a2a_server.lifecycle.dead_letters import DEAD, Dead
 from a2a_server.lifecycle.forking import Fork, forked
 from a2a_server.lifecycle.keeping import MARK, TOUCHED, Keep, Note, stored_files
-from a2a_server.lifecycle.making import Make, Said
+from a2a_server.lifecycle.labels import id_of
+from a2a_server.lifecycle.making import Make, Recall, Said
 from a2a_server.lifecycle.requeueing import REQUEUE_SECONDS, Requeue
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submitted
@@ -33,6 +36,7 @@ from a2a_server.model.rows import Key, MessageRow, StateRow, TaskName, TaskRow
 from a2a_server.model.runs import ASKED, CHECKPOINT
 from a2a_server.policy import SECOND
 from a2a_server.service.files import Files
+from a2a_server.service.ordering import Ordering
 from a2a_server.service.regrouping import Regrouping, Ties
 from a2a_server.service.sending import ADMISSION_TRIES, Sending, crowded
 from a2a_server.service.views import accepted_task
@@ -45,6 +49,7 @@ MOST_AT_ONCE: Final = 1000
 """Dead letters that are tried again in one call."""
 NAMED: Final = 20
 """Steps that an error names."""
+NO_KEYS: Final[Mapping[str, Key]] = MappingProxyType({})
 _FIRST: Final = Key(b"\xff" * 16)
 """Stands before the newest task."""
 _FAILED: Final = frozenset({(State.FAILED, Phase.FINAL)})
@@ -104,6 +109,7 @@ class Retrying:
         self._sending = Sending(engine, base_url)
         self._files = Files(self._store)
         self._regrouping = Regrouping(engine)
+        self._ordering = Ordering(engine)
 
     async def retry(self, scope: Scope, task_id: str, again: Again | None = None) -> Task:
         """A new task, made of what the ended one was made of.
@@ -156,7 +162,7 @@ class Retrying:
     ) -> Sequence[Retried]:
         """Try so many dead letters again. Idempotent: each comes to one new task, whoever asks and however often.
 
-        Those that failed for another task come last, the oldest first: so they find its retry, and wait for that.
+        Each comes after those of them that it waited for: so it finds their retries, and waits for these.
         """
         letters: list[DeadLetter] = []
         after: SearchCursor | None = None
@@ -166,33 +172,45 @@ class Retrying:
             after = page.after
             if after is None:
                 break
-        outcomes: dict[str, Retried] = {}
-        followers = [letter for letter in letters if letter.reason is Dead.DEPENDENCY]
-        for letter in (*(one for one in letters if one.reason is not Dead.DEPENDENCY), *reversed(followers)):
-            try:
-                made = await self._retried(scope, letter.task_id, Again(key="dead"))
-                outcomes[letter.task_id] = Retried(letter.task_id, made.row.id)
-            except ClientError as error:
-                outcomes[letter.task_id] = Retried(letter.task_id, why_not=error.message)
-        return [outcomes[letter.task_id] for letter in letters]
+        return await self.retry_letters(scope, [letter.task_id for letter in letters])
 
-    async def making(self, scope: Scope, task_id: str, again: Again) -> Callable[[], Awaitable[Make]]:
+    async def retry_letters(self, scope: Scope, ids: Sequence[str]) -> Sequence[Retried]:
+        """Try these dead letters again, as `retry_dead_letters` does; what came of each, in the order of the ids."""
+        outcomes: dict[str, Retried] = {}
+        for task_id in chain.from_iterable(await self.layers(scope, list(dict.fromkeys(ids)))):
+            try:
+                made = await self._retried(scope, task_id, Again(key="dead"))
+                outcomes[task_id] = Retried(task_id, made.row.id)
+            except ClientError as error:
+                outcomes[task_id] = Retried(task_id, why_not=error.message)
+        return [outcomes[task_id] for task_id in dict.fromkeys(ids)]
+
+    async def layers(self, scope: Scope, ids: Sequence[str]) -> list[list[str]]:
+        """In which order tasks are tried again; see `Ordering.layers`."""
+        return await self._ordering.layers(scope, ids)
+
+    async def making(
+        self, scope: Scope, task_id: str, again: Again, keys: Mapping[str, Key] = NO_KEYS
+    ) -> Callable[[], Awaitable[Make]]:
         """What prepares the making of the new task, anew whenever others of its conversation come in between.
 
+        keys: of the new tasks, this one and others, by the ids of the old ones that are tried again in the same turn.
         Raises as `retry`.
         """
-        row = await self._store.find(scope, self._engine.agent, task_id)
-        if row is None:
-            raise TaskNotFound
-        if row.state not in TERMINAL:
-            raise UnsupportedOperation("The task has not ended; cancel it, or requeue it, before it is tried again.")
+        return await self._making(scope, await self._ended(scope, task_id), again, keys)
+
+    async def _making(
+        self, scope: Scope, row: TaskRow, again: Again, keys: Mapping[str, Key] = NO_KEYS
+    ) -> Callable[[], Awaitable[Make]]:
         messages = await self._messages(row)
         fork = await self._fork(row, messages, again.from_step) if again.from_step else Fork((), ())
         first = _edited(unpack_message(decode(messages[0].body)), again.text)
         said = tuple(_said(one) for one in fork.messages)
         await self._touch(scope, first, *(unpack_message(decode(one.body)) for one in fork.messages))
         spec = decode_spec(row.spec)
-        ties = await self._regrouping.ties(scope, row, spec.wishes or Wishes())
+        ties = await self._regrouping.ties(
+            scope, row, spec.wishes or Wishes(), {old: id_of(key) for old, key in keys.items()}
+        )
         request = SendRequest(
             row.generation,
             replace(first, id=messages[0].id, context_id="", task_id="", reference_task_ids=()),
@@ -204,13 +222,12 @@ class Retrying:
         wishes = replace(
             spec.wishes or Wishes(), retry_of=row.id, forked_from=again.from_step, depends_on=(), parent="", batch=""
         )
-        name = f"retry:{row.key.hex()}:{again.key}" if again.key else ""
 
         async def make() -> Make:
-            prepared = await self._sending.prepared(scope, new_key(), request, wishes=wishes)
+            prepared = await self._sending.prepared(scope, keys.get(row.id) or new_key(), request, wishes=wishes)
             return Make(
                 prepared.submit,
-                name,
+                _name(row, again),
                 said=said,
                 states=fork.states,
                 again=row.key,
@@ -221,12 +238,25 @@ class Retrying:
         return make
 
     async def _retried(self, scope: Scope, task_id: str, again: Again) -> Submitted:
-        make = await self.making(scope, task_id, again)
+        row = await self._ended(scope, task_id)
+        if again.key:  # what came of it before is the answer, whatever became of the task's parts and files since
+            known: Submitted | None = await self._engine.submit(Recall(scope, row.agent, _name(row, again)))
+            if known is not None:
+                return known
+        make = await self._making(scope, row, again)
         for _ in range(ADMISSION_TRIES):
             with suppress(Conflict):
                 submitted: Submitted = await self._engine.submit(await make())
                 return submitted
         raise crowded()
+
+    async def _ended(self, scope: Scope, task_id: str) -> TaskRow:
+        row = await self._store.find(scope, self._engine.agent, task_id)
+        if row is None:
+            raise TaskNotFound
+        if row.state not in TERMINAL:
+            raise UnsupportedOperation("The task has not ended; cancel it, or requeue it, before it is tried again.")
+        return row
 
     async def _messages(self, row: TaskRow) -> list[MessageRow]:
         found: list[MessageRow] = []
@@ -270,6 +300,10 @@ class Retrying:
                 raise UnsupportedOperation(
                     "A file of the task's message is not stored any more; send it as a new task."
                 )
+
+
+def _name(row: TaskRow, again: Again) -> str:
+    return f"retry:{row.key.hex()}:{again.key}" if again.key else ""
 
 
 def _said(row: MessageRow) -> Said:

@@ -31,6 +31,7 @@ from a2a_server.policy import SECOND
 from a2a_server.service.files import own_name
 from a2a_server.service.given import checked_id, options_in
 from a2a_server.service.sending import Prepared, Sending
+from a2a_server.service.tying import check_ties
 from a2a_server.service.views import accepted_task
 
 PREVIEWED: Final = 5
@@ -197,7 +198,10 @@ class Schedules:
             plan.paused,
             plan.description,
         )
-        await self._sending.dropped(await self._prepared(RecordRow(*key, 0, 0, b""), schedule, key.id))
+        prepared = await self._prepared(RecordRow(*key, 0, 0, b""), schedule, key.id)
+        await self._sending.dropped(prepared)
+        if (extras := prepared.submit.extras) is not None:
+            await check_ties(self._engine, Scope(key.tenant, key.owner), extras.depends_on, extras.parent)
         return schedule
 
     async def _changed(self, change: ChangeSchedule) -> ScheduleView | None:

@@ -3,7 +3,8 @@
 Estimates are of past runs that ended well; runs that failed are no part of them: they end early, or late. A task that
 says no duration has its skill's: the median, and the p95.
 
-Suggestions, each with a fifth on top: `requires.cpu` = p95 of processor time ÷ median of duration, in tenths of a core;
+Suggestions, each with a fifth on top: `requires.cpu` = p95 of the cores that a run used (its processor time ÷ its own
+duration), in tenths of a core, over runs of 0.01 s or more: of shorter ones none is made;
 `requires.memoryBytes` = p95 of the process's growth over runs that had it to themselves, and `requires.storageBytes` =
 p95 of what runs wrote, both in whole MiB. `requires.durationSeconds` = p95 of duration as it is.
 """
@@ -56,7 +57,7 @@ class Duration:
 class Sized:
     """A skill's measurements, and what its tasks had best require. None = it was not measured, or too seldom.
 
-    memory, storage: bytes.
+    memory, storage: bytes. cores: over runs that were long enough.
     """
 
     skill: str
@@ -64,13 +65,12 @@ class Sized:
     cpu: Estimate | None
     memory: Estimate | None
     storage: Estimate | None
+    cores: Estimate | None = None
 
     @property
     def requires_cpu(self) -> float | None:
-        """Cores."""
-        if self.cpu is None:
-            return None
-        return max(0.1, math.ceil(MARGIN * self.cpu.p95 / self.duration.median * 10) / 10)
+        """Cores; None also where runs are too short to tell."""
+        return None if self.cores is None else max(0.1, math.ceil(MARGIN * self.cores.p95 * 10) / 10)
 
     @property
     def requires_memory_bytes(self) -> int | None:
@@ -125,7 +125,8 @@ def _estimate(values: Distribution) -> Estimate | None:
 
 
 def _sized(place: str, taken: Taken, duration: Estimate) -> Sized:
-    return Sized(place, duration, _estimate(taken.cpu), _estimate(taken.memory), _estimate(taken.storage))
+    cpu, memory, storage, cores = map(_estimate, (taken.cpu, taken.memory, taken.storage, taken.cores))
+    return Sized(place, duration, cpu, memory, storage, cores)
 
 
 def _whole(bytes_: Estimate | None) -> int | None:

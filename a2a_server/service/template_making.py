@@ -15,6 +15,7 @@ from a2a_server.model.rows import RecordRow
 from a2a_server.model.templates import template_key, template_kind
 from a2a_server.service.given import checked_id
 from a2a_server.service.templates import MOST_TEMPLATES, Named, template_of
+from a2a_server.service.tying import check_ties
 
 
 class TemplateMaking:
@@ -31,6 +32,7 @@ class TemplateMaking:
         Raises InvalidParams as `Templates.put`; UnsupportedOperation: there is another one of this name.
         """
         template = template_of(options, text=text, description=description)
+        await check_ties(self._engine, scope, template.options.depends_on, template.options.parent_task_id)
         agent = self._engine.agent
         key = template_key(scope.tenant, scope.owner, agent, checked_id(name, "name"))
         mine = RowQuery(Table.RECORD, (template_kind(agent), scope.tenant, scope.owner), limit=MOST_TEMPLATES)

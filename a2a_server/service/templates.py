@@ -21,6 +21,7 @@ from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import RecordKey, RecordRow
 from a2a_server.model.templates import Template, template_key, template_kind
 from a2a_server.service.given import checked_id, options_in
+from a2a_server.service.tying import check_ties
 
 MOST_TEMPLATES: Final = 1000
 """Templates of one owner at one agent."""
@@ -93,6 +94,7 @@ class Templates:
         Raises InvalidParams: a name or an option breaks its rule, or the owner has too many.
         """
         template = template_of(options, text=text, description=description)
+        await check_ties(self._engine, scope, template.options.depends_on, template.options.parent_task_id)
         key = self._key(scope, checked_id(name, "name"))
         mine = await self._records(scope, MOST_TEMPLATES)
         if len(mine) == MOST_TEMPLATES and all(row.id != name for row in mine):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
 from typing import Final, TypeAlias, TypeVar
 
-from a2a_server.engine.engine import Engine
+from a2a_server.engine.engine import Engine, new_key
 from a2a_server.errors import ClientError, Conflict, Overloaded, TaskNotFound
 from a2a_server.lifecycle.cancellation import Cancel
+from a2a_server.lifecycle.labels import id_of
 from a2a_server.lifecycle.prioritising import Prioritise
 from a2a_server.lifecycle.requeueing import Requeue
 from a2a_server.lifecycle.together import AllOrNone, Checkable
 from a2a_server.model.management import Bulk, BulkAction
 from a2a_server.model.objects import Lane, Scope
-from a2a_server.model.rows import TaskRow
+from a2a_server.model.rows import Key, TaskRow
 from a2a_server.policy import SECOND
 from a2a_server.service.retrying import Again, Retrying
 from a2a_server.service.sending import ADMISSION_TRIES
@@ -39,20 +41,27 @@ class Together:
 
         Raises Overloaded, StoreUnavailable.
         """
-        found = await self._each(ids, lambda task_id: self._preparing(scope, bulk, task_id))
+        again = bulk.action is BulkAction.RETRY  # whose tasks stand behind those that they wait for
+        order = [*chain.from_iterable(await self._retrying.layers(scope, ids))] if again else ids
+        keys = {task_id: new_key() for task_id in order} if again else {}
+        found = await self._each(order, lambda task_id: self._preparing(scope, bulk, task_id, keys))
         missing = {task_id: one for task_id, one in found.items() if isinstance(one, ClientError)}
         ready = {task_id: one for task_id, one in found.items() if not isinstance(one, ClientError)}
-        refused = missing | await self._done(ready, rehearsed=bulk.dry_run or bool(missing))
+        refused = missing | await self._done(
+            ready, frozenset(map(id_of, keys.values())), rehearsed=bulk.dry_run or bool(missing)
+        )
         if bulk.action is BulkAction.REQUEUE and not (refused or bulk.dry_run):
             self._engine.duties.sweeper.expect(0)
         return [(task_id, refused[task_id]) for task_id in ids if task_id in refused]
 
-    async def _done(self, ready: dict[str, Prepare], *, rehearsed: bool) -> dict[str, ClientError]:
+    async def _done(
+        self, ready: dict[str, Prepare], local: frozenset[str], *, rehearsed: bool
+    ) -> dict[str, ClientError]:
         for _ in range(ADMISSION_TRIES):
             prepared = await self._each(list(ready), lambda task_id: ready[task_id]())
             refused = {task_id: one for task_id, one in prepared.items() if isinstance(one, ClientError)}
             able = {task_id: one for task_id, one in prepared.items() if not isinstance(one, ClientError)}
-            together = AllOrNone(tuple(able.values()), rehearsed=rehearsed or bool(refused))
+            together = AllOrNone(tuple(able.values()), rehearsed=rehearsed or bool(refused), local=local)
             try:
                 said: Sequence[ClientError | None] = await self._engine.submit(together)
             except Conflict:
@@ -70,9 +79,9 @@ class Together:
             found |= zip(some, outcomes, strict=True)
         return found
 
-    async def _preparing(self, scope: Scope, bulk: Bulk, task_id: str) -> Prepare:
+    async def _preparing(self, scope: Scope, bulk: Bulk, task_id: str, keys: Mapping[str, Key]) -> Prepare:
         if bulk.action is BulkAction.RETRY:
-            return await self._retrying.making(scope, task_id, Again())
+            return await self._retrying.making(scope, task_id, Again(), keys)
         row = await self._engine.backends.store.find(scope, self._engine.agent, task_id)
         if row is None or not row.visible:
             raise TaskNotFound

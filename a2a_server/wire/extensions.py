@@ -23,7 +23,7 @@ from a2a_server.model.objects import (
     StatusEvent,
     Task,
 )
-from a2a_server.model.options import NO_OPTIONS, TaskOptions, plain_rule, spelled
+from a2a_server.model.options import NO_OPTIONS, TaskOptions, of_name, plain_rule, spelled
 from a2a_server.wire import fields
 
 AFTER = "afterEvent"
@@ -132,11 +132,12 @@ def _broken(error: ValidationError) -> InvalidParams:
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
         return _unknown(name)
-    *place, last = [fields.shown(step) if isinstance(step, str) else step for step in first["loc"]] or [""]
+    loc, rule = of_name(first["loc"], _rule(name, first["msg"], first["type"]))
+    *place, last = [fields.shown(step) if isinstance(step, str) else step for step in loc] or [""]
     path = f"{_OPTIONS_PATH}.{spelled([*place, last])}"
     if first["type"] == "extra_forbidden":
         return fields.wrong(path, f"is nothing that {place[-1]} has")
-    return fields.wrong(path, _rule(name, first["msg"], first["type"]))
+    return fields.wrong(path, rule)
 
 
 def _unknown(name: str) -> InvalidParams:

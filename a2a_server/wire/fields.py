@@ -35,8 +35,8 @@ def wrong(path: str, rule: str) -> InvalidParams:
 
 
 def shown(text: str) -> str:
-    """Text of a client as an error may repeat it: cut to 64 characters, and escaped where it is not printable."""
-    return text if len(text) <= _SHOWN_CHARACTERS and text.isprintable() else ascii(text[:_SHOWN_CHARACTERS])
+    """Text of a client as an error may repeat it: cut to 64 characters, quoted where it is empty or not printable."""
+    return text if 0 < len(text) <= _SHOWN_CHARACTERS and text.isprintable() else ascii(text[:_SHOWN_CHARACTERS])
 
 
 def members(value: object, path: str) -> JsonObject:

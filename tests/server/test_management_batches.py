@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -15,6 +16,7 @@ from tests.server.managed import Api, Json, agent, error_of
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LATER = "2035-01-01T00:00:00Z"
+OF_ACTION: dict[str, dict[str, Any]] = {"reprioritise": {"priority": "high"}, "requeue": {"delaySeconds": 5000}}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -112,6 +114,13 @@ async def test_json_lines_are_a_batch(api: Api, media_type: str) -> None:
     assert made["created"] == 2
     broken = await api.ask("POST", "/batches", content=body + b"{", headers=headers)
     assert (broken.status_code, error_of(broken)["details"][0]["field"]) == (400, "line 4")
+    lines_of = b'{"text": "1"}\n\n{"text": \n{"text": "2", "dependsOn": ["#1"]}\n{"text": "3"}\n'
+    each = await api.post("/batches?atomic=false", None, 201, content=lines_of, headers=headers)
+    assert (each["created"], each["failed"]) == (2, 2)
+    wrong = {item["index"]: item["error"] for item in each["items"] if "error" in item}
+    assert (wrong[1]["code"], wrong[1]["field"]) == (400, "line 3")
+    assert wrong[1]["message"].startswith("line 3: not JSON at column ")
+    assert wrong[2]["message"] == "tasks[2] needs #1, which was refused."
     some = await api.post("/batches?atomic=false", None, 201, content=body + b'{"x":1}', headers=headers)
     assert (some["created"], some["failed"]) == (2, 1)
     many = await api.ask("POST", "/batches", content=b"{}\n" * 10_001, headers=headers)
@@ -278,13 +287,25 @@ async def test_actions_on_ids_say_where_they_could_not_be_done(api: Api) -> None
     assert (report["done"], [one["id"] for one in report["failed"]]) == (1, [done["id"]])
 
 
+@pytest.mark.parametrize("action", ["cancel", "delete", "retry", "requeue", "reprioritise"])
+async def test_a_member_of_another_action_is_refused(api: Api, action: str) -> None:
+    own = OF_ACTION.get(action, {})
+    for name, value in (("priority", "low"), ("delaySeconds", 5)):
+        response = await api.ask(
+            "POST", "/tasks/bulk", json={"action": action, **own, name: value, "ids": ["x"], "dryRun": True}
+        )
+        assert (response.status_code, name in own) in {(200, True), (400, False)}
+        if name not in own:
+            assert error_of(response)["details"][0]["field"] == name
+
+
 async def test_a_filter_finds_only_what_the_action_is_for(api: Api) -> None:
     tag = {"tags": ["bulk"]}
     done, failed = await api.done(text="x", **tag), await api.done(text="x", skill="fail", **tag)
     later = await api.create(text="x", runAt=LATER, **tag)
     find = {"filter": {"tag": ["bulk"]}, "dryRun": True}
     matched = {
-        action: (await api.post("/tasks/bulk", {"action": action, "priority": "low", **find}))["matched"]
+        action: (await api.post("/tasks/bulk", {"action": action, **OF_ACTION.get(action, {}), **find}))["matched"]
         for action in ("cancel", "retry", "reprioritise", "requeue", "delete")
     }
     assert matched == {"cancel": 1, "retry": 2, "reprioritise": 1, "requeue": 1, "delete": 2}
@@ -305,7 +326,7 @@ async def test_one_thing_is_done_to_all_or_to_none(api: Api) -> None:
 
     before = await standing()
     for action in ("cancel", "reprioritise", "requeue"):
-        bulk = {"action": action, "priority": "high", "delaySeconds": 5000, "atomic": True}
+        bulk = {"action": action, **OF_ACTION.get(action, {}), "atomic": True}
         for rehearsed in (False, True):
             some = [ids[0], "nobody", done["id"], *ids[1:]]
             report = await api.post("/tasks/bulk", {**bulk, "ids": some, "dryRun": rehearsed})
@@ -317,15 +338,36 @@ async def test_one_thing_is_done_to_all_or_to_none(api: Api) -> None:
         dry = await api.post("/tasks/bulk", {**bulk, "ids": ids, "dryRun": True})
         assert dry == {"matched": 3, "done": 0, "failed": [], "more": False}
         assert await standing() == before
-    told: Json = {"filter": {"tag": ["together"]}, "priority": "high", "delaySeconds": 5000, "atomic": True}
+    told: Json = {"filter": {"tag": ["together"]}, "atomic": True}
     for action in ("reprioritise", "requeue", "cancel"):
-        report = await api.post("/tasks/bulk", {"action": action, **told})
+        report = await api.post("/tasks/bulk", {"action": action, **OF_ACTION.get(action, {}), **told})
         assert report == {"matched": 3, "done": 3, "failed": [], "more": False}
         if action != "cancel":
             now = await standing()
             assert all(was != one for was, one in zip(before, now, strict=True))
             before = now
     assert {(await api.get(f"/tasks/{task_id}"))["state"] for task_id in ids} == {"canceled"}
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+async def test_chains_that_are_tried_again_stay_chains(api: Api, *, atomic: bool) -> None:
+    tag = f"chain {atomic}"
+    tasks = [
+        {"name": "a", "text": "x", "runAt": LATER, "tags": [tag]},
+        {"name": "b", "text": "x", "dependsOn": ["#a"], "tags": [tag]},
+        {"text": "x", "dependsOn": ["#b"], "tags": [tag]},
+    ]
+    made = await api.post("/batches", {"tasks": tasks}, 201)
+    ids = [item["id"] for item in made["items"]]
+    await api.stop(ids[0])
+    for task_id in ids:
+        await api.reached(task_id, "final")
+    report = await api.post("/tasks/bulk", {"action": "retry", "filter": {"tag": [tag]}, "atomic": atomic})
+    assert (report["matched"], report["done"]) == (3, 3)
+    new = {task["retryOf"]: task for task in await api.all(tag=tag) if "retryOf" in task}
+    assert [new[one].get("dependsOn") for one in ids] == [None, [new[ids[0]]["id"]], [new[ids[1]]["id"]]]
+    for task in new.values():
+        assert (await api.reached(task["id"], "final"))["state"] == "completed"
 
 
 async def test_all_are_tried_again_or_none(api: Api) -> None:

@@ -80,7 +80,7 @@ async def test_a_breaker_opens_and_is_lifted(office: Managed) -> None:
     assert (await office.get("/limits/breaker:flaky"))["breaker"]["failed"] == 1
     assert await ended(office, await sent(office, "bad", "flaky")) == "TASK_STATE_FAILED"
     opened = await office.get("/limits/breaker:flaky")
-    assert (opened["breaker"]["state"], opened["closed"]) == ("open", True)
+    assert (opened["breaker"]["state"], opened["breaker"]["failed"], opened["closed"]) == ("open", 2, True)
     assert opened["reason"]
     held = await sent(office, "good", "flaky")
     await seen(lambda: office.get("/queues/flaky"), lambda queue: queue["held"] == 1)

@@ -46,6 +46,10 @@ BAD: list[tuple[str, dict[str, Any] | None, str]] = [
     ("{t}/events", {**_FENCED, "events": [{"progress": {}}]}, "events[0].progress"),
     ("{t}/events", {**_FENCED, "events": [{"progress": {"done": 3, "total": 2}}]}, "events[0].progress"),
     ("{t}/events", {**_FENCED, "events": [{"artifact": {"name": "", "parts": []}}]}, "events[0].artifact.name"),
+    *(
+        ("{t}/events", {**_FENCED, "events": [chunk(name, "b")]}, "events[0].artifact.name")
+        for name in ("photo\u202egpj.exe", "a\u2028b", "a\nb", "x" * 257)
+    ),
     ("{t}/events", {**_FENCED, "events": [{"artifact": {"name": "a"}}]}, "events[0].artifact.parts"),
     ("{t}/events", {**_FENCED, "events": [{"artifact": {"name": "a", "parts": [{}]}}]}, "events[0].artifact.parts[0]"),
     (

@@ -48,6 +48,7 @@ def agent() -> Agent:
         return text
 
     agent.pulled_skill("elsewhere")
+    agent.pulled_skill("forlorn")
     return agent
 
 
@@ -64,6 +65,7 @@ async def test_every_skill_has_a_queue(office: Managed) -> None:
         ("wait", False, False),
         ("quick", False, False),
         ("elsewhere", True, False),
+        ("forlorn", True, False),
     ]
     assert found[0] == await office.get("/queues/fetch")
 
@@ -86,6 +88,17 @@ async def test_depth_is_told_by_priority(office: Managed) -> None:
         await sent(office, "x", "elsewhere", priority=lane)
     queue = await office.get("/queues/elsewhere")
     assert (queue["depth"], queue["lanes"]["high"], queue["lanes"]["low"], queue["lanes"]["normal"]) == (3, 2, 1, 0)
+
+
+async def test_canceled_tasks_are_counted_in_no_lane(office: Managed) -> None:
+    ids = [await sent(office, "x", "forlorn", priority=lane) for lane in ("high", "low")]
+    assert (await office.get("/queues/forlorn"))["lanes"]["high"] == 1
+    await office.server.cancel(ids[0])
+    queue = await office.get("/queues/forlorn")
+    assert (queue["depth"], queue.get("lanes")) == (1, None), "its hint may still be there"
+    await office.server.cancel(ids[1])
+    queue = await office.get("/queues/forlorn")
+    assert (queue["depth"], set(queue["lanes"].values())) == (0, {0})
 
 
 async def test_a_paused_queue_starts_nothing_until_it_is_resumed(office: Managed) -> None:

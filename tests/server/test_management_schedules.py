@@ -202,6 +202,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"intervalSeconds": 60, "message": {"parts": [{"url": "/artifacts/x/upload/0"}]}}, "message.parts[0].url"),
     ({**GOOD, "text": "x" * 300_000}, "message"),
     ({**GOOD, "time_zone": "UTC"}, "time_zone"),
+    ({**GOOD, "options": {"dependsOn": ["nobody"]}}, "options.dependsOn[0]"),
+    ({**GOOD, "options": {"parentTaskId": "nobody"}}, "options.parentTaskId"),
+    ({**GOOD, "cron": "0 0 * * *", "intervalSeconds": 0, "timeZone": "localtime"}, "timeZone"),
 ]
 
 

@@ -52,6 +52,21 @@ async def test_a_template_is_made_read_and_used(office: Managed) -> None:
     assert task["artifacts"][0]["parts"] == [{"text": "hi hi hi "}]
 
 
+async def test_tasks_that_a_template_names_are_there(office: Managed) -> None:
+    for options, field in (
+        ({"dependsOn": ["nobody"]}, "options.dependsOn[0]"),
+        ({"parentTaskId": "x"}, "options.parentTaskId"),
+    ):
+        body = {"name": name(), "options": options}
+        assert fields_of(await office.refused(400, "POST", "/templates", body)) == [field]
+        await office.refused(400, "PUT", f"/templates/{body['name']}", {"options": options})
+        await office.refused(404, "GET", f"/templates/{body['name']}")
+    task = await office.server.send("x")
+    assert (await made(office, options={"dependsOn": [task["id"]]}))["options"] == {"dependsOn": [task["id"]]}
+    body = {"name": name(), "options": {"parentTaskId": task["id"]}}
+    assert "has ended" in (await office.refused(400, "POST", "/templates", body))["message"]
+
+
 async def test_a_name_is_given_once(office: Managed) -> None:
     shown = await made(office)
     body = {"name": shown["name"], "text": "hi "}

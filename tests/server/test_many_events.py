@@ -207,6 +207,29 @@ async def test_a_filter_follows_new_tasks_and_lets_others_go() -> None:
             assert len(everything.tasks) == 2
 
 
+async def test_status_owner_agent_and_moments_choose_as_in_a_list() -> None:
+    crew = Crew()
+    async with connect(crew.agent) as server:
+        task_id, asking = await start(server), await start(server, skill="asks")
+        mine = {"owner": "local", "agent": "Crew"}
+        async with streamed(server, {**mine, "status": "blocked"}) as stream:
+            await stream.reached(asking, status="blocked")
+            assert task_id not in stream.tasks
+        at = (await server._http.get(f"/api/v1/tasks/{asking}")).json()["createdAt"]
+        for query, found in (
+            ({"createdFrom": "2199-01-01T00:00:00Z"}, set()),
+            ({"createdTo": "1999-01-01T00:00:00Z"}, set()),
+            ({"updatedFrom": "2199-01-01T00:00:00Z"}, set()),
+            ({"createdFrom": "1999-01-01T00:00:00Z", "createdTo": "2199-01-01T00:00:00Z"}, {task_id, asking}),
+            ({"updatedFrom": at, "status": "blocked"}, {asking}),
+        ):
+            listed = (await server._http.get("/api/v1/tasks", params={**mine, **query})).json()["tasks"]
+            assert {task["id"] for task in listed} == found
+            async with streamed(server, {**mine, **query}) as stream:
+                await stream.until("ready")
+                assert set(stream.tasks) == found
+
+
 async def test_a_stream_goes_on_where_an_earlier_one_broke() -> None:
     crew = Crew()
     async with connect(crew.agent) as server:
@@ -235,6 +258,13 @@ async def test_a_stream_goes_on_where_an_earlier_one_broke() -> None:
         ({"state": "lost"}, 400, "state"),
         ({"parentTaskId": "none"}, 404, "parentTaskId"),
         ({"colour": "red"}, 400, "colour"),
+        ({"status": "lost"}, 400, "status[0]"),
+        ({"updatedTo": "2035-01-01T00:00:00Z"}, 400, "updatedTo"),
+        ({"createdFrom": "yesterday"}, 400, "createdFrom"),
+        ({"owner": "somebody"}, 404, "owner"),
+        ({"agent": "Other"}, 404, "agent"),
+        ({"ids": "a", "status": "blocked"}, 400, "ids"),
+        ({"ids": "a", "updatedFrom": "2035-01-01T00:00:00Z"}, 400, "ids"),
     ],
 )
 async def test_what_cannot_be_followed(query: Json, status: int, field: str) -> None:

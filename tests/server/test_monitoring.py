@@ -16,13 +16,14 @@ from a2a_server import Agent, Fail, Retry, TaskContext
 from a2a_server.engine.monitoring import LOOKED, Monitor, alerts_of
 from a2a_server.engine.thresholds import Alert, Threshold
 from a2a_server.errors import ConfigurationError
+from a2a_server.lifecycle.limits import SetLimit
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.commands import Answered, Command
 from a2a_server.model.objects import Phase, Scope, State
 from a2a_server.model.queries import Page, RowQuery, Table
-from a2a_server.model.rows import Key
+from a2a_server.model.rows import GateRow, Key
 from a2a_server.model.turns import Needs
-from a2a_server.policy import SECOND
+from a2a_server.policy import SECOND, Trip
 from a2a_server.service.sizing import Sizing
 from a2a_server.settings import load
 from a2a_server.stores.sqlite import SqliteStore
@@ -187,6 +188,31 @@ async def test_a_limit_and_slots_that_are_nearly_used_up(tmp_path: Path) -> None
         for task_id in tasks:
             await server.reached(task_id, State.COMPLETED)
         assert await monitor.look() == []
+
+
+async def test_turns_of_conversations_and_breakers_are_no_resources(tmp_path: Path) -> None:
+    stage = Stage()
+
+    @stage.agent.skill(context="serial")
+    async def talk(text: str) -> str:
+        if text == "fail":
+            raise Fail("No.")
+        stage.begun.release()
+        await stage.go.wait()
+        return text
+
+    async with running(stage.agent, tmp_path, slots=9, threads=1) as server:
+        monitor = stage.monitor(server, resource_usage=0.9)
+        await server.engine.submit(SetLimit("breaker:talk", Trip(1, 1)))
+        await server.send("fail", skill="talk")
+        task_id = await server.start("hold", skill="talk")
+        await stage.begun.acquire()
+        gates = (await server.store.rows(RowQuery(Table.GATE))).rows
+        full = [gate.key for gate in gates if isinstance(gate, GateRow) and gate.used == gate.capacity]
+        assert {key.partition(":")[0] for key in full} == {"breaker", "context"}
+        assert await monitor.look() == []
+        stage.go.set()
+        await server.reached(task_id, State.COMPLETED)
 
 
 async def test_too_many_failures_since_the_last_look(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from a2a_server.model.objects import Data, Phase, Scope, State, Task
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import GetRequest
 from a2a_server.model.rows import JournalRow, Key
-from a2a_server.service.retrying import Retrying
+from a2a_server.service.retrying import Again, Retrying
 from tests.server.engines import Running, running
 
 pytestmark = pytest.mark.embedded
@@ -124,6 +124,52 @@ async def test_dead_letters_in_bulk_keep_their_order(tmp_path: Path) -> None:
         await server.reached(new[third], State.COMPLETED)
         assert not (await retrying.dead_letters(ME)).letters
         assert [one.new_id for one in await retrying.retry_dead_letters(ME, Dead.DEPENDENCY)] == []
+
+
+async def test_dead_letters_that_are_named_keep_their_order(tmp_path: Path) -> None:
+    works = Works()
+    async with running(works.agent, tmp_path) as server:
+        retrying = Retrying(server.engine)
+        first = await server.start("never", maxAttempts=1, delaySeconds=0.2)
+        second = await server.start("second", dependsOn=(first,))
+        third = await server.start("third", dependsOn=(second,))
+        await server.reached(third, State.FAILED)
+        works.broken = False
+        outcomes = await retrying.retry_letters(ME, [third, first, "nobody", second, third])
+        assert [one.task_id for one in outcomes] == [third, first, "nobody", second]
+        new = {one.task_id: one.new_id for one in outcomes}
+        assert await waits_for(server, new[second]) == (new[first],)
+        assert await waits_for(server, new[third]) == (new[second],)
+        assert new["nobody"] == ""
+        again = await retrying.retry_letters(ME, [second, third, first])
+        assert {one.task_id: one.new_id for one in again} == {one: new[one] for one in (first, second, third)}
+
+
+async def test_a_follower_comes_behind_the_retry_that_failed_too(tmp_path: Path) -> None:
+    works = Works()
+    async with running(works.agent, tmp_path) as server:
+        retrying = Retrying(server.engine)
+        first = await server.start("fail", delaySeconds=0.2)
+        second = await server.start("second", dependsOn=(first,))
+        await server.reached(second, State.FAILED)
+        newer = (await retrying.retry(ME, first)).id
+        await server.reached(newer, State.FAILED)
+        assert await retrying.layers(ME, [second, newer, "nobody"]) == [[newer, "nobody"], [second]]
+
+
+async def test_a_repeat_is_answered_whatever_became_of_the_parts(tmp_path: Path) -> None:
+    works = Works()
+    async with running(works.agent, tmp_path) as server:
+        retrying = Retrying(server.engine)
+        parent, parts = await held(server, "all", "fail")
+        works.broken = False
+        await server.reached((await retrying.retry(ME, parts[0])).id, State.COMPLETED)
+        first = await retrying.retry(ME, parent, Again(key="once"))
+        works.broken = True
+        await server.reached((await retrying.retry(ME, parts[0])).id, State.FAILED)
+        assert (await retrying.retry(ME, parent, Again(key="once"))).id == first.id
+        with pytest.raises(UnsupportedOperation):
+            await retrying.retry(ME, parent, Again(key="twice"))
 
 
 async def test_a_parent_that_spawns_makes_its_parts_anew(tmp_path: Path) -> None:

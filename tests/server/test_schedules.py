@@ -259,6 +259,9 @@ async def test_no_tick_can_make_a_parent_wait_for_itself(tmp_path: Path) -> None
     async with clockwork(tmp_path) as clock:
         parent = await clock.server.start("tick", delaySeconds=3600)
         later = await clock.server.start("tick", dependsOn=(parent,))
+        for options in ({"parentTaskId": "nobody"}, {"dependsOn": [later, "nobody"]}):
+            with pytest.raises(InvalidParams, match=r"^options\.(parentTaskId|dependsOn\[1\]) names no task of yours"):
+                await clock.create(options=options)
         with pytest.raises(InvalidParams, match="a parent could come to wait for itself"):
             await clock.create(options={"parentTaskId": parent, "dependsOn": [later]})
 

@@ -117,6 +117,21 @@ async def test_what_was_measured_outlives_the_process_and_sizes_requests(tmp_pat
             assert task["estimatedDuration"] == made.data["estimatedDuration"]
 
 
+async def test_cores_are_those_of_each_run_by_itself_and_of_none_that_is_too_short(tmp_path: Path) -> None:
+    async with running(spending(), tmp_path) as server:
+        usage = server.system.usage
+        for _ in range(10):
+            usage.note("short", Used(0.0002, 0.0003))
+            usage.note("mixed", Used(0.02, 0.005))
+        for _ in range(3):
+            usage.note("mixed", Used(4.0, 1.0))
+        await usage.write()
+        mixed, short = await Sizing(usage).report()
+        assert (short.skill, short.requires_cpu) == ("short", None)
+        assert short.cpu is not None
+        assert (mixed.skill, mixed.requires_cpu) == ("mixed", 0.3), "a quarter of a core, and a fifth on top"
+
+
 async def test_two_processes_add_to_one_record(tmp_path: Path) -> None:
     async with running(spending(), tmp_path) as server:
         usage, store = server.system.usage, server.engine.backends.store

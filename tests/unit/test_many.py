@@ -20,7 +20,7 @@ from a2a_server.engine.starts import Starts
 from a2a_server.errors import Draining
 from a2a_server.lifecycle.labels import BATCH, TAG
 from a2a_server.model.objects import Lane, Phase, Scope, State, TaskSpec, Wishes
-from a2a_server.model.rows import EventKind, EventRow, Head, TaskRow
+from a2a_server.model.rows import EventKind, EventRow, Head, Interest, TaskRow
 from a2a_server.model.turns import Bell, Changes, Loaded, Needs
 from a2a_server.policy import SECOND
 from a2a_server.stores.sqlite import SqliteStore
@@ -271,6 +271,11 @@ async def test_a_filter_tells_who_comes_and_who_goes_and_never_ends(desk: Desk) 
         (Filter(SCOPE, "Echo", parent=rows.key(1)), {3}),
         (Filter(SCOPE, "Echo", lanes=frozenset({Lane.HIGH})), {2}),
         (Filter(SCOPE, "Echo", phases=frozenset({Phase.HELD})), {3}),
+        (Filter(SCOPE, "Echo", statuses=frozenset({"queued"})), {1, 2, 4}),
+        (Filter(SCOPE, "Echo", statuses=frozenset({"blocked"})), {3}),
+        (Filter(SCOPE, "Echo", created_from=1_002 * SECOND), {2, 3, 4}),
+        (Filter(SCOPE, "Echo", created_from=1_002 * SECOND, created_to=1_004 * SECOND), {2, 3}),
+        (Filter(SCOPE, "Echo", updated_from=1_003 * SECOND), {3, 4}),
         (Filter(Scope("", "somebody"), "Echo"), set()),
         (Filter(SCOPE, "Other"), set()),
     ],
@@ -289,6 +294,24 @@ async def test_a_row_and_the_store_are_asked_for_the_same(desk: Desk, wanted: Fi
     lately = {row.id for row in (await desk.store.search(wanted.lately(100, 0))).rows if wanted.matches(row)}
     matching = {row.id for row in desk.tasks.values() if wanted.matches(row)}
     assert stored == lately == matching == {f"task-{number}" for number in found}
+
+
+async def test_blocked_and_decomposed_are_two_though_the_store_takes_them_for_one(desk: Desk) -> None:
+    await desk.put(1, phase=Phase.WAITING)
+    await desk.put(2, phase=Phase.WAITING, pushes=int(Interest.PARENT))
+    for word, found in (("blocked", "task-1"), ("decomposed", "task-2")):
+        async with desk.reading(wanted=Filter(SCOPE, "Echo", statuses=frozenset({word})), poll=0.001) as reader:
+            await reader.ready()
+            assert set(reader.stands) == {found}
+
+
+async def test_who_comes_back_is_told_of_nothing_that_the_filter_is_too_late_for(desk: Desk) -> None:
+    for number in (1, 2):
+        await desk.put(number, state=State.COMPLETED, phase=Phase.FINAL)
+    wanted = Filter(SCOPE, "Echo", updated_from=1_002 * SECOND)
+    async with desk.reading(wanted=wanted, after=1_000 * SECOND) as reader:
+        await reader.ready()
+        assert set(reader.stands) == {"task-2"}
 
 
 async def test_a_reader_that_comes_back_misses_nothing_and_hears_little_twice(desk: Desk) -> None:

@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope as HttpScope, Send
 
 from a2a_server.errors import ClientError, Conflict, DataRejected, Draining, StoreUnavailable
-from a2a_server.model.objects import JsonObject, Scope
+from a2a_server.model.objects import Scope
 from a2a_server.web import bodies
 from a2a_server.web.conditional import has_it
 from a2a_server.web.management import inputs, problems
@@ -163,7 +163,7 @@ class Below(BaseRoute):
 def _call(
     route: Route, path: Mapping[str, str], request: Request, body: bytes, media_type: str
 ) -> Call[object, object]:
-    given: JsonObject = inputs.parsed(route, media_type, body) if body else {}
+    given, broken = inputs.parsed(route, media_type, body) if body else ({}, {})
     return Call(
         Scope(),
         path,
@@ -172,6 +172,7 @@ def _call(
         given,
         inputs.revisions(request.headers) if route.revised else None,
         request,
+        broken,
     )
 
 

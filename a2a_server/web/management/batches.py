@@ -196,6 +196,8 @@ class BatchPages:
         given: Any = call.body.tasks
         for place, one in enumerate(given):
             try:
+                if place in call.broken:
+                    raise call.broken[place]
                 items.append(_item(one, place))
             except (Refused, InvalidParams) as error:
                 if atomic:

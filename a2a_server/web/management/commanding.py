@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -191,10 +191,7 @@ def _path(route: Route, rest: dict[str, Any]) -> dict[str, str]:
 def _queried(model: type[BaseModel], given: Mapping[str, Any]) -> BaseModel:
     many = inputs.repeated(model)
     listed = {name: [value] if name in many and isinstance(value, str) else value for name, value in given.items()}
-    try:
-        return model.model_validate(listed, strict=False)
-    except ValidationError as error:
-        raise problems.invalid(error, model) from None
+    return inputs.asked(model, listed)
 
 
 def _names(model: type[BaseModel]) -> set[str]:

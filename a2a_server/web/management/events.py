@@ -25,6 +25,7 @@ from a2a_server.engine.many import Change, News, size_of
 from a2a_server.errors import Draining, StoreUnavailable
 from a2a_server.lifecycle.explaining import word
 from a2a_server.lifecycle.states import TERMINAL, status_word
+from a2a_server.model.management import Moment, Plain, StatusWord
 from a2a_server.model.objects import JsonObject, Lane, Phase, Progress, Scope, State
 from a2a_server.model.rows import Interest, TaskRow
 from a2a_server.model.times import timestamp
@@ -68,6 +69,12 @@ class EventsQuery(Query):
     schedule: str = Field("", max_length=256, description="Made by this schedule.")
     template: str = Field("", max_length=256, description="Made from this template.")
     title: str = Field("", max_length=255, description="Whose title begins so; upper and lower case are one.")
+    status: tuple[StatusWord, ...] = Field((), max_length=MOST_VALUES, description="With one of these status words.")
+    agent: Plain | None = Field(None, description="The agent's name.")
+    owner: Plain | None = Field(None, description="Whose tasks; others' cannot be followed.")
+    created_from: Moment | None = Field(None, description="Made at this moment or later.")
+    created_to: Moment | None = Field(None, description="Made before this moment.")
+    updated_from: Moment | None = Field(None, description="Status of this moment or later.")
     after: str = Field("", max_length=64, description="The last `id` of an earlier stream, which this one continues.")
 
 
@@ -131,6 +138,12 @@ class EventPages:
             states=tuple(_STATES[one] for one in query.state),
             phases=tuple(_PHASES[one] for one in query.phase),
             lanes=tuple(_LANES[one] for one in query.priority),
+            statuses=query.status,
+            agent=query.agent,
+            owner=query.owner,
+            created_from=query.created_from,
+            created_to=query.created_to,
+            updated_from=query.updated_from,
             after=query.after or call.request.headers.get("last-event-id", ""),
         )
         return await self._streamed(call.scope, asked)

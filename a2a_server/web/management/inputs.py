@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers, QueryParams
 
-from a2a_server.errors import ParseError
+from a2a_server.errors import InvalidParams, ParseError
 from a2a_server.model.objects import Json, JsonObject
 from a2a_server.web.management.problems import Refused, invalid
 from a2a_server.web.management.table import LINES, Route
@@ -23,6 +23,7 @@ MOST_VALUES: Final = 1_000_000
 MOST_LINES: Final = 10_000
 """JSON lines of one body."""
 
+_DIGITS: Final = re.compile(r"-?[0-9]+", re.ASCII)
 _REVISION: Final = re.compile(r'"(0|[1-9][0-9]{0,17})"', re.ASCII)
 _EXACT: Final = 2.0**53
 
@@ -46,10 +47,28 @@ def queried(route: Route, params: QueryParams) -> BaseModel:
             raise Refused(400, f"{shown(name)} {rule}.", [Detail(shown(name), rule)])
         else:
             given[name] = values[0]
+    return asked(model, given)
+
+
+def asked(model: type[BaseModel], given: Mapping[str, object]) -> BaseModel:
+    """What a model makes of parameters that may all be text. Raises Refused.
+
+    Whole numbers are decimal digits alone: what Python reads as one beside (1.0, +5, 5_0) is none.
+    """
+    for name in _whole_numbers(model) & given.keys():
+        value = given[name]
+        if isinstance(value, str) and _DIGITS.fullmatch(value) is None:
+            rule = "must be a whole number, in decimal digits"
+            raise Refused(400, f"{name} {rule}.", [Detail(name, rule)])
     try:
         return model.model_validate(given, strict=False)
     except ValidationError as error:
         raise invalid(error, model) from None
+
+
+def _whole_numbers(model: type[BaseModel]) -> frozenset[str]:
+    fields = model.model_fields.items()
+    return frozenset(field.alias or name for name, field in fields if field.annotation in {int, int | None})
 
 
 def repeated(model: type[BaseModel]) -> frozenset[str]:
@@ -58,15 +77,19 @@ def repeated(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(field.alias or name for name, field in fields if get_origin(field.annotation) is tuple)
 
 
-def parsed(route: Route, media_type: str, body: bytes) -> JsonObject:
-    """The members of a body. Raises ParseError, InvalidRequest, InvalidParams, Refused."""
+def parsed(route: Route, media_type: str, body: bytes) -> tuple[JsonObject, Mapping[int, InvalidParams]]:
+    """The members of a body; and of JSON lines what is wrong with those that are null because they are no JSON.
+
+    Raises ParseError, InvalidRequest, InvalidParams, Refused.
+    """
     if media_type in LINES:
-        return {route.lines: _lines(body)}
+        lines, broken = _lines(body)
+        return {route.lines: lines}, broken
     document = jsonrpc.read(body, MOST_VALUES)
     if type(document) is not dict:
         raise Refused(400, "The body must be a JSON object.", [Detail("body", "must be a JSON object")])
     jsonrpc.check_limits(document, len(body), most_keys=MOST_VALUES, most_values=MOST_VALUES)
-    return document
+    return document, {}
 
 
 def modelled(model: type[BaseModel], given: Mapping[str, Json], at: str = "") -> BaseModel:
@@ -98,9 +121,10 @@ def _whole(value: Json) -> Json:
     return int(cast("float", value)) if whole else value
 
 
-def _lines(body: bytes) -> list[Json]:
+def _lines(body: bytes) -> tuple[list[Json], dict[int, InvalidParams]]:
     lines = body.split(b"\n", MOST_LINES + 1)
     found: list[Json] = []
+    broken: dict[int, InvalidParams] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -110,7 +134,8 @@ def _lines(body: bytes) -> list[Json]:
         try:
             value = jsonrpc.read(line, MOST_VALUES)
         except ParseError as error:
-            raise Refused(400, f"Line {number}: {error.message}.", [Detail(f"line {number}", "must be JSON")]) from None
+            value, why = None, error.message.removeprefix("Invalid JSON payload: ").replace(" at line 1,", " at")
+            broken[len(found)] = InvalidParams(f"line {number}: {why}.", path=f"line {number}")
         found.append(value)
     jsonrpc.check_limits(found, len(body), most_keys=MOST_VALUES, most_values=MOST_VALUES)
-    return found
+    return found, broken

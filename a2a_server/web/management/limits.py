@@ -101,7 +101,7 @@ class QueueShown(Shown):
     name: str
     pulled: bool = Field(description="Whether only agents take from it that pull their work.")
     depth: int = Field(description="Tasks that could start now.")
-    lanes: LanesShown | None = Field(None, description="By priority, as the broker tells; absent = it cannot tell.")
+    lanes: LanesShown | None = Field(None, description="By priority, as the broker tells; absent = it cannot.")
     held: int = Field(description="Tasks that a limit holds.")
     running: int
     scheduled: int = Field(description="Tasks that wait for their time.")

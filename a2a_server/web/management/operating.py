@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from a2a_server.errors import ClientError, InvalidParams
+from a2a_server.errors import InvalidParams
 from a2a_server.lifecycle.dead_letters import DEAD, Dead
 from a2a_server.model.queries import SearchCursor
 from a2a_server.model.rows import Key
 from a2a_server.model.times import timestamp
 from a2a_server.service.maintaining import Maintaining
-from a2a_server.service.retrying import Again, Retried, Retrying
+from a2a_server.service.retrying import Retrying
 from a2a_server.service.showing import Shown
 from a2a_server.web.management.table import Body, Call, NoQuery, Query, Reply, Route
 
@@ -152,7 +152,7 @@ class OperatingPages:
         if body.ids is None:
             found = await self._retrying.retry_dead_letters(call.scope, body.reason, body.limit)
         else:
-            found = [await self._retried(call, one) for one in dict.fromkeys(body.ids[: body.limit])]
+            found = await self._retrying.retry_letters(call.scope, body.ids[: body.limit])
         items = [RetriedShown(id=one.task_id, new_id=one.new_id or None, error=one.why_not or None) for one in found]
         return Reply(RetriedLetters(matched=len(items), done=sum(1 for one in found if one.new_id), items=items))
 
@@ -175,13 +175,6 @@ class OperatingPages:
             for state in sorted(survey.oldest)
         }
         return Reply(RetentionShown(dry_run=call.body.dry_run, archived=survey.archived, states=states))
-
-    async def _retried(self, call: Call[NoQuery, RetryLetters], task_id: str) -> Retried:
-        try:
-            task = await self._retrying.retry(call.scope, task_id, Again(key="dead"))
-        except ClientError as error:
-            return Retried(task_id, why_not=error.message)
-        return Retried(task_id, task.id)
 
 
 def _closed(after: SearchCursor | None) -> str | None:

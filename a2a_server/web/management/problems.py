@@ -22,7 +22,7 @@ from a2a_server.errors import (
     UnsupportedOperation,
 )
 from a2a_server.model.objects import OPTIONS_URI
-from a2a_server.model.options import plain_rule
+from a2a_server.model.options import of_name, plain_rule
 from a2a_server.web.refusals import Detail, refusal
 from a2a_server.wire.fields import shown
 
@@ -86,10 +86,11 @@ def invalid(error: ValidationError, model: type[BaseModel], at: str = "") -> Ref
     """What pydantic says of a request, in this house's words. at: the path that leads to what was validated."""
     details: dict[str, Detail] = {}
     for one in error.errors(include_url=False, include_input=False):
-        field = _path(at, one["loc"]) or "body"
+        loc, rule = of_name(one["loc"], _rule(one["type"], one["msg"], one["loc"], model))
+        field = _path(at, loc) or "body"
         if one["type"] == "too_short" and any(wrong.startswith(f"{field}[") for wrong in details):
             continue  # it only misses those elements that were refused already
-        details.setdefault(field, Detail(field, _rule(one["type"], one["msg"], one["loc"], model)))
+        details.setdefault(field, Detail(field, rule))
     first, *others = details.values()
     more = f" ({len(others)} more in details.)" if others else ""
     return Refused(400, f"{first.field} {first.rule}.{more}", [first, *others][:MOST_DETAILS])

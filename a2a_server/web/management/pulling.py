@@ -20,7 +20,7 @@ from a2a_server.service.pullers import Registration
 from a2a_server.service.pulling import MOST_AT_ONCE, MOST_HELD, Pulled, Pulling, RunName
 from a2a_server.service.showing import Shown
 from a2a_server.web.management.table import Body, Call, NoQuery, Reply, Route
-from a2a_server.web.management.words import LaneWord, Name, Words
+from a2a_server.web.management.words import ArtifactName, LaneWord, Name, Words
 from a2a_server.wire.v10 import parse_part, render_message
 
 RESULT = "result"
@@ -136,7 +136,7 @@ class ProgressSaid(Body):
 class ArtifactSaid(Body):
     """A chunk of an artifact; the first of a run replaces what an earlier run left."""
 
-    name: Name = Field(min_length=1)
+    name: ArtifactName
     parts: tuple[Any, ...] = Field((), max_length=1000, description="Parts of A2A 1.0; none with last = no more come.")
     last: bool = Field(False, description="Whether no chunk follows.")  # noqa: FBT003 - a default
     resume: bool = Field(False, description="Go on with what an earlier run left open.")  # noqa: FBT003 - a default

@@ -62,13 +62,16 @@ def all_routes(
         sizing: how long tasks take, None = that is not estimated.
     """
     management, reading = Management(engine, base_url), Reading(engine)
-    searching = Searching(engine.backends.store, engine.agent, frozenset({engine.agent, agent}))
+    names = frozenset({engine.agent, agent})
+    searching = Searching(engine.backends.store, engine.agent, names)
     batching = Batching(engine, management.sending)
     bulk = BulkWork(management, searching, Together(engine, Retrying(engine, base_url)))
     results = Results(engine, searching)
     feedback, auditing = Feedback(engine), Auditing(engine)
     tasks = TaskPages(management, reading, searching, feedback, agent, auditing=auditing, sizing=sizing)
-    events = EventPages(Following(engine), heartbeat_seconds=heartbeat_seconds, write_stall_seconds=write_stall_seconds)
+    events = EventPages(
+        Following(engine, names), heartbeat_seconds=heartbeat_seconds, write_stall_seconds=write_stall_seconds
+    )
     return (
         *ApiPages(agent).routes(),
         *tasks.routes(),

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from a2a_server.errors import InvalidParams
 from a2a_server.model.management import Asked
 from a2a_server.model.objects import JsonObject, Scope
 
@@ -42,7 +43,7 @@ class Call(Generic[QueryT, BodyT]):
 
     path: the variables of its path by name, decoded. query, body: what the route's models made of them; body is None
     where the route takes none, or a patch. given: the body's members as they came. revisions: those that If-Match
-    names, None = any will do.
+    names, None = any will do. broken: what is wrong with JSON lines that are no JSON, by their places; they are null.
     """
 
     scope: Scope
@@ -52,6 +53,7 @@ class Call(Generic[QueryT, BodyT]):
     given: JsonObject
     revisions: frozenset[int] | None
     request: Request
+    broken: Mapping[int, InvalidParams] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
