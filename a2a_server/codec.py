@@ -20,6 +20,7 @@ from a2a_server.model.objects import (
     File,
     JsonObject,
     Message,
+    Method,
     Part,
     Progress,
     Requires,
@@ -219,22 +220,17 @@ def decode_status(body: bytes, at: int) -> tuple[Status, Progress | None]:
 def encode_spec(spec: TaskSpec) -> bytes:
     """What a task was asked to be."""
     packed: JsonObject = {"o": spec.timeout_seconds}
-    if spec.title:
-        packed["t"] = spec.title
+    for letter, name in _SPEC.items():
+        if value := getattr(spec, name):
+            packed[letter] = value
     if spec.parameters:
         packed["p"] = dict(spec.parameters)
     if spec.metadata is not None:
         packed["x"] = spec.metadata
     if spec.heard != 1:
         packed["h"] = spec.heard
-    if spec.rolls_back:
-        packed["b"] = True
-    if spec.failing:
-        packed["f"] = spec.failing
     if spec.wishes is not None:
         packed["w"] = _pack_wishes(spec.wishes)
-    if spec.starts_at:
-        packed["a"] = spec.starts_at
     if spec.returned:
         packed["r"] = 2 if spec.left else True
     return encode(packed)
@@ -287,12 +283,24 @@ def _unpack_spec(body: bytes) -> TaskSpec:
         packed.get("a", 0),
         "r" in packed,
         packed.get("r") == 2,  # noqa: PLR2004 - a stored form
+        packed.get("c", ""),
+        Method(packed.get("m", 0)),
+        packed.get("g", ""),
     )
     if len(body) <= _BARE_BYTES and not packed.keys() & {"t", "p", "x", "w", "a"} and len(_bare_specs) < _BARE_SPECS:
         _bare_specs[body] = spec
     return spec
 
 
+_SPEC: Final = {
+    "t": "title",
+    "b": "rolls_back",
+    "f": "failing",
+    "a": "starts_at",
+    "c": "failing_code",
+    "m": "method",
+    "g": "through",
+}
 _WISHES: Final = {
     "d": "description",
     "k": "kind",

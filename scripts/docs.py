@@ -233,7 +233,8 @@ def metrics_page() -> str:
         "",
         *prose("""
             No label carries an id, or a word that a client chose. What to watch is in
-            [operations](operations.md#what-to-watch).
+            [operations](operations.md#what-to-watch). What one task took (`durationSeconds`, `responseSeconds`,
+            `throughput`) the management API tells, [with the formulas](management.md#when-and-how-long).
         """),
         "",
         *table(("name", "kind", "labels", "meaning"), rows),

@@ -75,7 +75,7 @@ def _skill(
                 return _artifact(Answered({"operations": [*_names(takes)]}, GRAMMAR))
             if command.capability not in takes:
                 raise InvalidParams(_elsewhere(command, able))  # noqa: TRY301 - told as what the desk refuses
-            answered = await desk.answer(Scope(task.tenant, task.owner), command, task.idempotency_key())
+            answered = await desk.answer(Scope(task.tenant, task.owner, NAME), command, task.idempotency_key())
         except InvalidParams as error:
             raise Reject(error.message) from error
         except Overloaded as error:

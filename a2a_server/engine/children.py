@@ -18,7 +18,7 @@ from a2a_server.errors import ClientError, Conflict, Fail, StoreUnavailable
 from a2a_server.lifecycle.dependencies import Extras
 from a2a_server.lifecycle.labels import id_of, key_of, spawn_key
 from a2a_server.lifecycle.submission import Submit, Submitted
-from a2a_server.model.objects import Artifact, Data, Generation, Json, Message, Scope, State, Text, Wishes
+from a2a_server.model.objects import Artifact, Data, Generation, Json, Message, Method, Scope, State, Text, Wishes
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import EdgeKind, EdgeRow, Key, SentKey, StateRow, TaskRow
@@ -152,7 +152,7 @@ class Children(Family):
     async def _sent(self, step: str, message: Message, options: TaskOptions) -> Submitted:
         row, key = self._row, self._new_key()
         scope = Scope(row.tenant, row.owner)
-        request = SendRequest(row.generation, message, "", row.context, options=options)
+        request = SendRequest(row.generation, message, "", row.context, options=options, method=Method.SPAWN)
         if request.generation is Generation.V01:
             request = replace(request, generation=Generation.V10)
         sent = SentKey(row.tenant, row.owner, row.agent, "", spawn_key(row.key, step))

@@ -26,7 +26,7 @@ from a2a_server.engine.limits import Limits
 from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import Conflict, LeaseLost
-from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.endings import Cause, End, EndKind
 from a2a_server.lifecycle.joining import RETURNED, Count, Waiting
 from a2a_server.lifecycle.labels import id_of
 from a2a_server.lifecycle.pulling import GatheredReport, waits_left
@@ -60,7 +60,7 @@ async def gathered(attempt: RunningAttempt, criterion: str, note: bytes | None, 
     if count.met(criterion):
         return await _completed(attempt, edges, waiting, decode(note))
     if count.lost(criterion):
-        return End(EndKind.FAILED, await _lost(attempt, edges, criterion, count))
+        return End(EndKind.FAILED, await _lost(attempt, edges, criterion, count), cause=Cause.CHILDREN)
     return End(EndKind.PAUSED, waiting=waiting)
 
 

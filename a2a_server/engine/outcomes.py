@@ -11,7 +11,7 @@ from typing import Final
 
 from a2a_server.errors import Fail, Reject, Retry
 from a2a_server.lifecycle.dead_letters import Dead
-from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.endings import Cause, End, EndKind
 from a2a_server.lifecycle.joining import Waiting
 from a2a_server.lifecycle.labels import key_of
 from a2a_server.model.runs import Completed, Join, Pause, SkillSpec, Stopping
@@ -47,6 +47,7 @@ def swallowed(pause: Pause | Join | None) -> End:
     return End(
         EndKind.FAILED,
         f"The handler went on after it had {did}; it must let the exception Paused pass through it.",
+        cause=Cause.INTERNAL,
     )
 
 
@@ -66,7 +67,7 @@ def stopped(reason: Stopping | None) -> End | None:
         case Stopping.LEASE_LOST:
             return None
         case None:
-            return End(EndKind.FAILED, "The agent canceled its own run.")
+            return End(EndKind.FAILED, "The agent canceled its own run.", cause=Cause.INTERNAL)
 
 
 def raised(error: BaseException, skill: SkillSpec, *, error_id: str, jitter: float) -> End:
@@ -81,7 +82,7 @@ def raised(error: BaseException, skill: SkillSpec, *, error_id: str, jitter: flo
     name = f"The skill '{skill.id}'"
     if isinstance(error, (*TRANSIENT, *skill.retry_on)):
         return End(EndKind.TRANSIENT, f"{name} met a transient failure (error {error_id}).", jitter=jitter)
-    return End(EndKind.FAILED, f"{name} failed with an unexpected error (error {error_id}).")
+    return End(EndKind.FAILED, f"{name} failed with an unexpected error (error {error_id}).", cause=Cause.INTERNAL)
 
 
 def is_expected(error: BaseException) -> bool:

@@ -36,7 +36,7 @@ from a2a_server.engine.submitting import Submissions
 from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import ClientError, EngineError, Fail, LeaseLost, Paused, Reject, Retry, StoreUnavailable
-from a2a_server.lifecycle.endings import SETTLED, End, EndKind
+from a2a_server.lifecycle.endings import SETTLED, Cause, End, EndKind
 from a2a_server.lifecycle.runs import Report
 from a2a_server.lifecycle.submission import Show
 from a2a_server.model.objects import Message, Phase
@@ -317,7 +317,8 @@ class Run:
         attempt = self._attempt
         lost = None if attempt is None else attempt.lost
         if lost is not None and not isinstance(lost, (LeaseLost, StoreUnavailable)):
-            end = End(EndKind.FAILED, "What the agent said could not be stored; the task ends without it.")
+            text = "What the agent said could not be stored; the task ends without it."
+            end = End(EndKind.FAILED, text, cause=Cause.INTERNAL)
         elif lost is not None or end is None:
             self.over = True
             return
@@ -381,7 +382,8 @@ class Run:
 
     async def _end_plainly(self) -> None:
         try:
-            await self._report(End(EndKind.FAILED, "The run ended in a way that could not be stored."))
+            text = "The run ended in a way that could not be stored."
+            await self._report(End(EndKind.FAILED, text, cause=Cause.INTERNAL))
         except LeaseLost:
             pass
         except Exception:  # noqa: BLE001 - the last resort: the task is left to be found orphaned

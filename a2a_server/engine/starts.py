@@ -17,6 +17,8 @@ AT_ONCE: Final = 20
 """Logs that are read at a time."""
 
 _FIRST_EVENTS: Final = 4
+_NEXT_EVENTS: Final = 100
+"""Of a fork, which begins with an event for each message that it was given."""
 _FIRST_BYTES: Final = 4 << 20
 _BEGUN_AT_ONCE: Final = 2
 """The event that says so of a task of which nothing else was said before."""
@@ -55,11 +57,15 @@ class Starts:
         return found
 
     async def _read(self, key: Key) -> int:
-        for event in await self._store.events(key, 1, _FIRST_EVENTS, _FIRST_BYTES):
-            said = decode_event(event) if event.kind is EventKind.STATUS else None
-            if isinstance(said, StatusEvent) and said.status.state is State.WORKING:
-                self._remember(key, event.at)
-                return event.at
+        after, events = 1, await self._store.events(key, 1, _FIRST_EVENTS, _FIRST_BYTES)
+        while events:
+            for event in events:
+                said = decode_event(event) if event.kind is EventKind.STATUS else None
+                if isinstance(said, StatusEvent) and said.status.state is State.WORKING:
+                    self._remember(key, event.at)
+                    return event.at
+                after = event.n
+            events = await self._store.events(key, after, _NEXT_EVENTS, _FIRST_BYTES)
         return 0
 
     def _remember(self, key: Key, at: int) -> None:

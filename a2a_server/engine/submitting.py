@@ -22,7 +22,7 @@ from a2a_server.lifecycle.keeping import stored_files
 from a2a_server.lifecycle.labels import labels_of, unique_key
 from a2a_server.lifecycle.requirements import required
 from a2a_server.lifecycle.submission import Submit
-from a2a_server.model.objects import OPTIONS_URI, Generation, Lane, Message, Scope, State, TaskSpec, Wishes
+from a2a_server.model.objects import OPTIONS_URI, Generation, Lane, Message, Method, Scope, State, TaskSpec, Wishes
 from a2a_server.model.options import OnDependencyFailure, TaskOptions, microseconds
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import NO_KEY, EdgeKind, Key, SentKey
@@ -118,7 +118,7 @@ class Submissions:
             tells=self._tells,
             visible=not skill.direct or request.generation is Generation.V01 or extras is not None,
             asked=_asked(options),
-            spec=_spec(request, skill, limits.timeout_seconds, wishes),
+            spec=_spec(request, skill, limits.timeout_seconds, wishes, scope.through),
             skill=skill.id,
             queue=queue,
             lane=lane_of(options, skill),
@@ -189,20 +189,27 @@ def _together(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*first, *second)))
 
 
-def _spec(request: SendRequest, skill: SkillSpec, timeout_seconds: float, wishes: Wishes | None) -> bytes:
+def _spec(request: SendRequest, skill: SkillSpec, timeout_seconds: float, wishes: Wishes | None, through: str) -> bytes:
     options = request.options
     timeout = options.timeout_seconds or skill.timeout_seconds or timeout_seconds
     if not (options.title or options.parameters or request.metadata is not None or wishes is not None):
-        return _bare_spec(timeout, rolls_back=skill.rolls_back)
+        return _bare_spec(timeout, request.method, through, rolls_back=skill.rolls_back)
     spec = TaskSpec(
-        timeout, options.title, options.parameters, request.metadata, rolls_back=skill.rolls_back, wishes=wishes
+        timeout,
+        options.title,
+        options.parameters,
+        request.metadata,
+        rolls_back=skill.rolls_back,
+        wishes=wishes,
+        method=request.method,
+        through=through,
     )
     return encode_spec(spec)
 
 
 @lru_cache(maxsize=256, typed=True)
-def _bare_spec(timeout_seconds: float, *, rolls_back: bool) -> bytes:
-    return encode_spec(TaskSpec(timeout_seconds, rolls_back=rolls_back))
+def _bare_spec(timeout_seconds: float, method: Method, through: str, *, rolls_back: bool) -> bytes:
+    return encode_spec(TaskSpec(timeout_seconds, rolls_back=rolls_back, method=method, through=through))
 
 
 def _asked(options: TaskOptions) -> str:

@@ -27,6 +27,7 @@ from a2a_server.errors import Conflict, InvalidParams, LeaseLost, TaskNotFound, 
 from a2a_server.lifecycle.cancellation import cancel
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.dead_letters import Dead, mark
+from a2a_server.lifecycle.endings import coded
 from a2a_server.lifecycle.joining import look_again
 from a2a_server.lifecycle.labels import id_of
 from a2a_server.lifecycle.states import moved
@@ -37,6 +38,7 @@ from a2a_server.model.rows import (
     EdgeKind,
     EdgeRow,
     Interest,
+    JournalKind,
     Key,
     RecordKey,
     RecordRow,
@@ -213,7 +215,7 @@ def _break(turn: Turn, row: TaskRow, kind: int, upstream: str, state: State) -> 
     reached = State.CANCELED if kind == EdgeKind.CANCEL else State.FAILED
     if reached is State.FAILED:
         mark(turn, row, Dead.DEPENDENCY)
-    return turn.status(row, reached, Phase.FINAL, speech(row, text))
+    return turn.status(row, reached, Phase.FINAL, speech(row, text), metadata=coded(Dead.DEPENDENCY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,9 @@ def _release(turn: Turn, row: TaskRow) -> None:
     starts_at = decode_spec(row.spec).starts_at
     later = starts_at > turn.now
     due_at = alarm(starts_at if later else 0, row.deadline_at)
-    turn.put(moved(row, row.state, Phase.SCHEDULED if later else Phase.READY, unmet=0, due_at=due_at))
+    row = turn.put(moved(row, row.state, Phase.SCHEDULED if later else Phase.READY, unmet=0, due_at=due_at))
+    if not later:
+        turn.journal(row, JournalKind.PROMOTED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from a2a_server.lifecycle.prioritising import Prioritise
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, ended
 from a2a_server.model.objects import TASK_URI, Json, JsonObject, Lane, Phase, State, TaskSpec, Wishes
-from a2a_server.model.rows import TagRow, TaskName, TaskRow
+from a2a_server.model.rows import JournalKind, TagRow, TaskName, TaskRow
 from a2a_server.model.times import moment
 from a2a_server.model.turns import Needs
 from a2a_server.policy import alarm
@@ -218,7 +218,8 @@ def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted, patience:
         max_attempts=wanted.max_attempts,
     )
     if row.phase is Phase.SCHEDULED and row.state is State.SUBMITTED and wanted.starts_at <= turn.now:
-        return turn.put(moved(row, row.state, Phase.READY, due_at=wanted.deadline_at))
+        row = turn.put(moved(row, row.state, Phase.READY, due_at=wanted.deadline_at))
+        return turn.journal(row, JournalKind.PROMOTED)
     return turn.put(changed(row, due_at=_due_at(row, before, wanted, patience)))
 
 

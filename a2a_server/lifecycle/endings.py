@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final, cast
 
 from a2a_server.codec import decode_spec, encode_spec
@@ -43,6 +43,15 @@ class EndKind(Enum):
     HANDED_BACK = "handed_back"
 
 
+class Cause(StrEnum):
+    """Why a task failed that is no dead letter, where nobody said that it must."""
+
+    INTERNAL = "internal"
+    CHECKS = "checks"
+    CHILDREN = "children"
+    EVENTS = "events"
+
+
 RESUMED = frozenset({EndKind.TRANSIENT, EndKind.PAUSED, EndKind.HANDED_BACK})
 """Ends after which the task usually runs again; what such a run left open may be continued."""
 
@@ -65,7 +74,7 @@ class End:
     (None = the back-off's). jitter: uniform in 0.0-1.0, for the back-off. pause, patience: what was asked, and how long
     an answer may take, microseconds. waiting: the children that a run that paused waits for; of one that completed,
     those whose ends it took in. dead: why a failed task is a dead letter, None = it is none. checks: what was said of
-    its result.
+    its result. cause: why it failed otherwise, None = its agent said so.
     """
 
     kind: EndKind
@@ -79,12 +88,13 @@ class End:
     waiting: Waiting | None = None
     dead: Dead | None = None
     checks: Sequence[Checked] = ()
+    cause: Cause | None = None
 
 
 def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     """Take a leased task from its run, by how the run ended."""
     if _gave_a_result(end) and (missed := unpassed(_named_checks(row), end.checks)):
-        end = End(EndKind.FAILED, missed, checks=end.checks)
+        end = End(EndKind.FAILED, missed, checks=end.checks, cause=Cause.CHECKS)
     if end.kind is EndKind.COMPLETED and not _has_more_children(turn, row, end):
         if end.message is not None:
             use(turn, row, stored_files(end.message.parts))
@@ -98,9 +108,9 @@ def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
         return turn.status(row, State.REJECTED, Phase.FINAL, speech(row, end.text))
     if end.waiting is not None or end.pause is not None:
         return _waits(turn, row, end)
-    about = _about(end)
     failing = end.kind is EndKind.FAILED
-    return failed(turn, row, end.text, end.dead, about) if failing else _retry(turn, row, end, retries)
+    about, code = _about(end), _code(end)
+    return failed(turn, row, end.text, end.dead, about=about, code=code) if failing else _retry(turn, row, end, retries)
 
 
 def _gave_a_result(end: End) -> bool:
@@ -117,6 +127,12 @@ def _about(end: End) -> JsonObject | None:
     if end.checks:
         about["checks"] = [cast("JsonObject", check) for check in end.checks]
     return {TASK_URI: about} if about else None
+
+
+def _code(end: End) -> str:
+    if end.cause is None and any(check["required"] and not check["passed"] for check in end.checks):
+        return Cause.CHECKS
+    return end.cause or ""
 
 
 def _waits(turn: Turn, row: TaskRow, end: End) -> TaskRow:
@@ -136,7 +152,8 @@ def crashed(turn: Turn, row: TaskRow) -> TaskRow:
     if row.crashes >= POISON_CRASHES:
         if not row.cancel_at:
             mark(turn, row, Dead.POISON)
-        return _end(turn, row, f"Workers stopped {row.crashes} times while they ran this task; it is not tried again.")
+        text = f"Workers stopped {row.crashes} times while they ran this task; it is not tried again."
+        return _end(turn, row, text, code=Dead.POISON)
     if is_last_run(row):
         return turn.put(moved(row, row.state, Phase.READY, worker=NO_KEY, due_at=waits_until(turn, row)))
     if row.cancel_at:
@@ -148,14 +165,18 @@ def crashed(turn: Turn, row: TaskRow) -> TaskRow:
     return _again(turn, row, text, 0)
 
 
-def failed(turn: Turn, row: TaskRow, text: str, dead: Dead | None = None, about: JsonObject | None = None) -> TaskRow:
+def failed(
+    turn: Turn, row: TaskRow, text: str, dead: Dead | None = None, *, about: JsonObject | None = None, code: str = ""
+) -> TaskRow:
     """End a task as failed: at once, or behind a last run.
 
     dead: why it is a dead letter, None = it is none. about: metadata of its last status; a last run brings its own.
+    code: names why it failed where `dead` does not.
     """
     if dead is not None and not row.cancel_at:
         mark(turn, row, dead)
-    return _last_run(turn, row, text) if _owes_a_run(row) else _end(turn, row, text, about)
+    code = dead or code
+    return _last_run(turn, row, text, code) if _owes_a_run(row) else _end(turn, row, text, about, code)
 
 
 def canceled(turn: Turn, row: TaskRow) -> TaskRow:
@@ -188,19 +209,29 @@ def _owes_a_run(row: TaskRow) -> bool:
     return bool(row.fence) and spec.rolls_back and not spec.failing
 
 
-def _last_run(turn: Turn, row: TaskRow, reason: str) -> TaskRow:
-    row = changed(row, spec=encode_spec(replace(decode_spec(row.spec), failing=reason or _UNTOLD)))
+def _last_run(turn: Turn, row: TaskRow, reason: str, code: str = "") -> TaskRow:
+    spec = replace(decode_spec(row.spec), failing=reason or _UNTOLD, failing_code=code)
+    row = changed(row, spec=encode_spec(spec))
     due_at = turn.now + LAST_RUN_WAIT
     if row.state is not State.WORKING:
         return turn.status(row, State.WORKING, Phase.READY, due_at=due_at)
     return turn.put(moved(row, row.state, Phase.READY, worker=NO_KEY, held_by="", due_at=due_at))
 
 
-def _end(turn: Turn, row: TaskRow, text: str, about: JsonObject | None = None) -> TaskRow:
+def _end(turn: Turn, row: TaskRow, text: str, about: JsonObject | None = None, code: str = "") -> TaskRow:
     if row.cancel_at:
         return turn.status(row, State.CANCELED, Phase.FINAL)
-    said = speech(row, decode_spec(row.spec).failing or text)
-    return turn.status(row, State.FAILED, Phase.FINAL, said, metadata=about)
+    spec = decode_spec(row.spec)
+    said = speech(row, spec.failing or text)
+    return turn.status(row, State.FAILED, Phase.FINAL, said, metadata=coded(spec.failing_code or code, about))
+
+
+def coded(code: str, about: JsonObject | None = None) -> JsonObject | None:
+    """The metadata of a last status, with the name of why the task ended so; '' = there is nothing to name."""
+    if not code:
+        return about
+    told = (about or {}).get(TASK_URI)
+    return {TASK_URI: {**(told if isinstance(told, dict) else {}), "code": str(code)}}
 
 
 def _paused(turn: Turn, row: TaskRow, pause: Pause, patience: int) -> TaskRow:

@@ -52,7 +52,8 @@ class Requeue:
         at = turn.now + self.delay
         row = turn.journal(row, JournalKind.LOG, level="info", text=f"Requeued to start at {timestamp(at)}.")
         if not self.delay:
-            return turn.put(moved(row, row.state, Phase.READY, due_at=row.deadline_at))
+            row = turn.put(moved(row, row.state, Phase.READY, due_at=row.deadline_at))
+            return turn.journal(row, JournalKind.PROMOTED)
         due_at = alarm(at, row.deadline_at)
         if row.state is State.SUBMITTED:
             return turn.put(moved(row, row.state, Phase.SCHEDULED, due_at=due_at))

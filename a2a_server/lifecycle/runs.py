@@ -20,7 +20,7 @@ from typing import Final
 from a2a_server.codec import decode_spec
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.changing import changed
-from a2a_server.lifecycle.endings import RESUMED, End, EndKind, finish, is_last_run
+from a2a_server.lifecycle.endings import RESUMED, Cause, End, EndKind, finish, is_last_run
 from a2a_server.lifecycle.gates import NOBODY, Standing, place_of
 from a2a_server.lifecycle.requirements import CLASS, UNBOUNDED, Pool, pool_of
 from a2a_server.lifecycle.states import moved
@@ -248,7 +248,7 @@ class Report:
             self._judge(turn, row, self.end.kind)
         if self._overflows(row.last_n):
             text = f"The task wrote more events than the server keeps for one task ({self.max_events})."
-            return Reported(finish(turn, row, End(EndKind.FAILED, text), self.retries))
+            return Reported(finish(turn, row, End(EndKind.FAILED, text, cause=Cause.EVENTS), self.retries))
         numbers: list[int] = []
         for draft in self.drafts:
             if draft.kind is None:

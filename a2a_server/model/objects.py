@@ -53,6 +53,26 @@ class Generation(IntEnum):
     V10 = 10
 
 
+class Method(IntEnum):
+    """What made a task. Numbers are stored; UNKNOWN = before they were.
+
+    SEND, STREAM: of the protocol, whatever a generation calls them. TASK to TRIGGER: routes of the management API.
+    TICK: of a schedule. SPAWN: by the handler of another task.
+    """
+
+    UNKNOWN = 0
+    SEND = 1
+    STREAM = 2
+    TASK = 3
+    BATCH = 4
+    RETRY = 5
+    BULK = 6
+    DEAD_LETTERS = 7
+    TRIGGER = 8
+    TICK = 9
+    SPAWN = 10
+
+
 class Lane(IntEnum):
     """Strict priority lanes, the lowest number first."""
 
@@ -229,10 +249,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose data a caller reaches. Part of every look-up; nothing is found outside it."""
+    """Whose data a caller reaches. Part of every look-up; nothing is found outside it.
+
+    through: the agent that speaks for the owner, '' = none; it reaches the same.
+    """
 
     tenant: str = ""
     owner: str = "local"
+    through: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,9 +311,11 @@ class TaskSpec:
     `timeout_seconds` bounds one run from its claim. `parameters` fill the skill's parameters by name;
     `metadata` is the client's own, given back as it came. `heard` is the event of the newest user message.
     `rolls_back`: its skill has something to undo; `failing` is why the task fails once that is undone ('' = it does
-    not). `wishes` is what only few tasks were given. `starts_at`: a task that waits for others does not start before
-    this moment (microseconds, 0 = none). `returned`: its handler has returned, and it waits for its children. `left`:
-    its last run was an agent's that pulled it, and no run comes back: who settles the ends of its children ends it.
+    not), `failing_code` the name of that. `wishes` is what only few tasks were given. `starts_at`: a task that waits
+    for others does not start before this moment (microseconds, 0 = none). `returned`: its handler has returned, and it
+    waits for its children. `left`: its last run was an agent's that pulled it, and no run comes back: who settles the
+    ends of its children ends it. `method` made it; `through` is the agent that asked for it in its owner's name ('' =
+    none).
     """
 
     timeout_seconds: float = 1800.0
@@ -303,3 +329,6 @@ class TaskSpec:
     starts_at: int = 0
     returned: bool = False
     left: bool = False
+    failing_code: str = ""
+    method: Method = Method.UNKNOWN
+    through: str = ""

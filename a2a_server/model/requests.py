@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from a2a_server.model.objects import Generation, JsonObject, Message, State
+from a2a_server.model.objects import Generation, JsonObject, Message, Method, State
 from a2a_server.model.options import TaskOptions
 
 
@@ -19,6 +19,7 @@ class SendRequest:
     blocking: wait until the task ends or asks; None = as the server is set for the generation. history_length: None =
     server's default, 0 = none.
     after: resume the stream of a repeated send behind this event. metadata: the request's, without the task options.
+    method: what the task remembers to be made by, should there be a new one.
     """
 
     generation: Generation
@@ -30,6 +31,7 @@ class SendRequest:
     options: TaskOptions = field(default_factory=TaskOptions)
     metadata: JsonObject | None = None
     after: int | None = None
+    method: Method = Method.SEND
 
 
 @dataclass(slots=True)

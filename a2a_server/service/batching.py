@@ -27,7 +27,7 @@ from a2a_server.lifecycle.batching import SubmitMany, at_item, renamed, reported
 from a2a_server.lifecycle.dependencies import Extras
 from a2a_server.lifecycle.labels import id_of
 from a2a_server.lifecycle.submission import Submit, Submitted
-from a2a_server.model.objects import Generation, JsonObject, Message, Scope, Wishes
+from a2a_server.model.objects import Generation, JsonObject, Message, Method, Scope, Wishes
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
@@ -160,7 +160,13 @@ class Batching:
             return item.refused
         options = plan.options(position)
         request = SendRequest(
-            Generation.V10, item.message, "", item.context_id, options=options, metadata=item.metadata
+            Generation.V10,
+            item.message,
+            "",
+            item.context_id,
+            options=options,
+            metadata=item.metadata,
+            method=Method.BATCH,
         )
         if not item.message.id:
             request = replace(request, message=replace(item.message, id=new_id()))

@@ -10,7 +10,7 @@ from typing import Final
 from a2a_server.errors import ClientError, InvalidParams, TaskNotFound
 from a2a_server.lifecycle.states import PHASES_OF, TERMINAL
 from a2a_server.model.management import MOST_TOGETHER, Bulk, BulkAction, TaskFilter
-from a2a_server.model.objects import Lane, Phase, Scope, State
+from a2a_server.model.objects import Lane, Method, Phase, Scope, State
 from a2a_server.service.management import Management
 from a2a_server.service.retrying import Again
 from a2a_server.service.searching import Searching
@@ -112,7 +112,7 @@ class BulkWork:
             case BulkAction.CANCEL:
                 return lambda task_id: management.cancel(scope, task_id)
             case BulkAction.RETRY:
-                return lambda task_id: management.retry(scope, task_id, Again())
+                return lambda task_id: management.retry(scope, task_id, Again(method=Method.BULK))
             case BulkAction.REPRIORITISE:
                 lane = bulk.priority or Lane.NORMAL
                 return lambda task_id: management.prioritise(scope, task_id, lane)

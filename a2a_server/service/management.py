@@ -37,7 +37,7 @@ from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.management import NewTask
-from a2a_server.model.objects import OPTIONS_URI, File, Generation, JsonObject, Lane, Message, Role, Scope, Text
+from a2a_server.model.objects import OPTIONS_URI, File, Generation, JsonObject, Lane, Message, Method, Role, Scope, Text
 from a2a_server.model.options import OnDependencyFailure, TaskOptions, microseconds
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
@@ -335,6 +335,7 @@ def request_of(new: NewTask) -> SendRequest:
         blocking=False,
         options=options_of(new),
         metadata=new.metadata or None,
+        method=Method.TASK,
     )
 
 

@@ -31,6 +31,7 @@ from a2a_server.lifecycle.submission import Show, Submitted
 from a2a_server.model.objects import (
     Generation,
     Message,
+    Method,
     Scope,
     State,
     StatusEvent,
@@ -104,7 +105,7 @@ class Operations:
 
         An answer to a question is followed from its acceptance on. Raises as `send` does, before anything is streamed.
         """
-        key = new_key()
+        request, key = replace(request, method=Method.STREAM), new_key()
         hold = self._engine.hub.watch(key)
         try:
             submitted, _ = await self._sending.submitted(scope, key, request)

@@ -26,6 +26,7 @@ from a2a_server.model.rows import (
     TaskRow,
 )
 from a2a_server.model.runs import CHECKPOINT
+from a2a_server.service.timing import Timing
 from a2a_server.service.views import task_of
 
 PAGE_BYTES: Final = 4 << 20
@@ -62,6 +63,7 @@ class Reading:
         self._engine = engine
         self._store = engine.backends.store
         self.starts = Starts(self._store)
+        self.timing = Timing(engine)
 
     async def find(self, scope: Scope, task_id: str) -> TaskRow:
         """The task. Raises TaskNotFound."""

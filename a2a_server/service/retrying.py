@@ -28,7 +28,7 @@ from a2a_server.lifecycle.making import Make, Recall, Said
 from a2a_server.lifecycle.requeueing import REQUEUE_SECONDS, Requeue
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submitted
-from a2a_server.model.objects import Message, Phase, Requires, Scope, State, Task, TaskSpec, Text, Wishes
+from a2a_server.model.objects import Message, Method, Phase, Requires, Scope, State, Task, TaskSpec, Text, Wishes
 from a2a_server.model.options import CompleteWhen, Requirements, TaskOptions
 from a2a_server.model.queries import RowQuery, Search, SearchCursor, Table
 from a2a_server.model.requests import SendRequest
@@ -61,13 +61,14 @@ class Again:
 
     key: with one key comes one task, however often it is asked for; '' = a new one each time. from_step: the remembered
     step that is done again first, '' = everything is. text: instead of the text of its first message; parameters:
-    instead of those of these names.
+    instead of those of these names. method: what asks for it.
     """
 
     key: str = ""
     from_step: str = ""
     text: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    method: Method = Method.RETRY
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ class Retrying:
         outcomes: dict[str, Retried] = {}
         for task_id in chain.from_iterable(await self.layers(scope, list(dict.fromkeys(ids)))):
             try:
-                made = await self._retried(scope, task_id, Again(key="dead"))
+                made = await self._retried(scope, task_id, Again(key="dead", method=Method.DEAD_LETTERS))
                 outcomes[task_id] = Retried(task_id, made.row.id)
             except ClientError as error:
                 outcomes[task_id] = Retried(task_id, why_not=error.message)
@@ -218,6 +219,7 @@ class Retrying:
             blocking=False,
             options=_options(row, spec, again.parameters, ties),
             metadata=spec.metadata,
+            method=again.method,
         )
         wishes = replace(
             spec.wishes or Wishes(), retry_of=row.id, forked_from=again.from_step, depends_on=(), parent="", batch=""

@@ -22,7 +22,7 @@ from a2a_server.lifecycle.schedules import (
     unpacked,
 )
 from a2a_server.lifecycle.ticking import next_ticks, timing_of
-from a2a_server.model.objects import File, Generation, Message, Scope, Task, Wishes
+from a2a_server.model.objects import File, Generation, Message, Method, Scope, Task, Wishes
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import RecordKey, RecordRow
@@ -134,7 +134,7 @@ class Schedules:
             row = await self._row(self._key(scope, schedule_id))
             if row is None:
                 return None
-            make = await self._make(row, unpacked(row), name)
+            make = await self._make(row, unpacked(row), name, Method.TRIGGER, scope.through)
             try:
                 fired: Fired = await self._engine.submit(Fire(row, 0, make, grace=self._grace, by_hand=True))
             except Conflict:  # another task of its context came in between
@@ -149,11 +149,15 @@ class Schedules:
         """What makes the task of a tick. Raises InvalidParams."""
         return await self._make(row, schedule, tick_key(row.id, tick))
 
-    async def _make(self, row: RecordRow, schedule: Schedule, name: str) -> Make:
-        return Make((await self._prepared(row, schedule, name)).submit, name, KEPT_NAMES)
+    async def _make(
+        self, row: RecordRow, schedule: Schedule, name: str, method: Method = Method.TICK, through: str = ""
+    ) -> Make:
+        return Make((await self._prepared(row, schedule, name, method, through)).submit, name, KEPT_NAMES)
 
-    async def _prepared(self, row: RecordRow, schedule: Schedule, name: str) -> Prepared:
-        scope = Scope(row.tenant, row.owner)
+    async def _prepared(
+        self, row: RecordRow, schedule: Schedule, name: str, method: Method = Method.TICK, through: str = ""
+    ) -> Prepared:
+        scope = Scope(row.tenant, row.owner, through)
         request = SendRequest(
             Generation.V10,
             replace(schedule.message, id=name),
@@ -161,6 +165,7 @@ class Schedules:
             blocking=False,
             options=options_in(schedule.options, "options", never=_NEVER),
             metadata=schedule.metadata,
+            method=method,
         )
         prepared = await self._sending.prepared(scope, new_key(), request, wishes=Wishes(schedule=row.id))
         extras = prepared.submit.extras

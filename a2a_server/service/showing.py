@@ -26,14 +26,18 @@ from a2a_server.model.options import criterion_shown
 from a2a_server.model.rows import TaskRow
 from a2a_server.model.runs import Checked
 from a2a_server.model.times import timestamp
+from a2a_server.policy import SECOND
 from a2a_server.service.auditing import Allocation
 from a2a_server.service.feedback import Given
+from a2a_server.service.origins import origin_of
 from a2a_server.service.searching import word_of
 from a2a_server.service.sizing import Duration, given_duration
+from a2a_server.service.timing import Done, Times
 
 GENERATIONS: Final = {Generation.V01: "0.1", Generation.V03: "0.3", Generation.V10: "1.0"}
 STATES: Final = {state: state.name.lower().replace("_", "-") for state in State}
 _NO_WISHES: Final = Wishes()
+_NO_TIMES: Final = Times()
 
 
 class Shown(BaseModel):
@@ -57,6 +61,10 @@ class ErrorShown(Shown):
     """Why a task did not complete."""
 
     reason: str = Field(description="failed, rejected or canceled.")
+    code: str = Field(
+        description="Of why it is a dead letter: attempts, poison, timeout, deadline, unanswered, dependency; else "
+        "checks, children, events, internal; or the reason."
+    )
     text: str | None = Field(None, description="What its clients were told.")
 
 
@@ -119,6 +127,15 @@ class FeedbackShown(Shown):
     by: str
 
 
+class CreatorShown(Shown):
+    """Who asked for a task."""
+
+    type: str = Field(
+        description="user: its owner; agent: one that spawned it, or the task manager; system: a schedule."
+    )
+    id: str
+
+
 class TaskShown(Shown):
     """A task. Members without a value are absent."""
 
@@ -140,8 +157,13 @@ class TaskShown(Shown):
     crashes: int | None = None
     created_at: str
     updated_at: str = Field(description="Of its status.")
+    queued_at: str | None = Field(None, description="When its first run could be claimed; not in lists.")
+    assigned_at: str | None = Field(None, description="Of its last claim; not in lists.")
     started_at: str | None = Field(None, description="Of its first run; in what is read.")
     ended_at: str | None = Field(None, description="When it ended.")
+    response_seconds: float | None = Field(None, description="From createdAt to its first event after that.")
+    duration_seconds: float | None = Field(None, description="From startedAt to endedAt.")
+    throughput: float | None = Field(None, description="Items per second, by progress.done.")
     run_at: str | None = Field(None, description="It does not start before.")
     due_at: str | None = Field(None, description="When the scheduler looks at it next.")
     deadline: str | None = None
@@ -172,6 +194,9 @@ class TaskShown(Shown):
     feedback: list[FeedbackShown] | None = Field(None, description="By author; not in lists.")
     owner: str
     tenant: str | None = None
+    created_by: CreatorShown | None = None
+    source: str | None = Field(None, description="a2a, api, batch, schedule, spawn or retry.")
+    method: str | None = Field(None, description="That made it: of the protocol, a route, tick or spawn.")
     generation: str = Field(description="Of the protocol that made it.")
     revision: int = Field(description="Grows with every change; the ETag.")
     repeat: bool | None = Field(
@@ -184,6 +209,7 @@ class Beside:
     """What is told of a task that is read alone, and is not in its row. started_at: microseconds, 0 = not known."""
 
     started_at: int = 0
+    times: Times = _NO_TIMES
     feedback: Sequence[Given] = ()
     duration: Duration | None = None
     allocations: Sequence[Allocation] = ()
@@ -200,6 +226,8 @@ def task_shown(row: TaskRow, agent: str = "", beside: Beside = _NOTHING) -> Task
     wrong = row.state in TERMINAL and row.state is not State.COMPLETED
     said = status.message.text if status.message is not None else None
     about = _about(status)
+    origin = origin_of(row, spec, agent)
+    reason, times = STATES[row.state], beside.times
     duration = beside.duration or given_duration(wishes.requires)
     return TaskShown(
         id=row.id,
@@ -220,8 +248,13 @@ def task_shown(row: TaskRow, agent: str = "", beside: Beside = _NOTHING) -> Task
         crashes=row.crashes or None,
         created_at=timestamp(row.created_at),
         updated_at=timestamp(row.status_at),
+        queued_at=_moment(times.queued_at),
+        assigned_at=_moment(times.assigned_at),
         started_at=_moment(beside.started_at),
         ended_at=timestamp(row.status_at) if row.state in TERMINAL else None,
+        response_seconds=_response(row, beside.started_at),
+        duration_seconds=_between(beside.started_at, row.status_at) if row.state in TERMINAL else None,
+        throughput=_throughput(times.done or _done(progress, row.status_at), beside.started_at),
         run_at=_moment(starts_at_of(row, spec)),
         due_at=_moment(row.due_at),
         deadline=_moment(row.deadline_at),
@@ -244,7 +277,7 @@ def task_shown(row: TaskRow, agent: str = "", beside: Beside = _NOTHING) -> Task
         template=wishes.template or None,
         worker=row.worker.hex() if row.phase is Phase.LEASED else None,
         held_by=row.held_by or None,
-        error=ErrorShown(reason=STATES[row.state], text=said) if wrong else None,
+        error=ErrorShown(reason=reason, code=str(about.get("code", reason)), text=said) if wrong else None,
         partial=about.get("partial"),
         checks=[_check(one) for one in about.get("checks", ())] or None,
         feedback=[
@@ -254,6 +287,9 @@ def task_shown(row: TaskRow, agent: str = "", beside: Beside = _NOTHING) -> Task
         or None,
         owner=row.owner,
         tenant=row.tenant or None,
+        created_by=CreatorShown(type=origin.kind, id=origin.id) if origin.kind else None,
+        source=origin.source or None,
+        method=origin.method or None,
         generation=GENERATIONS[row.generation],
         revision=row.rev,
     )
@@ -285,6 +321,26 @@ def _allocation(one: Allocation) -> AllocationShown:
         shared_with=used.get("shared"),
         storage_peak_bytes=used.get("storage"),
     )
+
+
+def _between(begin: int, end: int) -> float | None:
+    return (end - begin) / SECOND if begin else None
+
+
+def _response(row: TaskRow, started_at: int) -> float | None:
+    """Nothing is said of a task between its submission and its first claim, or the end of one that never ran."""
+    answered_at = row.status_at if row.state in TERMINAL and not row.fence else started_at
+    return (answered_at - row.created_at) / SECOND if answered_at else None
+
+
+def _done(progress: Progress | None, at: int) -> Done | None:
+    return None if progress is None or progress.done is None else Done(progress.done, at)
+
+
+def _throughput(done: Done | None, started_at: int) -> float | None:
+    if done is None or not 0 < started_at < done.at:
+        return None
+    return round(done.items * SECOND / (done.at - started_at), 6)
 
 
 def _about(status: Status) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from a2a_server.lifecycle.prioritising import Prioritise
 from a2a_server.lifecycle.requeueing import Requeue
 from a2a_server.lifecycle.together import AllOrNone, Checkable
 from a2a_server.model.management import Bulk, BulkAction
-from a2a_server.model.objects import Lane, Scope
+from a2a_server.model.objects import Lane, Method, Scope
 from a2a_server.model.rows import Key, TaskRow
 from a2a_server.policy import SECOND
 from a2a_server.service.retrying import Again, Retrying
@@ -81,7 +81,7 @@ class Together:
 
     async def _preparing(self, scope: Scope, bulk: Bulk, task_id: str, keys: Mapping[str, Key]) -> Prepare:
         if bulk.action is BulkAction.RETRY:
-            return await self._retrying.making(scope, task_id, Again(), keys)
+            return await self._retrying.making(scope, task_id, Again(method=Method.BULK), keys)
         row = await self._engine.backends.store.find(scope, self._engine.agent, task_id)
         if row is None or not row.visible:
             raise TaskNotFound

@@ -225,7 +225,7 @@ async def test_results_come_in_the_order_of_the_items(api: Api) -> None:
     shown = await api.get(f"/batches/{made['id']}")
     assert shown["states"] == {"completed": 25, "failed": 1}
     [failure] = shown["failures"]
-    assert failure["error"] == {"reason": "failed", "text": "it cannot be done"}
+    assert failure["error"] == {"reason": "failed", "code": "failed", "text": "it cannot be done"}
     assert (failure["id"], failure["title"]) == (made["items"][-1]["id"], "bad")
     wrong = await api.ask("GET", f"{path}?cursor=x")
     assert (wrong.status_code, error_of(wrong)["details"][0]["field"]) == (400, "cursor")

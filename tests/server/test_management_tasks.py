@@ -86,6 +86,9 @@ async def test_a_task_is_made_and_read(api: Api, served: Connection) -> None:
         "requires": {"durationSeconds": 3.5},
         "estimatedDuration": {"source": "given", "seconds": 3.5},
         "owner": "local",
+        "createdBy": {"type": "user", "id": "local"},
+        "source": "api",
+        "method": "POST /tasks",
         "generation": "1.0",
         "revision": 1,
     }
@@ -103,7 +106,7 @@ async def test_what_ran_shows_when_and_what_came_out(api: Api) -> None:
 
 async def test_what_failed_says_why(api: Api) -> None:
     task = await api.done(text="x", skill="fail")
-    assert task["error"] == {"reason": "failed", "text": "it cannot be done"}
+    assert task["error"] == {"reason": "failed", "code": "failed", "text": "it cannot be done"}
 
 
 async def test_a_message_of_the_protocol_begins_a_task(api: Api) -> None:

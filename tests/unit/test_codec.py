@@ -31,6 +31,7 @@ from a2a_server.model.objects import (
     Data,
     File,
     Message,
+    Method,
     Progress,
     Role,
     State,
@@ -127,6 +128,17 @@ def test_a_chunk_comes_back(artifact: Artifact, append: bool, last: bool) -> Non
 @steady
 def test_a_specification_comes_back(spec: TaskSpec) -> None:
     assert decode_spec(encode_spec(spec)) == spec
+
+
+@given(st.builds(TaskSpec, numbers, failing_code=texts, method=st.sampled_from(Method), through=texts))
+@steady
+def test_where_a_task_came_from_comes_back(spec: TaskSpec) -> None:
+    assert decode_spec(encode_spec(spec)) == spec
+
+
+def test_a_specification_of_before_says_nothing_of_where_its_task_came_from() -> None:
+    found = decode_spec(encode({"o": 60.0, "t": "title"}))
+    assert (found.title, found.method, found.through, found.failing_code) == ("title", Method.UNKNOWN, "", "")
 
 
 @given(json_values)

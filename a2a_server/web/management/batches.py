@@ -300,7 +300,9 @@ def _item_shown(place: int, outcome: Submitted | Known | ClientError) -> ItemSho
 
 def _failure(row: TaskRow) -> BatchFailureShown:
     shown = task_shown(row)
-    return BatchFailureShown(id=row.id, title=shown.title, error=shown.error or ErrorShown(reason=STATES[row.state]))
+    return BatchFailureShown(
+        id=row.id, title=shown.title, error=shown.error or ErrorShown(reason=STATES[row.state], code=STATES[row.state])
+    )
 
 
 def _result(row: TaskRow, task: Task, base_url: str) -> BatchResultShown:

@@ -247,9 +247,10 @@ class TaskPages:
     async def get(self, call: Call[NoQuery, None]) -> Reply:
         """GET /tasks/{id}."""
         row = await self._reading.find(call.scope, call.path["id"])
-        begun, feedback = await self._reading.starts.of([row]), await self._feedback.of(row)
+        started_at = (await self._reading.starts.of([row]))[row.key]
+        times, feedback = await self._reading.timing.of(row, started_at), await self._feedback.of(row)
         duration = None if self._sizing is None else await self._sizing.duration(row)
-        beside = Beside(begun[row.key], feedback, duration, await self._auditing.of(row))
+        beside = Beside(started_at, times, feedback, duration, await self._auditing.of(row))
         return Reply(task_shown(row, self._agent, beside), revision=row.rev)
 
     async def replace(self, call: Call[NoQuery, Any]) -> Reply:
