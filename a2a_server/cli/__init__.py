@@ -154,7 +154,10 @@ GROUPS = {
         "explaining:{} explain",
         "details:{} events journal messages checkpoints steps artifacts result children graph",
     ),
-    "batch": ("Submit many tasks at once, over the management API.", "batches:{} submit show results"),
+    "batch": (
+        "Submit many tasks at once, and see what came of them, over the management API.",
+        "batches:{} submit show results",
+    ),
     "schedule": (
         "Look after what makes tasks by the clock, over the management API.",
         "keeping:{}_schedule show create change delete pause resume trigger preview",

@@ -27,7 +27,8 @@ def submit(file: Source, /, *, each: bool = False, unique_key: str = "", target:
         target: Which server.
     """
     lines = _read(file)
-    count = sum(bool(line.strip()) for line in lines.splitlines())
+    numbers = [number for number, line in enumerate(lines.splitlines(), 1) if line.strip()]
+    count = len(numbers)
     if not count:
         raise UsageError(f"{file} has no tasks; give one JSON object a line")
     failed: list[Json] = []
@@ -45,9 +46,8 @@ def submit(file: Source, /, *, each: bool = False, unique_key: str = "", target:
     code = chosen.ask("POST", "batches", show, query, lines, doing=f"submitting {count} tasks")
     if failed:
         first = failed[0]
-        raise CommandError(
-            f"{len(failed)} tasks refused, the first: line {int(first.get('index', 0)) + 1}: {reason(first['error'])}"
-        )
+        line, why = f"line {numbers[int(first.get('index', 0))]}: ", reason(first["error"])
+        raise CommandError(f"{len(failed)} tasks refused, the first: {line}{why.removeprefix(line)}")
     return code
 
 

@@ -138,7 +138,9 @@ def depend(
 
     def show(task: Json) -> None:
         known, unmet = task.get("dependsOn") or (), task.get("unmet") or 0
-        output.emit(f"task {task.get('id', id)} depends on {', '.join(known)}; {unmet} of them have not ended\n")
+        output.emit(
+            f"task {task.get('id', id)} depends on {', '.join(known)}; {unmet} of what it waits for has not ended yet\n"
+        )
 
     body: Json = {"dependsOn": on} | ({"onDependencyFailure": on_failure} if on_failure else {})
     return (target or Target()).ask("POST", under("tasks", id, "dependencies"), show, (), body)

@@ -57,5 +57,5 @@ def _show(found: Json) -> None:
         lines.append(f"  may start at {guess['startsAt']}{by} ({waited})")
     if takes := found.get("estimatedDuration"):
         ends = f"; may end at {found['endsAt']}" if found.get("endsAt") else ""
-        lines.append(f"  {took(takes)}{ends}")
+        lines.append(f"  takes {took(takes)}{ends}")
     output.emit("".join(f"{line}\n" for line in lines))

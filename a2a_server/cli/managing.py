@@ -20,6 +20,8 @@ from a2a_server.cli.target import Target
 OnFailure: TypeAlias = Literal["fail", "cancel", "run"]
 Action: TypeAlias = Literal["cancel", "retry", "reprioritise", "requeue", "delete"]
 
+SECONDS = frozenset({"durationSeconds", "responseSeconds"})
+"""Members of `FIELDS` that are shown with their unit."""
 REPEATED = frozenset({"state", "phase", "status", "skill", "priority", "tag"})
 """Filters that may be given more than once: lists in a body."""
 
@@ -27,6 +29,8 @@ FIELDS = (
     ("task", "id"),
     ("context", "contextId"),
     ("title", "title"),
+    ("about", "description"),
+    ("kind", "kind"),
     ("skill", "skill"),
     ("state", "state"),
     ("status", "status"),
@@ -40,6 +44,8 @@ FIELDS = (
     ("retry of", "retryOf"),
     ("completes", "completeWhen"),
     ("batch", "batch"),
+    ("schedule", "schedule"),
+    ("template", "template"),
     ("worker", "worker"),
     ("made by", "createdBy"),
     ("source", "source"),
@@ -50,7 +56,7 @@ FIELDS = (
     ("started", "startedAt"),
     ("ended", "endedAt"),
     ("took", "durationSeconds"),
-    ("responded", "responseSeconds"),
+    ("response", "responseSeconds"),
     ("per second", "throughput"),
     ("updated", "updatedAt"),
     ("run at", "runAt"),
@@ -300,7 +306,11 @@ def bulk(
 
 def show_task(task: Json) -> None:
     """A task for people."""
-    lines = [(name, words(value)) for name, field in FIELDS if (value := task.get(field)) not in (None, "", [])]
+    lines = [
+        (name, words(value) + (" s" if field in SECONDS else ""))
+        for name, field in FIELDS
+        if (value := task.get(field)) not in (None, "", [])
+    ]
     if takes := task.get("estimatedDuration"):
         lines.append(("duration", took(takes)))
     lines += [("run", allocated(run)) for run in task.get("resources") or ()]

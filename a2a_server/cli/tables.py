@@ -20,7 +20,7 @@ COLUMNS = {
     "workers": "kind agent host pid alive draining running skills seenAt",
 }
 """What a line of a list tells behind the name of the thing; `-o json` tells all."""
-ALWAYS = frozenset({"depth", "used", "runs"})
+ALWAYS = frozenset({"depth", "capacity", "used", "runs"})
 """What is told though it is 0."""
 
 

@@ -343,12 +343,18 @@ def estimate(row: TaskRow, why: Sequence[Reason], waits: Waits | None, now: int)
     """When it may start; None = nobody can say, or it runs, asks or has ended."""
     if waits is None or row.phase not in {*QUEUED, Phase.SCHEDULED}:
         return None
-    if any(one.kind is Why.WORKER or (one.kind is Why.PAUSED and not one.until) for one in why):
+    if any(_is_endless(one) for one in why):
         return None
     begins = row.due_at if row.phase is Phase.SCHEDULED else row.status_at
     begins = max([begins, *(one.until for one in why if one.kind in {Why.PAUSED, Why.RATE, Why.BREAKER})])
     by = begins + waits.p95
     return Estimate(max(now, begins + waits.median), by if by > now else 0, waits)
+
+
+def _is_endless(reason: Reason) -> bool:
+    """Whether it holds until a person does something, or a worker comes."""
+    paused = reason.kind is Why.PAUSED and not reason.until
+    return paused or reason.kind is Why.WORKER or (reason.kind is Why.LIMIT and reason.capacity == 0)
 
 
 def ends_at(row: TaskRow, around: Around, starts: Estimate | None, takes: int) -> int:

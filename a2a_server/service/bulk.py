@@ -115,7 +115,7 @@ class BulkWork:
                 return lambda task_id: management.retry(scope, task_id, Again(method=Method.BULK))
             case BulkAction.REPRIORITISE:
                 lane = bulk.priority or Lane.NORMAL
-                return lambda task_id: management.prioritise(scope, task_id, lane)
+                return lambda task_id: management.reprioritise(scope, task_id, lane)
             case BulkAction.REQUEUE:
                 return lambda task_id: management.requeue(scope, task_id, bulk.delay_seconds)
             case BulkAction.DELETE:

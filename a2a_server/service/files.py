@@ -1,15 +1,16 @@
 """Files that the artifact store holds, as clients name them: found for their owner, and taken in with a message.
 
-`Files` finds an object by its name. `Inbound` makes a message fit to be stored: addresses of this server become
-references to the objects behind them, and inline bytes that are too large for a row become objects. Any other address
-stays as it is and is never fetched. A send whose message was taken in, and that was refused or a repeat, gives it back
-(`Inbound.dropped`). A message without files (`brings_files`) needs neither. Source: core.md section 6.
+`Files` finds an object by its name. `OwnAddresses` turns addresses of this server into references to the objects
+behind them; any other address stays as it is and is never fetched. `Inbound` makes a message fit to be stored: its own
+addresses become references, and inline bytes that are too large for a row become objects. A send whose message was
+taken in, and that was refused or a repeat, gives it back (`Inbound.dropped`). A message without files (`brings_files`)
+needs neither. Source: core.md section 6.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -117,14 +118,64 @@ class Files:
         return None
 
 
-class Inbound:
-    """Makes messages fit to be stored. base_url: where clients reach this server, without a slash at its end."""
+class OwnAddresses:
+    """Makes addresses of this server in what is said references to objects, for messages and for agents that pull.
+
+    base_url: where clients reach this server, without a slash at its end.
+    """
 
     def __init__(self, engine: Engine, base_url: Callable[[], str]) -> None:
         self._engine = engine
         self._base_url = base_url
+        self._files = Files(engine.backends.store)
+
+    async def usable(self, scope: Scope, parts: Iterable[Part]) -> dict[str, File]:
+        """The caller's files behind this server's own addresses in the parts, by their names; kept for a while."""
+        names = {name for part in parts if (name := self._name(part)) is not None}
+        found = [name for name in sorted(names) if await self._files.find(scope, name) is not None]
+        if not found:
+            return {}
+        await self._engine.submit(Keep(tuple(Note(name, MARK, TOUCHED, {}) for name in found)))
+        files = {name: await self._files.usable(scope, name) for name in found}
+        return {name: file for name, file in files.items() if file is not None}
+
+    def resolved(self, part: Part, usable: Mapping[str, File], path: str) -> Part:
+        """The part as it is stored; of a part without such an address the part itself.
+
+        Raises InvalidParams: the address, which the request has at `path`, is ours, and none of the usable ones
+        (unknown and foreign look the same).
+        """
+        name = self._name(part)
+        if not isinstance(part, File) or name is None:
+            return part
+        file = usable.get(name)
+        if file is None:
+            raise InvalidParams(
+                f"{path} is an address of this server, and there is no such file, or it is not yours; upload it again.",
+                path=path,
+            )
+        return replace(
+            part,
+            filename=part.filename or file.filename,
+            media_type=part.media_type or file.media_type,
+            url="",
+            stored=name,
+            size=file.size,
+            sha256=file.sha256,
+        )
+
+    def _name(self, part: Part) -> str | None:
+        return own_name(part.url, self._base_url()) if isinstance(part, File) else None
+
+
+class Inbound:
+    """Makes messages fit to be stored. base_url: where clients reach this server, without a slash at its end."""
+
+    def __init__(self, engine: Engine, base_url: Callable[[], str]) -> None:
+        self._limits = engine.limits
         self._artifacts = engine.backends.artifacts
         self._files = Files(engine.backends.store)
+        self._addresses = OwnAddresses(engine, base_url)
 
     async def taken(self, scope: Scope, key: Key, request: SendRequest) -> SendRequest:
         """The request with its message as it is stored. Only for one that brings files (`brings_files`).
@@ -140,8 +191,11 @@ class Inbound:
             Overloaded, StoreUnavailable: not now.
         """
         message = request.message
-        usable = await self._usable(scope, message)
-        parts = [self._resolved(request, place, usable) for place in range(len(message.parts))]
+        usable = await self._addresses.usable(scope, message.parts)
+        parts = [
+            self._addresses.resolved(part, usable, _path(request.generation, place, "url"))
+            for place, part in enumerate(message.parts)
+        ]
         placed = replace(request, message=replace(message, parts=tuple(parts)))
         for place, part in enumerate(parts):
             try:
@@ -160,39 +214,8 @@ class Inbound:
         with suppress(EngineError):  # then the collector does it
             await self._artifacts.delete([name for name in mine if not await self._files.is_used(name)])
 
-    async def _usable(self, scope: Scope, message: Message) -> dict[str, File]:
-        """The caller's files behind this server's own addresses in the message, by their names."""
-        names = {own_name(part.url, self._base_url()) for part in message.parts if isinstance(part, File)} - {None}
-        found = [name for name in names if name is not None and await self._files.find(scope, name) is not None]
-        if not found:
-            return {}
-        await self._engine.submit(Keep(tuple(Note(name, MARK, TOUCHED, {}) for name in found)))
-        files = {name: await self._files.usable(scope, name) for name in found}
-        return {name: file for name, file in files.items() if file is not None}
-
-    def _resolved(self, request: SendRequest, place: int, usable: Mapping[str, File]) -> Part:
-        part = request.message.parts[place]
-        if not isinstance(part, File) or (name := own_name(part.url, self._base_url())) is None:
-            return part
-        file = usable.get(name)
-        if file is None:
-            path = _path(request.generation, place, "url")
-            raise InvalidParams(
-                f"{path} is an address of this server, and there is no such file, or it is not yours; upload it again.",
-                path=path,
-            )
-        return replace(
-            part,
-            filename=part.filename or file.filename,
-            media_type=part.media_type or file.media_type,
-            url="",
-            stored=name,
-            size=file.size,
-            sha256=file.sha256,
-        )
-
     async def _stored(self, key: Key, request: SendRequest, place: int, part: Part) -> Part:
-        limits = self._engine.limits
+        limits = self._limits
         if not isinstance(part, File) or part.raw is None or len(part.raw) <= limits.inline_bytes:
             return part
         name = f"{UUID(bytes=key)}/{RECEIVED}/{place}"

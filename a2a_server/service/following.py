@@ -17,6 +17,7 @@ from a2a_server.model.objects import Lane, Phase, Scope, State
 from a2a_server.model.options import microseconds
 from a2a_server.model.rows import NO_KEY, TaskRow
 from a2a_server.policy import SECOND
+from a2a_server.service.results import no_batch
 
 MOST_NAMED: Final = 1_000
 """Tasks that one reader may name."""
@@ -111,9 +112,7 @@ class Following:
             updated_from=0 if asked.updated_from is None else microseconds(asked.updated_from),
         )
         if asked.batch and not (await self._store.search(wanted.search(1))).rows:
-            raise NothingThere(
-                "There is no batch of this id, or it is not yours; whoever submits a batch is told its id."
-            )
+            raise no_batch()
         many = Many(
             self._store,
             self._engine.hub.crowds,

@@ -92,7 +92,7 @@ class Limiting:
         row = await self._row(key) if self._is_theirs(scope, key) else None
         if row is None or is_idle(row, self._engine.clock()):
             self._check(scope, key)
-            raise NothingThere("There is no such limit; the list of limits names those that there are.")
+            raise NothingThere(f"There is no limit {key}; the list of limits names those that there are.")
         said = await self._store.rows(RowQuery(Table.RECORD, operator_key(key), limit=1))
         return self._view(row, by_operator=bool(said.rows))
 

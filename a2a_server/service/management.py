@@ -189,7 +189,7 @@ class Management:
         """The task, which now starts so long from now. Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
         return await self.find(scope, (await self._retrying.requeue(scope, task_id, delay_seconds)).id)
 
-    async def prioritise(self, scope: Scope, task_id: str, lane: Lane) -> TaskRow:
+    async def reprioritise(self, scope: Scope, task_id: str, lane: Lane) -> TaskRow:
         """The task in another lane. Raises TaskNotFound, UnsupportedOperation."""
         await self._engine.submit(Prioritise(await self.find(scope, task_id), lane))
         return await self.find(scope, task_id)

@@ -41,7 +41,7 @@ class Results:
         """The tasks of the batch. Raises NothingThere."""
         counted = await self._searching.counted(scope, TaskFilter(batch=batch), MOST_AT_ONCE)
         if not counted.states:
-            raise _nothing()
+            raise no_batch()
         return counted
 
     async def page(self, scope: Scope, batch: str, limit: int, cursor: str) -> ResultPage:
@@ -64,7 +64,7 @@ class Results:
             if following is None:
                 break
         if not (found or cursor):
-            raise _nothing()
+            raise no_batch()
         return ResultPage(found, following)
 
     async def _shown(self, row: TaskRow) -> tuple[Task | None, int]:
@@ -75,5 +75,6 @@ class Results:
         return await task_of(snapshot, self._objects), size
 
 
-def _nothing() -> NothingThere:
+def no_batch() -> NothingThere:
+    """What is said where a batch has no task that the caller may see."""
     return NothingThere("There is no batch of this id, or it is not yours, or its tasks were deleted.")

@@ -139,6 +139,8 @@ def test_lists_go_on_from_page_to_page(monkeypatch: pytest.MonkeyPatch, capsys: 
          "S  cron 0 9 * * *  runs 0"),
         (["limit", "list"], {"limits": [{"key": "skill:a", "kind": "skill", "capacity": 1, "used": 0}]},
          "skill:a  capacity 1  used 0"),
+        (["limit", "list"], {"limits": [{"key": "skill:a", "kind": "skill", "capacity": 0, "used": 0}]},
+         "skill:a  capacity 0  used 0"),
         (["schedule", "trigger", "S"], {"taskId": "T", "contextId": "C"}, "T"),
         (["schedule", "preview", "S"], {"ticks": ["2026-05-28T10:00:00.000Z"]}, "2026-05-28T10:00:00.000Z"),
         (["schedule", "show", "S"], {"id": "S", "message": {"parts": [{"text": "clean up"}]}},
@@ -265,6 +267,25 @@ def test_why_a_task_waits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         "  The limit of its skill is used up: 7 of 7.\n"
         "  may start at 2026-05-28T10:00:00.000Z (40 tasks waited 1.5 s (median), 9 s (p95))\n"
     )
+
+
+@pytest.mark.parametrize("why", ["text is missing", "line 4: not JSON at column 1."])
+def test_a_refused_line_is_named_as_the_file_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, why: str
+) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text('\n\n{"text": "a"}\nno\n')
+    items = [{"index": 0, "id": "A"}, {"index": 1, "error": {"code": 400, "message": why}}]
+    answering(monkeypatch, {"id": "B", "created": 1, "failed": 1, "items": items})
+    assert main(["batch", "submit", str(file), "--each"]) == Exit.ERROR
+    assert f"the first: line 4: {why.removeprefix('line 4: ')}\n" in capsys.readouterr().err
+
+
+def test_how_long_a_task_takes_that_waits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    takes = {"source": "given", "seconds": 3.0}
+    answering(monkeypatch, explanation(estimatedDuration=takes, endsAt="2026-05-28T10:00:03.000Z"))
+    assert main(["task", "explain", "T", "--admin"]) == Exit.OK
+    assert capsys.readouterr().out.endswith("  takes 3 s, as its sender says; may end at 2026-05-28T10:00:03.000Z\n")
 
 
 def test_why_a_task_waits_as_its_sender_reads_it(

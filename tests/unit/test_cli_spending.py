@@ -25,3 +25,23 @@ def test_a_task_is_shown_with_its_runs(capsys: pytest.CaptureFixture[str]) -> No
     ]
     show_task({"id": "t", "estimatedDuration": {"source": "given", "seconds": 3.5}})
     assert "3.5 s, as its sender says" in capsys.readouterr().out
+
+
+def test_what_a_run_wrote_is_told_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    show_task({"id": "t", "durationSeconds": 0.5, "resources": [{**RUN, "releasedAt": "B", "storagePeakBytes": 7}]})
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "took       0.5 s",
+        "run        1: cpu 0.5, memory 1000 bytes, gpu 2 from A to B; wrote 7 bytes",
+    ]
+
+
+def test_a_task_is_shown_with_what_it_was_made_for(capsys: pytest.CaptureFixture[str]) -> None:
+    show_task(
+        {"id": "t", "description": "A smudged page.", "kind": "analysis", "schedule": "daily", "template": "page"}
+    )
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "about      A smudged page.",
+        "kind       analysis",
+        "schedule   daily",
+        "template   page",
+    ]

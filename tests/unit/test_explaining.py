@@ -276,5 +276,6 @@ def test_when_nobody_can_say() -> None:
     assert estimate(task(), (), None, NOW) is None
     for phase in (Phase.WAITING, Phase.PAUSED, Phase.LEASED, Phase.FINAL):
         assert estimate(task(phase), (), waits, NOW) is None
-    for what in (around(workers=[]), around(rows.gate("queue:echo", closed_until=OPEN_ENDED))):
+    nothing = rows.gate("skill:echo", capacity=0, used=0)
+    for what in (around(workers=[]), around(rows.gate("queue:echo", closed_until=OPEN_ENDED)), around(nothing)):
         assert estimate(task(), reasons(task(), what), waits, NOW) is None

@@ -140,7 +140,7 @@ class SchedulePages:
                   query=SchedulesQuery, result=SchedulesShown),
             Route("GET", one, "getSchedule", "One schedule.", self.get, tag, **shown),
             Route("PUT", one, "replaceSchedule", "Replace a schedule.", self.put, tag, body=SchedulePut, **shown),
-            Route("PATCH", one, "patchSchedule", "Change a schedule.", self.patch, tag, body=SchedulePatch,
+            Route("PATCH", one, "changeSchedule", "Change a schedule.", self.patch, tag, body=SchedulePatch,
                   merge=True, **shown),
             Route("DELETE", one, "deleteSchedule", "Delete a schedule; its tasks stay.", self.delete, tag,
                   status=204, revised=True),
