@@ -138,9 +138,7 @@ def depend(
 
     def show(task: Json) -> None:
         known, unmet = task.get("dependsOn") or (), task.get("unmet") or 0
-        output.emit(
-            f"task {task.get('id', id)} depends on {', '.join(known)}; {unmet} of what it waits for has not ended yet\n"
-        )
+        output.emit(f"task {task.get('id', id)} depends on {', '.join(known)}; {unmet} not ended yet\n")
 
     body: Json = {"dependsOn": on} | ({"onDependencyFailure": on_failure} if on_failure else {})
     return (target or Target()).ask("POST", under("tasks", id, "dependencies"), show, (), body)

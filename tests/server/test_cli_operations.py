@@ -204,7 +204,7 @@ async def _changes(shell: Shell, other: str) -> None:
 
 async def _ties(shell: Shell, first: str, other: str) -> None:
     said = await shell("task", "depend", other, "--on", first, "--on-failure", "run")
-    assert said == f"task {other} depends on {first}; 1 of them have not ended\n"
+    assert said == f"task {other} depends on {first}; 1 not ended yet\n"
     parent = await shell.made("all", "--complete-when", '{"children": "all"}', "--unique-key", "once")
     assert await shell.made("all", "--unique-key", "once") == parent
     part = await shell.made("a part", "--parent", parent, "--depends-on", other, "--on-failure", "cancel")
