@@ -11,7 +11,7 @@ from typing import Final
 from a2a_server.engine.paging import rows_of
 from a2a_server.errors import InvalidParams
 from a2a_server.lifecycle.dependencies import circular, graph_key
-from a2a_server.model.objects import Scope
+from a2a_server.model.objects import Phase, Scope
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import EdgeKind, EdgeRow, Interest, Key, RecordRow, TaskRow
 from a2a_server.ports import TaskStore
@@ -36,6 +36,16 @@ async def has_untold(store: TaskStore, row: TaskRow) -> bool:
             if isinstance(edge, EdgeRow) and edge.done >= 0:
                 return True
     return False
+
+
+async def is_part(store: TaskStore, row: TaskRow) -> bool:
+    """Whether the task counts as a part of one that has not ended, also where another one is its parent."""
+    if not row.pushes & Interest.WAITED:
+        return False
+    edges = rows_of(store, Table.EDGE, (row.key,), 2)
+    wholes = [edge.downstream async for edge in edges if isinstance(edge, EdgeRow) and edge.on_failure == EdgeKind.JOIN]
+    heads = await store.heads(wholes) if wholes else {}
+    return any(head.phase is not Phase.FINAL for head in heads.values())
 
 
 async def refuse_circle(store: TaskStore, starts: Collection[Key], target: Key, path: str) -> None:

@@ -8,8 +8,8 @@ goes, in an order in which each step may be done again: the archive is written a
 task needs are deleted, as the collector would; then all rows go in one turn. Whoever dies in between leaves a task that
 is still there, perhaps without its files, and the next one begins with it anew.
 
-A task waits longer whose parent has not ended, from which other tasks have yet to learn that it ended, or of which
-somebody has yet to be told (a delivery that was given up does not count).
+A task waits longer whose parent has not ended, or a retry of it that took the task over, from which other tasks have
+yet to learn that it ended, or of which somebody has yet to be told (a delivery that was given up does not count).
 
 Weakness: a task that has to wait, or is kept longer than others, is looked at in every round.
 """
@@ -27,7 +27,7 @@ from uuid import UUID
 
 from a2a_server.engine.archiving import archive
 from a2a_server.engine.collector import Collector
-from a2a_server.engine.graph import has_untold
+from a2a_server.engine.graph import has_untold, is_part
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.paging import rows_of
 from a2a_server.engine.writer import Writer
@@ -208,7 +208,7 @@ class Retiring:
             async for push in rows_of(self._store, Table.PUSH, (row.key,), 2):
                 if isinstance(push, PushRow) and push.due_at and not push.dead:
                     return True
-        return await has_untold(self._store, row)
+        return await has_untold(self._store, row) or await is_part(self._store, row)
 
     async def _retire(self, rows: Sequence[TaskRow], survey: Survey) -> None:
         for first in range(0, len(rows), ERASED_AT_ONCE):

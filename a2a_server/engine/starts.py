@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from a2a_server.codec import decode_event
-from a2a_server.model.objects import State, StatusEvent
+from a2a_server.lifecycle.turn import PLAIN_STATUS
+from a2a_server.model.objects import Phase, State, StatusEvent
 from a2a_server.model.rows import EventKind, Key, TaskRow
 from a2a_server.model.turns import Bell
 from a2a_server.ports import TaskStore
@@ -32,10 +33,10 @@ class Starts:
         self._known: dict[Key, int] = {}
 
     def hear(self, bell: Bell) -> None:
-        """Take in what a doorbell says, if it is that."""
-        if bell.row is not None and bell.row.fence == 1:
+        """Take in what a doorbell says, if it is that: others say of a first run that it goes on or ended."""
+        if bell.row is not None and bell.row.fence == 1 and bell.row.phase is Phase.LEASED:
             for event in bell.events:
-                if event.kind is EventKind.STATUS and event.fence == 1:
+                if event.kind is EventKind.STATUS and event.fence == 1 and event.body == PLAIN_STATUS[State.WORKING]:
                     self._remember(bell.key, event.at)
                     return
 

@@ -22,6 +22,8 @@ from a2a_server.policy import FAIR_KEPT, is_idle
 from a2a_server.ports import TaskStore
 
 PAGE: Final = 500
+REPORTS: Final = 20
+"""Reports of batches that one turn writes: a large batch's has some hundred kilobytes."""
 
 
 class Tidying:
@@ -63,8 +65,8 @@ class Tidying:
             tag = BATCH + report.batch
             wanted = Search(row.tenant, row.owner, report.agent, tag=tag, limit=1, scan=1)
             (there if (await self._store.search(wanted)).rows else gone).append(row)
-        if there:
-            await self._writer.submit(LookAgain(there))
+        for start in range(0, len(there), REPORTS):
+            await self._writer.submit(LookAgain(there[start : start + REPORTS]))
         if gone:
             await self._writer.submit(DropRecords(gone))
 

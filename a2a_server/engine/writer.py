@@ -293,15 +293,18 @@ class _GroupTurn:
         self.needs.tasks.update(self._doubted)
 
     def _is_signed(self, row: TaskRow) -> bool:
-        """Whether only this turn can have written the row: it bears its time, or what a run's own worker alone says.
+        """Whether only this turn can have written the row: it bears its time, or what one caller alone says of it.
 
-        Others are the same whoever writes them, as when two sweepers wake one task.
+        That is a run's own worker, and who requeues a task. Others are the same whoever writes them, as when two
+        sweepers wake one task.
         """
         now, before = self.turn.now, self.turn.before(row.key)
         if before is None or row.status_at == now != before.status_at or row.cancel_at == now != before.cancel_at:
             return True
-        leased = Phase.LEASED in (before.phase, row.phase)
-        return leased and row != before._replace(rev=row.rev, visible=row.visible)
+        if Phase.LEASED in (before.phase, row.phase):
+            return row != before._replace(rev=row.rev, visible=row.visible)
+        told = row.journal_n - before.journal_n  # one entry where an alarm rings, one more where it is requeued
+        return before.phase is Phase.SCHEDULED and told > (row.phase is not Phase.SCHEDULED)
 
     def decide(self, loaded: Loaded) -> Changes:
         if self._doubted and self._committed(loaded):

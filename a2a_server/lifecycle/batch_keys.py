@@ -99,7 +99,11 @@ class LookAgain:
 
     seen: Sequence[RecordRow]
     urgent: bool = True
-    weight: int = 512
+
+    @property
+    def weight(self) -> int:
+        """What it writes again."""
+        return 512 + sum(len(row.body) for row in self.seen)
 
     def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
         """The records."""

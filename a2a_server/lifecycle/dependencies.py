@@ -27,6 +27,7 @@ from a2a_server.errors import Conflict, InvalidParams, LeaseLost, TaskNotFound, 
 from a2a_server.lifecycle.cancellation import cancel
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.dead_letters import Dead, mark
+from a2a_server.lifecycle.editing import starts_at_of
 from a2a_server.lifecycle.endings import coded
 from a2a_server.lifecycle.joining import look_again
 from a2a_server.lifecycle.labels import id_of
@@ -352,7 +353,7 @@ class AddDependency:
         self._check_edge(row, upstream, wishes)
         take_graph(turn, Scope(row.tenant, row.owner), self.graph)
         turn.links.tie(EdgeRow(upstream.key, row.key, self.on_failure, _done(upstream)))
-        starts_at = row.due_at if row.phase is Phase.SCHEDULED else spec.starts_at
+        starts_at = starts_at_of(row, spec)
         wishes = replace(wishes, depends_on=(*wishes.depends_on, self.upstream))
         row = changed(row, spec=encode_spec(replace(spec, wishes=wishes, starts_at=starts_at)))
         if not ended(upstream):

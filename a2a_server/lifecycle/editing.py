@@ -74,7 +74,14 @@ def starts_at_of(row: TaskRow, spec: TaskSpec) -> int:
     """When a task starts that has not run and waits for its time, 0 = it does not."""
     if row.fence or ended(row):
         return 0
-    return row.due_at if row.phase is Phase.SCHEDULED else spec.starts_at
+    if row.phase is not Phase.SCHEDULED:
+        return spec.starts_at
+    return max(row.due_at, spec.starts_at) if row.due_at == row.deadline_at else row.due_at
+
+
+def remembered_start(spec: TaskSpec, starts_at: int, deadline_at: int) -> int:
+    """What the specification of a task keeps of its start, which the alarm does not tell if the deadline is first."""
+    return starts_at if spec.starts_at or 0 < deadline_at <= starts_at else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +207,11 @@ def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted, patience:
         tags=wanted.tags,
         context=wanted.context,
     )
-    waits = row.phase is Phase.WAITING and not row.fence
+    starts_at = spec.starts_at
+    if row.phase is Phase.WAITING and not row.fence:
+        starts_at = wanted.starts_at
+    elif row.phase is Phase.SCHEDULED and not row.fence:
+        starts_at = remembered_start(spec, wanted.starts_at, wanted.deadline_at)
     now = replace(
         spec,
         title=wanted.title,
@@ -208,7 +219,7 @@ def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted, patience:
         metadata=wanted.metadata,
         parameters=wanted.parameters,
         wishes=None if wishes == _NO_WISHES else wishes,
-        starts_at=wanted.starts_at if waits else spec.starts_at,
+        starts_at=starts_at,
     )
     _relabel(turn, row, labels_of(spec.title, spec.wishes), labels_of(now.title, now.wishes))
     row = changed(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.errors import TaskNotFound, UnsupportedOperation
+from a2a_server.lifecycle.changing import changed
+from a2a_server.lifecycle.editing import remembered_start
 from a2a_server.lifecycle.states import TERMINAL, moved
 from a2a_server.lifecycle.turn import Turn, speech
 from a2a_server.model.objects import TASK_URI, JsonObject, Phase, State
@@ -51,6 +54,9 @@ class Requeue:
         row = self.check(turn)
         at = turn.now + self.delay
         row = turn.journal(row, JournalKind.LOG, level="info", text=f"Requeued to start at {timestamp(at)}.")
+        spec = decode_spec(row.spec)
+        if not row.fence and (starts_at := remembered_start(spec, at, row.deadline_at)):
+            row = changed(row, spec=encode_spec(replace(spec, starts_at=starts_at)))
         if not self.delay:
             row = turn.put(moved(row, row.state, Phase.READY, due_at=row.deadline_at))
             return turn.journal(row, JournalKind.PROMOTED)

@@ -68,7 +68,7 @@ class Reserving:
     def asked(self, shares: Mapping[str, Pool], free: Pool, now: float) -> Asked:
         """Which of these classes to claim from, by what their tasks take of the pool."""
         for name, share in shares.items():
-            if share.fits(free):
+            if share.fits(free) and name not in self._found:  # what room is kept for may be gone: it is probed again
                 self._since.pop(name, None)
             else:
                 self._since.setdefault(name, now)

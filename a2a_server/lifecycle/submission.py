@@ -278,7 +278,7 @@ class Submit:
                 parent=NO_KEY if ties.parent is None else ties.parent.key,
                 pushes=self._interest(ties),
                 status=PLAIN_STATUS[State.SUBMITTED],
-                spec=self._delayed(starts_at) if later and waits else self.spec,
+                spec=self._delayed(starts_at) if later and (waits or 0 < self.deadline_at <= starts_at) else self.spec,
             ),
             queued=not direct,
         )

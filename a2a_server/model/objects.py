@@ -312,10 +312,10 @@ class TaskSpec:
     `metadata` is the client's own, given back as it came. `heard` is the event of the newest user message.
     `rolls_back`: its skill has something to undo; `failing` is why the task fails once that is undone ('' = it does
     not), `failing_code` the name of that. `wishes` is what only few tasks were given. `starts_at`: a task that waits
-    for others does not start before this moment (microseconds, 0 = none). `returned`: its handler has returned, and it
-    waits for its children. `left`: its last run was an agent's that pulled it, and no run comes back: who settles the
-    ends of its children ends it. `method` made it; `through` is the agent that asked for it in its owner's name ('' =
-    none).
+    for others, or whose deadline comes first, does not start before this moment (microseconds, 0 = none). `returned`:
+    its handler has returned, and it waits for its children. `left`: its last run was an agent's that pulled it, and no
+    run comes back: who settles the ends of its children ends it. `method` made it; `through` is the agent that asked
+    for it in its owner's name ('' = none).
     """
 
     timeout_seconds: float = 1800.0

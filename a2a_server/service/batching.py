@@ -205,7 +205,9 @@ class Batching:
             group = wanted[start : start + step]
             positions = tuple(position for position, _ in group)
             submits = tuple(renamed(submit, others) for _, submit in group)
-            many = SubmitMany(scope, submits, positions, work.atomic, kept=work.kept(start), resumed=work.resumed)
+            kept = work.kept(start)
+            there = work.key is not None and kept is None  # maybe: from before, or by who repeats the batch meanwhile
+            many = SubmitMany(scope, submits, positions, work.atomic, kept=kept, resumed=there)
             try:
                 outcomes = await self._walked(scope, walks, many)
             except ClientError as error:

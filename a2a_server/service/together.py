@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final, TypeAlias, TypeVar
 
 from a2a_server.engine.engine import Engine, new_key
-from a2a_server.errors import ClientError, Conflict, Overloaded, TaskNotFound
+from a2a_server.errors import ClientError, Conflict, InvalidParams, Overloaded, TaskNotFound
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.labels import id_of
 from a2a_server.lifecycle.prioritising import Prioritise
@@ -39,7 +39,7 @@ class Together:
     async def run(self, scope: Scope, bulk: Bulk, ids: Sequence[str]) -> Sequence[tuple[str, ClientError]]:
         """What speaks against it, by the ids of the tasks; if nothing does it is done, unless it is a dry run.
 
-        Raises Overloaded, StoreUnavailable.
+        Raises InvalidParams: they are too large together; Overloaded, StoreUnavailable.
         """
         again = bulk.action is BulkAction.RETRY  # whose tasks stand behind those that they wait for
         order = [*chain.from_iterable(await self._retrying.layers(scope, ids))] if again else ids
@@ -62,6 +62,12 @@ class Together:
             refused = {task_id: one for task_id, one in prepared.items() if isinstance(one, ClientError)}
             able = {task_id: one for task_id, one in prepared.items() if not isinstance(one, ClientError)}
             together = AllOrNone(tuple(able.values()), rehearsed=rehearsed or bool(refused), local=local)
+            if together.weight > (most := self._engine.limits.writer_bytes):
+                raise InvalidParams(
+                    f"These tasks are larger together than one turn takes ({most} bytes); name fewer, or leave out "
+                    "atomic.",
+                    path="atomic",
+                )
             try:
                 said: Sequence[ClientError | None] = await self._engine.submit(together)
             except Conflict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from a2a_server import Agent
 from a2a_server.engine.tidying import Tidying
 from a2a_server.errors import ClientError, InvalidParams
 from a2a_server.lifecycle.batch_keys import BATCH_RECORD
+from a2a_server.lifecycle.batching import SubmitMany
 from a2a_server.lifecycle.submission import Submitted
 from a2a_server.model.objects import Message, Role, Scope, State, Text
 from a2a_server.model.options import TaskOptions
@@ -153,3 +154,35 @@ async def test_a_turn_whose_answer_is_lost_is_one_batch(scene: Scene) -> None:
     batch = await scene.submit(item("a"), item("b"))
     assert ids(await scene.submit(item("a"), item("b"))) == ids(batch)
     assert await scene.stored() == 2
+
+
+class Overtaken(Batching):
+    """One that is slow: others of the same key make the whole batch once its first turn is done."""
+
+    overtaken: Callable[[], Awaitable[object]] | None = None
+
+    async def _walked(
+        self, scope: Scope, walks: Mapping[str, set[str]], many: SubmitMany
+    ) -> Sequence[Submitted | ClientError]:
+        if many.kept is None and self.overtaken is not None:
+            overtaken, self.overtaken = self.overtaken, None
+            await overtaken()
+        return await super()._walked(scope, walks, many)
+
+
+async def test_who_is_overtaken_finds_what_the_other_made(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "TOGETHER", 2)
+    items = [item("a", name="a"), item("b", "#a"), item("c"), item("d", "#1")]
+    slow = Overtaken(scene.server.engine, Sending(scene.server.engine, str))
+    others: list[Batch] = []
+
+    async def overtake() -> None:
+        others.append(await scene.submit(*items, atomic=False))
+
+    slow.overtaken = overtake
+    async with asyncio.timeout(BOUND):
+        batch = await slow.submit(Scope(), items, atomic=False, unique_key="night")
+    assert (batch.id, ids(batch)) == (others[0].id, ids(others[0]))
+    assert await scene.stored() == 4
+    again = await scene.submit(*items)
+    assert ids(again) == ids(batch)

@@ -207,6 +207,22 @@ async def unsettled() -> int:
     return 0
 
 
+async def test_a_part_that_a_retry_took_over_stays_as_long_as_that_is_at_work(tmp_path: Path) -> None:
+    """It counts there by its edge, which would go with it: fewer parts would have completed than did."""
+    async with running(agent(), tmp_path) as server:
+        whole = await server.row(await server.start("wait", delaySeconds=3600 * 24 * 300))
+        part, other = [await server.row((await server.send("ok")).id) for _ in range(2)]
+        edge = EdgeRow(part.key, whole.key, EdgeKind.JOIN, -int(State.COMPLETED))
+        await server.engine.submit(Change(part.key, edge=edge, pushes=Interest.WAITED))
+        await days_pass(server, 31)
+        survey = await retiring(server).retire()
+        assert (survey.retired, survey.waiting) == ({State.COMPLETED: 1}, {State.COMPLETED: 1})
+        assert not await exists(server, other.id)
+        await server.cancel(whole.id)
+        await retiring(server).retire()
+        assert not await exists(server, part.id)
+
+
 async def test_a_task_that_somebody_waits_for_stays(tmp_path: Path) -> None:
     async with running(agent(), tmp_path) as server:
         server.engine.duties.settler.settle = unsettled  # type: ignore[method-assign]  # as if every process had just died

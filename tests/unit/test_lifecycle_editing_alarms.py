@@ -10,12 +10,13 @@ from a2a_server.codec import encode_spec
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.editing import Edit, standing
 from a2a_server.lifecycle.endings import LAST_RUN_WAIT, End, EndKind
+from a2a_server.lifecycle.requeueing import Requeue
 from a2a_server.lifecycle.sweeping import Alarms
 from a2a_server.model.objects import Message, Phase, Role, State, TaskSpec, Text
 from a2a_server.model.rows import TaskRow
 from a2a_server.model.runs import Pause, Want
 from a2a_server.policy import SECOND
-from tests.unit.turns import MemoryTurns, report, started
+from tests.unit.turns import MemoryTurns, report, started, submit
 
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -100,3 +101,25 @@ def to_be_undone(store: MemoryTurns) -> TaskRow:
     canceled: TaskRow = store.one(Cancel(row.name, 0, row.key))
     assert canceled.phase is Phase.READY
     return canceled
+
+
+@pytest.mark.parametrize("later", [0, 2 * HOUR])
+@pytest.mark.parametrize("requeued", [False, True])
+def test_a_first_run_comes_at_its_time_whatever_became_of_the_deadline(later: int, *, requeued: bool) -> None:
+    store = MemoryTurns()
+    row = store.one(submit(1, delay=MINUTE if requeued else HOUR)).row
+    at = store.now + HOUR
+    row = changed(store, row, deadline_at=store.now + MINUTE)
+    if requeued:
+        row = store.one(Requeue(row.name, HOUR))
+    assert row.due_at == store.now + MINUTE
+    assert standing(row).starts_at == at
+    row = changed(store, row, deadline_at=store.now + later if later else 0)
+    assert row.due_at == at
+
+
+def test_a_task_that_would_start_behind_its_deadline_starts_at_its_time_once_that_is_lifted() -> None:
+    store = MemoryTurns()
+    row = store.one(submit(1, delay=HOUR, deadline_at=store.now + MINUTE)).row
+    assert row.due_at == store.now + MINUTE
+    assert changed(store, row, deadline_at=0).due_at == store.now + HOUR

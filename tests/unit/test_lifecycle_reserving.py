@@ -65,6 +65,15 @@ def test_a_probe_that_finds_nothing_ends_it() -> None:
     assert reserving.asked(SHARES, BUSY, 30).probe == "a#big"
 
 
+def test_a_task_that_is_gone_is_found_out_also_where_it_would_fit_and_every_claim_is_full() -> None:
+    reserving = impatient()
+    assert reserving.asked(SHARES, ALL, 12).probe == ""
+    assert reserving.asked(SHARES, ALL, 20).probe == "a#big"
+    reserving.probed("a#big", None, 20)
+    assert reserving.asked(SHARES, ALL, 21) == Asked(("a#small", "a#big", "a#disk"))
+    assert reserving.asked(SHARES, ALL, 99).probe == ""
+
+
 @pytest.mark.parametrize(
     ("lane", "rank", "kept"),
     [

@@ -23,16 +23,19 @@ from a2a_server.errors import (
 from a2a_server.lifecycle.editing import Edit, standing
 from a2a_server.lifecycle.endings import EndKind
 from a2a_server.lifecycle.limits import SetLimit
+from a2a_server.lifecycle.requeueing import Requeue
 from a2a_server.lifecycle.runs import Claimed, Draft
 from a2a_server.lifecycle.submission import Submitted
 from a2a_server.lifecycle.sweeping import Wake
 from a2a_server.lifecycle.templates import PutTemplate
+from a2a_server.lifecycle.together import AllOrNone
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.rows import EventKind, Key, RecordKey, TaskRow
 from a2a_server.model.templates import Template
 from a2a_server.model.turns import Bell, Changes, Hint, Needs
+from a2a_server.policy import SECOND
 from a2a_server.stores.sqlite import SqliteStore
 from tests.unit.misbehaving import MisbehavingStore
 from tests.unit.turns import LIVING, WORKER, MemoryTurns, cancel, claim, key, report, submit
@@ -321,6 +324,19 @@ async def test_a_change_in_doubt_is_not_refused_for_its_own_revision(bench: Benc
     assert changed.rev == kept.rev + 1
     with pytest.raises(InvalidParams, match="changed meanwhile"):
         await bench.do(PutTemplate(key, Template(TaskOptions(), "three", ""), kept.rev))
+
+
+@pytest.mark.parametrize("delay", [0, 60 * SECOND])
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_requeue_in_doubt_is_done_once(bench: Bench, *, delay: int, together: bool) -> None:
+    rows = [(await bench.do(submit(number, delay=3600 * SECOND))).row for number in (1, 2)]
+    requeues = tuple(Requeue(row.name, delay) for row in rows)
+    bench.store.doubtful = 1
+    if together:
+        assert await bench.do(AllOrNone(requeues)) == (None, None)
+    else:
+        assert [row.phase for row in await bench.gathered(*requeues)] == [Phase.SCHEDULED if delay else Phase.READY] * 2
+    assert [(await bench.row(number)).journal_n for number in (1, 2)] == [1 if delay else 2] * 2
 
 
 async def test_a_claim_in_doubt_that_meets_another_turn_is_not_decided_anew(bench: Bench) -> None:
