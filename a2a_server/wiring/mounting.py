@@ -6,10 +6,10 @@ its own; and a card. None of them is reached through another's address.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from a2a_server.agent import Agent
 from a2a_server.agents.skill import SkillRunner
@@ -23,9 +23,10 @@ from a2a_server.ports import TaskStore
 from a2a_server.service.sizing import Sizing
 from a2a_server.settings import Settings
 from a2a_server.settings.addresses import is_loopback
-from a2a_server.web.management.commanding import Commands
-from a2a_server.web.management.monitoring import MonitoringPages
 from a2a_server.web.management.table import Route
+
+if TYPE_CHECKING:
+    from a2a_server.web.management.commanding import Commands
 
 SLOTS = 32
 """Commands that the task manager carries out at once, in a process."""
@@ -54,22 +55,38 @@ class Desk:
     """Passes the task manager's commands on, once there is an engine to carry them out."""
 
     def __init__(self) -> None:
+        self._made: Callable[[], Awaitable[Commands]] | None = None
         self._commands: Commands | None = None
 
     def opened(
-        self, engine: Engine, routes: Sequence[Route], settings: Settings, ledger: TaskStore, sizing: Sizing
+        self,
+        engine: Engine,
+        routes: Callable[[], Awaitable[Sequence[Route]]],
+        settings: Settings,
+        ledger: TaskStore,
+        sizing: Sizing,
     ) -> None:
         """From now on commands are about the tasks of this engine's agent.
 
-        routes: of the management API. ledger: of alerts.
+        routes: gives those of the management API; asked at the first command. ledger: of alerts.
         """
-        told = MonitoringPages(engine, ledger, sizing).routes()
-        self._commands = Commands((*routes, *told), engine.agent, sizing, lambda: is_loopback(settings.host))
+
+        async def made() -> Commands:
+            table = await routes()
+            # Read with the routes, for the first command.
+            from a2a_server.web.management.commanding import Commands
+            from a2a_server.web.management.monitoring import MonitoringPages
+
+            told = MonitoringPages(engine, ledger, sizing).routes()
+            return Commands((*table, *told), engine.agent, sizing, lambda: is_loopback(settings.host))
+
+        self._made = made
 
     async def answer(self, scope: Scope, command: Command, key: str) -> Answered:
         """See `agents.task_manager.Desk`."""
-        if self._commands is None:
+        if self._made is None:
             raise StoreUnavailable("the task manager has not begun")
+        self._commands = self._commands or await self._made()
         return await self._commands.answer(scope, command, key)
 
 

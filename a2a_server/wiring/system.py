@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
@@ -37,7 +37,7 @@ from a2a_server.web.card import CardPages
 from a2a_server.web.guards import HostCheck, allowed_names
 from a2a_server.web.health import HealthPages
 from a2a_server.web.management.application import ManagementApi
-from a2a_server.web.management.routes import all_routes
+from a2a_server.web.management.table import Route
 from a2a_server.web.rpc import Dispatcher
 from a2a_server.web.uploads import Uploads
 from a2a_server.wiring.backends import ALONE, backends_of, shares
@@ -106,16 +106,28 @@ class Process:
         if settings.optimise_slots and settings.workers:
             self.engine.also(optimiser_of(self.engine, limits, self.metrics).run)
         self.base_url = settings.public_url or f"http://{in_url(settings.host)}:{settings.port}"
-        self._routes = all_routes(
-            self.engine,
-            lambda: self.base_url,
-            agent=agent.name,
-            heartbeat_seconds=settings.heartbeat_seconds,
-            write_stall_seconds=settings.write_stall_seconds,
-            settings={knob.name: (value_of(settings, knob), knob.description) for knob in knobs()},
-            sizing=(sizing := Sizing(self.usage)),
-        )
-        desk.opened(self.engine, self._routes, settings, ledger, sizing)
+        self._name = agent.name
+        self._sizing = Sizing(self.usage)
+        self._routes: Sequence[Route] = ()
+        self._reading = asyncio.Lock()
+        desk.opened(self.engine, self.routes, settings, ledger, self._sizing)
+
+    async def routes(self) -> Sequence[Route]:
+        """The rows of the management API. Its modules are read at the first call: many a server is never asked."""
+        async with self._reading:
+            if not self._routes:
+                all_routes = await asyncio.to_thread(_reading_routes)
+                settings = self.settings
+                self._routes = all_routes(
+                    self.engine,
+                    lambda: self.base_url,
+                    agent=self._name,
+                    heartbeat_seconds=settings.heartbeat_seconds,
+                    write_stall_seconds=settings.write_stall_seconds,
+                    settings={knob.name: (value_of(settings, knob), knob.description) for knob in knobs()},
+                    sizing=self._sizing,
+                )
+        return self._routes
 
     def _warn(self) -> None:
         if self._lock is None and kind_of(self.settings.artifacts) == "file":
@@ -209,7 +221,7 @@ class System(Process):
             ArtifactPages(Files(backends.store), backends.artifacts, stall_seconds=settings.write_stall_seconds),
             Uploads(self.engine, base_url, stall_seconds=settings.write_stall_seconds),
             HealthPages(self.engine, self.metrics),
-            management=ManagementApi(self._routes, local=lambda: is_loopback(settings.host)),
+            management=ManagementApi(self.routes, local=lambda: is_loopback(settings.host)),
             agents={mount.name: site(mount.agent, engine, AGENTS + mount.name) for mount, engine in self.mounted},
             lifespan=lifespan,
         )
@@ -220,6 +232,13 @@ def guard(system: System) -> None:
     settings = system.settings
     allowed = allowed_names(settings.host, settings.public_url, settings.allowed_hosts)
     system.app.add_middleware(HostCheck, allowed=allowed)
+
+
+def _reading_routes() -> Callable[..., Sequence[Route]]:
+    """On a thread: it takes longer than the event loop may stand still."""
+    from a2a_server.web.management.routes import all_routes
+
+    return all_routes
 
 
 def limits_of(settings: Settings) -> Limits:

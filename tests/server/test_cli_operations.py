@@ -135,7 +135,7 @@ async def test_each_operation_has_a_command(shell: Shell) -> None:
     await _batches(shell)
     await _kept(shell)
     await _server(shell)
-    routes: list[Route] = list(shell.office.system._routes)
+    routes: list[Route] = list(await shell.office.system.routes())
     reached = {_operation(routes, method, path) for method, path, _ in shell.asked}
     for _, path, content in shell.asked:
         if path.endswith("/agents/task-manager"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from a2a_server.service.pullers import Registration
 from a2a_server.service.pulling import Pulling, RunName
 from a2a_server.web.management.application import ManagementApi
 from a2a_server.web.management.routes import all_routes
+from a2a_server.web.management.table import Route
 from tests.server.engines import running
 from tests.server.managing import Managed, ended, fields_of, managed, seen
 from tests.server.pullers import Puller, agent, asked, chunk, puller, row_of, texts
@@ -95,7 +96,11 @@ async def second_door(office: Managed) -> AsyncIterator[Managed]:
     routes = all_routes(
         office.system.engine, lambda: office.server.url, agent="Office", heartbeat_seconds=15, write_stall_seconds=30
     )
-    door = httpx2.ASGITransport(ManagementApi(routes, local=lambda: True))
+
+    async def given() -> Sequence[Route]:
+        return routes
+
+    door = httpx2.ASGITransport(ManagementApi(given, local=lambda: True))
     async with httpx2.AsyncClient(transport=door, trust_env=False) as http:
         yield Managed(office.server, http)
 

@@ -212,7 +212,7 @@ async def test_a_capability_that_is_not_offered_is_refused() -> None:
 
 
 async def test_a_command_reaches_the_tasks_of_its_own_owner_alone(stage: Stage) -> None:
-    commands = commands_of(stage, operators=False)
+    commands = await commands_of(stage, operators=False)
     ann, bob = Scope("", "ann"), Scope("acme", "ann")
     made = (await commands.answer(ann, Command("createTask", {"text": "one"}), "k")).data
     again = (await commands.answer(ann, Command("createTask", {"text": "one"}), "k")).data
@@ -224,15 +224,15 @@ async def test_a_command_reaches_the_tasks_of_its_own_owner_alone(stage: Stage) 
                 await commands.answer(other, Command(operation, {"taskId": made["id"]}), "m")
 
 
-def commands_of(stage: Stage, *, operators: bool = True) -> Commands:
+async def commands_of(stage: Stage, *, operators: bool = True) -> Commands:
     system = stage.server._system
     sizing = Sizing(system.usage)
-    routes = (*system._routes, *MonitoringPages(system.engine, system.engine.backends.store, sizing).routes())
+    routes = (*await system.routes(), *MonitoringPages(system.engine, system.engine.backends.store, sizing).routes())
     return Commands(routes, system.engine.agent, sizing, lambda: operators)
 
 
 async def test_what_is_about_the_server_is_for_operators(stage: Stage) -> None:
-    commands = commands_of(stage, operators=False)
+    commands = await commands_of(stage, operators=False)
     for operation, (_, for_operators) in OPERATIONS.items():
         if for_operators:
             with pytest.raises(UnsupportedOperation, match="bound to this machine"):
@@ -240,14 +240,14 @@ async def test_what_is_about_the_server_is_for_operators(stage: Stage) -> None:
 
 
 async def test_every_operation_is_one_of_the_apis_that_answers_with_json(stage: Stage) -> None:
-    routes = {route.operation: route for route in stage.server._system._routes}
+    routes = {route.operation: route for route in await stage.server._system.routes()}
     assert OPERATIONS.keys() - routes.keys() == {"countTasks", "listAlerts", "reportSizing"}
     assert {name for name in routes if name not in OPERATIONS} == PULLING | {
         "about",
         "followTasks",
         "followNamedTasks",
     }
-    for route in (*routes.values(), *commands_of(stage)._routes.values()):
+    for route in (*routes.values(), *(await commands_of(stage))._routes.values()):
         if route.operation in OPERATIONS:
             members = [*route.variables, "taskId", *(field.alias for field in route.query.model_fields.values())]
             assert OPERATION not in members
@@ -268,7 +268,7 @@ PULLING = {
 
 
 async def test_what_is_carried_out_again_is_made_once(stage: Stage) -> None:
-    commands = commands_of(stage)
+    commands = await commands_of(stage)
 
     async def twice(operation: str, **arguments: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a command's arguments
         found = [(await commands.answer(Scope(), Command(operation, arguments), operation)).data for _ in range(2)]
@@ -336,7 +336,7 @@ RUBBISH: tuple[object, ...] = (None, -1, 1e400, True, "", "\0", "x" * 2000, "{}"
 
 
 async def test_no_argument_makes_an_error_of_the_servers(stage: Stage) -> None:
-    commands = commands_of(stage)
+    commands = await commands_of(stage)
     ended_id = (await stage.server.send("one"))["id"]
     for operation in OPERATIONS:
         route = commands._routes[operation]

@@ -102,7 +102,7 @@ async def test_what_was_measured_outlives_the_process_and_sizes_requests(tmp_pat
             usage = server.system.usage
             sizing = Sizing(usage)
             told = MonitoringPages(server.engine, server.engine.backends.store, sizing).routes()
-            commands = Commands((*server.system._routes, *told), server.engine.agent, sizing, lambda: True)
+            commands = Commands((*await server.system.routes(), *told), server.engine.agent, sizing, lambda: True)
             answered = await commands.answer(Scope(), Command("reportSizing"), "")
             skills = answered.data["skills"]
             assert isinstance(skills, list)

@@ -260,3 +260,14 @@ def test_a_name_that_the_package_does_not_have_is_an_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Agnet'"):
         _ = a2a_server.Agnet  # type: ignore[attr-defined]
     assert a2a_server.__version__
+
+
+def test_a_server_reads_the_management_api_when_it_is_asked_for() -> None:
+    program = (
+        "import sys\n"
+        "import a2a_server.wiring.serving, a2a_server.wiring.system\n"
+        "late = {'routes', 'tasks', 'batches', 'pulling', 'commanding'}\n"
+        "print(sorted(name for name in late if f'a2a_server.web.management.{name}' in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "[]"

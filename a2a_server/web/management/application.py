@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -54,17 +54,16 @@ _DEPTH: Final = len(_ABOVE)
 class ManagementApi:
     """Serves the routes, and the document of them all.
 
-    local: whether only this machine reaches the server, as far as its settings say.
+    routes: gives them; asked once, at the first request. local: whether only this machine reaches the server, as far as
+    its settings say.
     """
 
-    def __init__(self, routes: Sequence[Route], *, local: Callable[[], bool]) -> None:
+    def __init__(self, routes: Callable[[], Awaitable[Sequence[Route]]], *, local: Callable[[], bool]) -> None:
+        self._given = routes
         self._local = local
         self._bodies = bodies.Bodies(BODY_BYTES, BODIES_BYTES)
         self._waits = Waits()
-        self._routes: dict[int, list[Route]] = defaultdict(list)
-        description = Description(routes)
-        for route in (*routes, description.route):
-            self._routes[len(route.segments)].append(route)
+        self._routes: dict[int, list[Route]] = {}
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -88,6 +87,8 @@ class ManagementApi:
     async def _answer(self, request: Request) -> Response:
         if not (self._local() and _reached_locally(request.scope)):
             raise Refused(403, _NOT_HERE)
+        if not self._routes:
+            self._routes = _by_length(await self._given())
         segments = _segments(request.scope)
         found = [
             (route, path)
@@ -158,6 +159,13 @@ class Below(BaseRoute):
     async def handle(self, scope: HttpScope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         await self._management(scope, receive, send)
+
+
+def _by_length(routes: Sequence[Route]) -> dict[int, list[Route]]:
+    found: dict[int, list[Route]] = defaultdict(list)
+    for route in (*routes, Description(routes).route):
+        found[len(route.segments)].append(route)
+    return found
 
 
 def _call(
