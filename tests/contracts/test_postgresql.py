@@ -10,6 +10,7 @@ from a2a_server.model.queries import DueKind, TaskQuery
 from a2a_server.model.rows import DUMPED, EventRow, Key, StateRow, TaskRow
 from a2a_server.model.turns import Changes, ClaimNeed, Loaded, Needs
 from a2a_server.stores.postgresql import PostgresqlStore
+from a2a_server.stores.postgresql_load import _claim
 from tests.contracts import rows
 from tests.contracts.postgresql_database import PostgresqlDatabase
 from tests.contracts.rows import get, get_task, key, put, writes
@@ -220,15 +221,18 @@ async def test_parts_of_objects_are_kept_listed_and_deleted(stores: list[Postgre
 # Plans
 
 
+FILL = (
+    "INSERT INTO task SELECT int8send(n) || int8send(n), 1, '', 'local', 'Echo', n::text, 'c', 10, true, 's', "
+    "'q' || n % 3, 3, n, '', '', CASE WHEN n % 5 = 0 THEN 1 ELSE 3 END, CASE WHEN n % 5 = 0 THEN 3 ELSE 7 END, "
+    "1, 0, 1, n, n, 0, 0, 0, '', 0, 0, 4, 0, 0, '', 0, '', '' FROM generate_series(1, {}) AS n"
+)
+"""So many tasks of three queues; every fifth waits in one."""
+
+
 async def test_claims_and_lists_walk_their_indexes_whatever_the_figures_say(
     postgresql: PostgresqlDatabase, stores: list[PostgresqlStore]
 ) -> None:
     store = stores[0]
-    fill = (
-        "INSERT INTO task SELECT int8send(n) || int8send(n), 1, '', 'local', 'Echo', n::text, 'c', 10, true, 's', "
-        "'q' || n % 3, 3, n, '', '', CASE WHEN n % 5 = 0 THEN 1 ELSE 3 END, CASE WHEN n % 5 = 0 THEN 3 ELSE 7 END, "
-        "1, 0, 1, n, n, 0, 0, 0, '', 0, 0, 4, 0, 0, '', 0, '', '' FROM generate_series(1, 50000) AS n"
-    )
     needs = Needs(claims=[ClaimNeed(("q0", "q1"), 5, (key(1),)), ClaimNeed(("q2",), 5)], queues={"q0"})
 
     async def used() -> dict[str, int]:
@@ -246,7 +250,7 @@ async def test_claims_and_lists_walk_their_indexes_whatever_the_figures_say(
         return dict(found)
 
     await used()  # plans are made while the table is empty
-    postgresql.run(fill)
+    postgresql.run(FILL.format(50_000))
     before = await used()
     after = await used()
     postgresql.run("ANALYZE")
@@ -255,3 +259,26 @@ async def test_claims_and_lists_walk_their_indexes_whatever_the_figures_say(
         read = {name: later[name] - earlier[name] for name in later if later[name] != earlier[name]}
         assert sum(read.values()) < 200, read
         assert read.keys() <= {"task_list", "task_context", "task_ready", "task_name", "task_pkey"}
+
+
+async def test_a_claim_reads_no_queue_anew_for_what_other_claims_changed_meanwhile(
+    postgresql: PostgresqlDatabase, stores: list[PostgresqlStore]
+) -> None:
+    """PostgreSQL looks again at every row that changed behind a statement's snapshot; that must cost no more each."""
+    postgresql.run(FILL.format(5_000))
+    queues, changed, limit = ["q0", "q1", "q2"], 1_000, 10
+    options = dict.fromkeys(("enable_seqscan", "enable_sort", "enable_hashjoin", "enable_mergejoin"), "off")
+    reader = await asyncpg.connect(postgresql.url, server_settings=options)
+    other = await asyncpg.connect(postgresql.url)
+    try:
+        async with reader.transaction():
+            ranges = [value for queue in queues for value in (queue, 9, 9)]
+            sql = _claim(len(queues), lanes=False, hinted=False)
+            claim = await reader.cursor(sql, *ranges, queues, 9, 9, limit)  # sees what is there now
+            await other.execute("UPDATE task SET phase = 4, held_by = 'g' WHERE phase = 3 AND rank <= $1", changed)
+            assert [row["rank"] for row in await claim.fetch(limit)] == [changed + 5 * n for n in range(1, limit + 1)]
+            scans = await reader.fetchval("SELECT idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'task'")
+        assert scans < 2 * (changed / 5 + limit)
+    finally:
+        await reader.close()
+        await other.close()
