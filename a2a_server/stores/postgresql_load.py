@@ -84,8 +84,8 @@ _STILL_READY: Final = "task.phase + 0 = 3"  # the sum keeps the index of all rea
 _OF_LANES: Final = " AND lane BETWEEN ? AND ?"  # a run of neighbours: one range of the index, in its order
 _BEST: Final = f"SELECT {TASK.listed} FROM task WHERE {{ready}} ORDER BY lane, rank, key LIMIT ? FOR UPDATE SKIP LOCKED"
 # Each queue, or run of lanes in it, is read in its order, and merged with the others, only as far as there are rows to
-# take. OFFSET keeps `best` whole: PostgreSQL looks again at each row that another claim changed meanwhile, and would read
-# all ranges anew to find its place.
+# take. OFFSET keeps `best` whole: PostgreSQL looks again at each row that another claim changed meanwhile, and would
+# read all ranges anew to find its place.
 _BEST_OF_MANY: Final = (
     f"SELECT {TASK.of('task')} FROM (SELECT key, lane, rank FROM ({{ranges}}) AS merged ORDER BY lane, rank, key "
     "OFFSET 0) AS best JOIN task ON task.key = best.key "
