@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.services.server import free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = str(Path(sys.executable).with_name("a2a-server"))
-_PORTS = range(20_000, 32_000)  # below the range from which the kernel takes clients' ports
 _START_SECONDS = 40.0
 _STOP_SECONDS = 20.0
 
@@ -135,14 +134,5 @@ class Process:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on. Raises ServerFailure after 50 attempts."""
-    for _ in range(50):
-        port = random.choice(_PORTS)  # noqa: S311 - spreads drills that run side by side
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise ServerFailure("no free port found")
+    """A port of 127.0.0.1 that nobody listens on, and that stays the caller's. Raises RuntimeError: there is none."""
+    return free_ports(1)[0]

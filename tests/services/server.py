@@ -250,14 +250,29 @@ def own(name: str, *, durable: bool = False, to: str = "") -> Iterator[Server]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now."""
+    """Ports of 127.0.0.1 that nobody listens on now, and that no other run of tests is given while this one lasts.
+
+    Raises RuntimeError: there are not so many.
+    """
     found: list[int] = []
     for port in SystemRandom().sample(PORTS, len(PORTS)):
         if len(found) == count:
-            break
-        if is_free(port):
+            return found
+        if is_free(port) and _reserved(port):
             found.append(port)
-    return found
+    raise RuntimeError(f"there are no {count} free ports")
+
+
+def _reserved(port: int) -> bool:
+    """Whether this process has the port's name from now on, to its end: so a stopped server finds its port again."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0a2a-tests-{port}")
+    except OSError:
+        name.close()
+        return False
+    name.detach()
+    return True
 
 
 def is_free(port: int) -> bool:

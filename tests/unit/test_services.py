@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,3 +108,7 @@ def test_ports_are_different_free_and_never_given_to_outgoing_connections() -> N
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert all(is_free(port) and port < 32768 for port in ports)
+    program = "from tests.services import server; import sys; print(*map(server._reserved, map(int, sys.argv[1:])))"
+    words = [sys.executable, "-c", program, *map(str, ports)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30, cwd=Path(__file__).parents[2])
+    assert done.stdout.split() == ["False"] * 20, "another run of tests would be given them too"
