@@ -12,7 +12,7 @@ from a2a_server.web.management.events import encoded
 from tests.contracts import rows
 from tests.contracts.rows import key
 
-PLAIN = rows.leased(1, key(9), spec=encode_spec(TaskSpec(("text",))), status=encode_status(State.WORKING))
+PLAIN = rows.leased(1, key(9), spec=encode_spec(TaskSpec(1800.0)), status=encode_status(State.WORKING))
 HALFWAY = PLAIN._replace(status=encode_status(State.WORKING, None, Progress(0.5)))
 
 
