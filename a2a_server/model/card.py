@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 
 from a2a_server.errors import ConfigurationError
 from a2a_server.model.objects import OPTIONS_URI
-from a2a_server.model.options import plain_rule, spelled
+from a2a_server.model.options import spelled
+from a2a_server.wording import plain_rule
 
 
 class _CardModel(BaseModel):

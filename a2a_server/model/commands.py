@@ -9,7 +9,7 @@ be spelled with underscores too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from a2a_server.errors import InvalidParams
 from a2a_server.model.objects import JsonObject
+from a2a_server.values import value_class
 
 OPERATION: Final = "operation"
 
@@ -105,7 +106,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 """Every operation by its name."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Answered:
     """What a command came to: as data, and for people."""
 
@@ -113,7 +114,7 @@ class Answered:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Command:
     """One of `OPERATIONS`, and its arguments as they were given, camelCase."""
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from copy import copy
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, create_model
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 from pydantic.alias_generators import to_camel
 
 from a2a_server.model.objects import Lane, Phase, State
-from a2a_server.model.options import OnDependencyFailure, TaskOptions
+from a2a_server.model.options import OnDependencyFailure, Priority, TaskOptions
 
 MOST_AT_ONCE: Final = 10_000
 """Tasks of one batch, or of one bulk operation."""
@@ -23,12 +34,27 @@ Plain = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1
 """What names something in a filter."""
 
 
+_ANY_MOMENT: Final = TypeAdapter[datetime](AwareDatetime, config=ConfigDict(defer_build=True))
+
+
 def _written(value: object) -> object:
-    """Lax reading would take numbers for seconds since 1970."""
-    return "" if isinstance(value, int | float) or (isinstance(value, str) and "T" not in value.upper()) else value
+    """A moment that is written as one; lax reading would take numbers for seconds since 1970, and days for nights."""
+    if not isinstance(value, str) or "T" not in value.upper():
+        return value if value is None else ""
+    try:
+        return _ANY_MOMENT.validate_python(value)
+    except ValidationError:
+        return ""
+
+
+def _counted(value: object) -> object:
+    """In an address numbers are text."""
+    return int(value) if isinstance(value, str) and value in _LANE_NUMBERS else value
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+_LANE_NUMBERS: Final = {str(int(lane)) for lane in Lane}
+WantedPriority = Annotated[Priority, BeforeValidator(_counted)]
 
 STATE_WORDS: Final = {state.name.lower().replace("_", "-"): state for state in State}
 PHASE_WORDS: Final = {phase.name.lower(): phase for phase in Phase}
@@ -40,7 +66,6 @@ StatusWord = Literal[
     "created", "decomposed", "queued", "assigned", "in_progress", "blocked", "completed", "failed", "canceled"
 ]
 STATUS_WORDS: Final[tuple[str, ...]] = get_args(StatusWord)
-PriorityWord = Literal["critical", "high", "normal", "medium", "low", "backlog"]
 
 
 class Asked(BaseModel):
@@ -99,12 +124,12 @@ TaskChange = create_model(
 class TaskFilter(Asked):
     """Which tasks. Of several values of one filter any will do, but of tags all are needed."""
 
-    state: tuple[StateWord, ...] = Field((), max_length=8, description="A2A states.")
-    phase: tuple[PhaseWord, ...] = Field((), max_length=7, description="Where the scheduler has them.")
-    status: tuple[StatusWord, ...] = Field((), max_length=9, description="Status words.")
-    skill: tuple[Plain, ...] = Field((), max_length=MOST_NAMED, description="Ids of skills.")
-    priority: tuple[PriorityWord, ...] = Field((), max_length=6, description="Priorities.")
-    tag: tuple[Plain, ...] = Field((), max_length=MOST_NAMED, description="Tags that a task must have all of.")
+    state: tuple[StateWord, ...] = Field((), min_length=1, max_length=8, description="A2A states.")
+    phase: tuple[PhaseWord, ...] = Field((), min_length=1, max_length=7, description="Where the scheduler has them.")
+    status: tuple[StatusWord, ...] = Field((), min_length=1, max_length=9, description="Status words.")
+    skill: tuple[Plain, ...] = Field((), min_length=1, max_length=MOST_NAMED, description="Ids of skills.")
+    priority: tuple[WantedPriority, ...] = Field((), min_length=1, max_length=6, description="Priorities.")
+    tag: tuple[Plain, ...] = Field((), min_length=1, max_length=MOST_NAMED, description="All of these tags.")
     agent: Plain | None = Field(None, description="The agent's name.")
     owner: Plain | None = Field(None, description="Whose tasks; others' are never found.")
     context_id: Plain | None = Field(None, description="Tasks of one conversation.")
@@ -156,7 +181,12 @@ class NewRetry(Asked):
 class NewDelay(Asked):
     """When a task starts that waits for its time."""
 
-    delay_seconds: float = Field(60.0, ge=0, le=366 * 86_400, description="So long from now.")
+    delay_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=366 * 86_400,
+        description="So long from now; without it 60, and twice as long with each requeue of the task, up to 3,600.",
+    )
 
 
 class NewDependencies(Asked):
@@ -194,9 +224,12 @@ class Bulk(Asked):
     priority: Annotated[Lane | None, *TaskOptions.model_fields["priority"].metadata] = Field(
         None, description="Of action reprioritise."
     )
-    delay_seconds: float = Field(60.0, ge=0, le=366 * 86_400, description="Of action requeue.")
+    delay_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=366 * 86_400,
+        description="Of action requeue; without it each task waits by its own count.",
+    )
     limit: int = Field(MOST_AT_ONCE, ge=1, le=MOST_AT_ONCE, description="Most tasks of one call.")
     dry_run: bool = Field(default=False, description="Count only; with atomic, also say which could not be done.")
-    atomic: bool | None = Field(
-        None, description=f"All or none, at most {MOST_TOGETHER} tasks; else each for itself. Not of action delete."
-    )
+    atomic: bool | None = Field(None, description=f"All or none, at most {MOST_TOGETHER} tasks; else each for itself.")

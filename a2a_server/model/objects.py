@@ -315,7 +315,8 @@ class TaskSpec:
     for others, or whose deadline comes first, does not start before this moment (microseconds, 0 = none). `returned`:
     its handler has returned, and it waits for its children. `left`: its last run was an agent's that pulled it, and no
     run comes back: who settles the ends of its children ends it. `method` made it; `through` is the agent that asked
-    for it in its owner's name ('' = none).
+    for it in its owner's name ('' = none). `requeued`: how often somebody has moved its start by a requeue.
+    `cut_short`: its newest run ends at the task's deadline, which comes first, else after `timeout_seconds`.
     """
 
     timeout_seconds: float = 1800.0
@@ -332,3 +333,5 @@ class TaskSpec:
     failing_code: str = ""
     method: Method = Method.UNKNOWN
     through: str = ""
+    requeued: int = 0
+    cut_short: bool = False

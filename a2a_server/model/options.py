@@ -38,36 +38,12 @@ def _lane(value: object) -> object:
     return _LANES.get(value.lower(), value) if isinstance(value, str) else value
 
 
-_WORDS = (
-    ("Value error, ", ""),
-    (" after validation", ""),
-    (r"match pattern '^[^\x00-\x1f\x7f]*$'", "be text without control characters"),
-    (r"match pattern '^[^\x00-\x1f\x7f]+$'", "be text without control characters"),
-    ("Field required", "is missing"),
-    ("Extra inputs are not permitted", "is not known here; leave it out"),
-    ("Input should", "must"),
-    ("String should", "must"),
-    ("List should", "must"),
-    ("Tuple should", "must"),
-    ("Value should", "must"),
-    ("less than or equal to", "at most"),
-    ("greater than or equal to", "at least"),
-    ("be greater than", "be above"),
-    ("be less than", "be below"),
-    (
-        "match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'",
-        "be letters, digits, dots, hyphens and underscores, a letter or digit first",
-    ),
-)
-_ONE_OF = re.compile(r"match pattern '\^\(([a-z]+(?:\|[a-z]+)+)\)\$'")
-_COUNTED = re.compile(r"(?:Tuple|List|Set|Dictionary) should have (at (?:least|most) \d+ items?) after validation.*")
-_LANE_SCHEMA = {
-    "anyOf": [
-        {"enum": list(_LANES)},
-        {"type": "integer", "minimum": min(Lane), "maximum": max(Lane)},
-        {"type": "null"},
-    ]
-}
+_LANE_SCHEMAS: list[dict[str, Any]] = [
+    {"enum": list(_LANES)},
+    {"type": "integer", "minimum": min(Lane), "maximum": max(Lane)},
+]
+Priority = Annotated[Lane, BeforeValidator(_lane), WithJsonSchema({"anyOf": _LANE_SCHEMAS})]
+"""A lane by its name or its number."""
 
 
 _PRINTED = r"^[^\x00-\x1f\x7f]+$"
@@ -219,9 +195,9 @@ class TaskOptions(BaseModel):
         "", max_length=256, pattern=_PLAIN, description="Id of the skill to run; empty = the server chooses."
     )
     title: str = Field("", max_length=255, pattern=_PLAIN, description="A name for people.")
-    priority: Annotated[Lane | None, BeforeValidator(_lane), WithJsonSchema(_LANE_SCHEMA)] = Field(
-        None, description="critical, high, normal (medium), low, backlog, or 1 to 5; absent = the skill's."
-    )
+    priority: Annotated[
+        Lane | None, BeforeValidator(_lane), WithJsonSchema({"anyOf": [*_LANE_SCHEMAS, {"type": "null"}]})
+    ] = Field(None, description="critical, high, normal (medium), low, backlog, or 1 to 5; absent = the skill's.")
     run_at: InTime | None = Field(None, description="Do not start before this moment.")
     delay_seconds: float = Field(
         0.0, ge=0, le=366 * 86400, description="Do not start before this much time has passed."
@@ -290,19 +266,6 @@ def microseconds(moment: datetime) -> int:
 class _Untitled(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002 - pydantic's hook
         return False
-
-
-def plain_rule(text: str) -> str:
-    """Pydantic's text for a broken rule, as it reads behind the name of a field."""
-    for theirs, ours in _WORDS:
-        text = text.replace(theirs, ours)
-    text = _ONE_OF.sub(lambda found: f"be {' or '.join(found[1].replace('|', ', ').rsplit(', ', 1))}", text)
-    return _COUNTED.sub(r"must have \1", text)
-
-
-def of_name(place: Sequence[int | str], rule: str) -> tuple[Sequence[int | str], str]:
-    """Where a rule is broken, and the rule; also of a member whose name breaks it, for which pydantic has a sign."""
-    return (place[:-1], f"is a name that {rule}") if place and place[-1] == "[key]" else (place, rule)
 
 
 def spelled(place: Sequence[int | str]) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, NamedTuple, TypeVar
 
 from a2a_server.model.objects import Lane, Phase, State
 from a2a_server.model.rows import ArtifactRow, EventRow, Key, MessageRow, TaskRow
+from a2a_server.values import value_class
 
 RowT = TypeVar("RowT")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class StoreCapabilities:
     """What a store can do: be written by many processes, hand out work, ring doorbells, keep blobs."""
 
@@ -23,14 +23,14 @@ class StoreCapabilities:
     blobs: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class QueueCapabilities:
     """What a queue can do: give the best (lane, rank) of all that waits first, instead of about the oldest."""
 
     priorities: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Snapshot:
     """A task as of its row's `last_n`.
 
@@ -66,7 +66,7 @@ class TaskCursor(NamedTuple):
     key: Key
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TaskQuery:
     """Visible tasks of one scope and agent, newest status first (ties: newest key first). None = any.
 
@@ -97,7 +97,7 @@ class SearchCursor(NamedTuple):
     key: Key
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Search:
     """Visible tasks of one scope and agent by any filters. None, '' and empty = any.
 
@@ -133,7 +133,7 @@ class Search:
     scan: int = 5000
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Found:
     """Tasks of a search in its order; after: where it goes on, None = nothing follows."""
 
@@ -162,7 +162,7 @@ class Table(Enum):
     WORKER = "worker"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class RowQuery:
     """Rows of `table` whose primary key begins with `prefix`, in key order, after the whole key `after`."""
 
@@ -172,7 +172,7 @@ class RowQuery:
     limit: int = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Page(Generic[RowT]):
     """Some rows in order; `more` says that others follow the last one."""
 
@@ -180,7 +180,7 @@ class Page(Generic[RowT]):
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TallyQuery:
     """Which counts to add up; None = any."""
 
@@ -192,7 +192,7 @@ class TallyQuery:
     phase: Phase | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Stored:
     """An object that the artifact store holds: `size` in bytes, `sha256` in hexadecimal."""
 
@@ -202,7 +202,7 @@ class Stored:
     media_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class StoredName:
     """An object's name with its age: `stored_at` in microseconds since the epoch."""
 

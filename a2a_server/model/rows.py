@@ -6,7 +6,7 @@ are integer microseconds. Schema and reasons: docs/decisions and the first migra
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 from typing import Final, NamedTuple, NewType
 
 from a2a_server.model.objects import ArtifactEvent, Generation, Lane, Phase, State
@@ -75,16 +75,16 @@ class TaskRow(NamedTuple):
         return TaskName(self.tenant, self.owner, self.agent, self.id)
 
 
-class Interest(IntFlag):
-    """What hangs on a task, so that its turns look only for what there is.
+class Interest:
+    """What hangs on a task, so that its turns look only for what there is: bits, plain numbers, as every turn asks.
 
     TOLD: rows of `push`. WAITED: edges whose upstream it is. PARENT: it has, or had, children.
     """
 
-    NONE = 0
-    TOLD = 1
-    WAITED = 2
-    PARENT = 4
+    NONE: Final = 0
+    TOLD: Final = 1
+    WAITED: Final = 2
+    PARENT: Final = 4
 
 
 class EventKind(IntEnum):

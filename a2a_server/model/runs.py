@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import TypeAlias, TypedDict
 
 from a2a_server.model.objects import Artifact, Json, JsonObject, Message, Part, Progress, State, Wishes
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Chunk:
     """More of the artifact `name`. The engine knows whether it begins a take or continues one.
 
@@ -27,7 +28,7 @@ class Chunk:
     metadata: JsonObject | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class LogLine:
     """A line for the task's journal; `level` is debug, info, warning or error."""
 
@@ -38,7 +39,7 @@ class LogLine:
 Output: TypeAlias = Chunk | Progress | LogLine
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Used:
     """What a run took, as far as it was measured; None = it was not.
 
@@ -53,7 +54,7 @@ class Used:
     shared: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Completed:
     """The run returned. `message` becomes the final status message; `partial` says why the result is not whole."""
 
@@ -68,7 +69,7 @@ class Want(StrEnum):
     AUTH = "auth"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Pause:
     """A question to whoever sent the task; its answer is the task's next user message.
 
@@ -82,7 +83,7 @@ class Pause:
     note: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Join:
     """A wait for children: the run ends, and the task runs again when `need` of `children` (ids) may have ended.
 
@@ -157,7 +158,7 @@ class Stopping(StrEnum):
     LEASE_LOST = "lease_lost"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TakeView:
     """What earlier runs committed of an artifact: `size` in bytes (text as UTF-8), `chunks` yielded."""
 
@@ -212,9 +213,12 @@ class Together(StrEnum):
     REPLACE = "replace"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class SkillSpec:
     """A skill as the engine and the card know it. Durations in seconds; None = the server's default.
+
+    priority: the number of a lane (None = the client's, see `Submissions.lane_of`). backoff_seconds: (base, limit) of
+    the waits between attempts.
 
     threaded: runs in a worker's thread (a plain function), so it needs a thread slot. retry_on: exception classes that
     are transient for this skill, beside the general ones. max_concurrency: capacity of its gate (None = no limit).
@@ -238,7 +242,7 @@ class SkillSpec:
     timeout_seconds: float | None = None
     max_attempts: int | None = None
     max_concurrency: int | None = None
-    priority: int = 3
+    priority: int | None = None
     retry_on: tuple[type[Exception], ...] = ()
     schema: JsonObject = field(default_factory=dict)
     direct: bool = False
@@ -248,4 +252,5 @@ class SkillSpec:
     context: Together = Together.PARALLEL
     pulled: bool = False
     checks: bool = False
+    backoff_seconds: tuple[float, float] | None = None
     faults: Callable[[Mapping[str, Json]], Mapping[str, str]] | None = field(default=None, repr=False, compare=False)

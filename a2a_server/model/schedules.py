@@ -6,7 +6,6 @@ microseconds since the epoch, UTC; only a cron expression is read in a time zone
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -14,10 +13,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from a2a_server.model.objects import JsonObject, Message
-from a2a_server.model.rows import NO_KEY, Key, RecordKey, kind_of
+from a2a_server.model.rows import NO_KEY, Key
+from a2a_server.values import value_class
 
-SCHEDULE: Final = "schedule"
-"""The kind of their records, of an agent without a name (`schedule_kind`)."""
 YEAR: Final = 366 * 86_400
 MOST_SCHEDULES: Final = 1000
 """Schedules of one owner at one agent."""
@@ -66,7 +64,7 @@ class SchedulePlan(BaseModel):
     context_id: str = Field("", max_length=256, description="The context of all its tasks; empty = one for each.")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Timing:
     """When a schedule ticks: by `cron` in `zone`, every `interval` from `starts_at` on, or once at `starts_at`.
 
@@ -80,14 +78,14 @@ class Timing:
     ends_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Schedule:
     """A schedule as it is kept.
 
     message, options, metadata, context: of the sends that it makes; options as clients write them.
-    runs, skipped: ticks so far that made a task, and that did not. behind: ticks that were made up for one after the
-    other. last_at: the last tick, 0 = none yet; last_task, last_id: key and id of the newest task; last_error: why the
-    last tick made none, '' = it did.
+    runs, skipped: ticks so far that made a task, and that did not, of which not all need be counted. behind: ticks that
+    were made up for one after the other. last_at: the last tick, 0 = none yet; last_task, last_id: key and id of the
+    newest task; last_error: why the last tick made none, '' = it did.
     """
 
     agent: str
@@ -109,13 +107,3 @@ class Schedule:
     last_task: Key = NO_KEY
     last_id: str = ""
     last_error: str = ""
-
-
-def schedule_kind(agent: str) -> str:
-    """The kind of an agent's schedules."""
-    return kind_of(SCHEDULE, agent)
-
-
-def schedule_key(tenant: str, owner: str, agent: str, schedule_id: str) -> RecordKey:
-    """The primary key of a schedule's record."""
-    return RecordKey(schedule_kind(agent), tenant, owner, schedule_id)

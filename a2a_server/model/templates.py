@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.model.options import NO_OPTIONS, TaskOptions
 from a2a_server.model.rows import RecordKey, kind_of
+from a2a_server.values import value_class
 
 TEMPLATE: Final = "template"
 """The kind of their records, of an agent without a name (`template_kind`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Template:
     """What a task is made of where its send says nothing: task options, and a text for a message without one."""
 
