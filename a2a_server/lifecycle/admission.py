@@ -7,7 +7,6 @@ sends has to find out before: if another one has come in between, the turn refus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.errors import Conflict, UnsupportedOperation
@@ -18,6 +17,7 @@ from a2a_server.model.objects import Requires, Scope
 from a2a_server.model.rows import NO_KEY, Key, RecordKey, RecordRow
 from a2a_server.model.runs import Together
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 LOCAL: Final = Scope()
 
@@ -25,7 +25,7 @@ CONTEXT_RECORD: Final = "context"
 """The kind of records that name the newest task of a conversation; their ids are those of contexts."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Admission:
     """What a send has to pass.
 

@@ -16,7 +16,7 @@ from a2a_server.codec import decode_spec, encode
 from a2a_server.model.objects import JsonObject, Phase
 from a2a_server.model.rows import StateRow, TaskRow
 from a2a_server.model.runs import Used
-from a2a_server.policy import is_shared, queue_of
+from a2a_server.policy import CLASS, is_shared
 
 AUDIT: Final = "audit"
 """The space of a task's state that holds its audit."""
@@ -30,7 +30,7 @@ def amounts(row: TaskRow) -> JsonObject:
 
     Of tasks without needs nothing is decoded.
     """
-    if row.queue == queue_of(row.agent, row.skill) and not is_shared(row.gates):
+    if CLASS not in row.queue and not is_shared(row.gates):
         return {}
     wishes = decode_spec(row.spec).wishes
     if wishes is None or (requires := wishes.requires) is None:

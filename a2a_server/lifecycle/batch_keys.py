@@ -8,7 +8,7 @@ one writes the report. It is kept as long as a task of the batch is there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from a2a_server.codec import decode, encode
@@ -18,6 +18,7 @@ from a2a_server.model.objects import Scope
 from a2a_server.model.rows import Key, RecordKey, RecordRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import SECOND
+from a2a_server.values import value_class
 
 BATCH_RECORD: Final = "batch"
 KEPT: Final = 86_400 * SECOND
@@ -26,7 +27,7 @@ KEPT: Final = 86_400 * SECOND
 _KEY_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Report:
     """What a batch of the agent came to.
 
@@ -71,7 +72,7 @@ def keep(turn: Turn, key: RecordKey, report: Report) -> None:
     turn.links.keep(RecordRow(*key, 0, turn.now + KEPT, packed(report)))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class KeepReport:
     """Write the whole report of a batch that many turns made."""
 
@@ -93,7 +94,7 @@ class KeepReport:
         keep(turn, self.key, self.report)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class LookAgain:
     """Look at reports again after `KEPT`, as far as they are still as they were `seen`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.errors import ClientError, Conflict, InvalidParams
@@ -17,9 +17,10 @@ from a2a_server.model.objects import Scope
 from a2a_server.model.rows import RecordKey, TaskName
 from a2a_server.model.runs import Together
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class SubmitMany:
     """Submit tasks of one owner, each behind those that it names.
 
@@ -173,5 +174,5 @@ def renamed(submit: Submit, others: Mapping[str, str]) -> Submit:
     parent = others.get(extras.parent, extras.parent)
     spec = decode_spec(submit.spec)
     if spec.wishes is not None:
-        spec = replace(spec, wishes=replace(spec.wishes, depends_on=upstreams, parent=parent))
+        spec = replace(spec, wishes=replace(spec.wishes, depends_on=tuple(dict.fromkeys(upstreams)), parent=parent))
     return replace(submit, spec=encode_spec(spec), extras=replace(extras, depends_on=upstreams, parent=parent))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from a2a_server.errors import TaskNotCancelable, TaskNotFound
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.endings import canceled
@@ -13,9 +11,10 @@ from a2a_server.model.objects import Phase
 from a2a_server.model.rows import JournalKind, Key, TaskName, TaskRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import SWEEP_SLACK
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Cancel:
     """Cancel the task that its owner calls `name`, which has the key `key`.
 

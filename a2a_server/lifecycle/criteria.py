@@ -19,6 +19,8 @@ LONGEST_REASON: Final = 500
 
 def unpassed(wanted: Sequence[str], recorded: Collection[Checked]) -> str:
     """Why a task must not complete with what was recorded of its result; '' = it may."""
+    if not wanted:
+        return ""
     said = {check["name"]: check for check in recorded}
     missed = [name for name in wanted if name not in said or not said[name]["passed"]]
     if not missed:

@@ -19,7 +19,7 @@ Source: core.md section 9.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from a2a_server.codec import decode_spec, encode_spec
@@ -27,10 +27,10 @@ from a2a_server.errors import Conflict, InvalidParams, LeaseLost, TaskNotFound, 
 from a2a_server.lifecycle.cancellation import cancel
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.dead_letters import Dead, mark
-from a2a_server.lifecycle.editing import starts_at_of
 from a2a_server.lifecycle.endings import coded
 from a2a_server.lifecycle.joining import look_again
 from a2a_server.lifecycle.labels import id_of
+from a2a_server.lifecycle.starting import starts_at_of
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, ended, speech
 from a2a_server.model.objects import OPTIONS_URI, Phase, Scope, State, Wishes
@@ -51,12 +51,13 @@ from a2a_server.model.rows import (
 )
 from a2a_server.model.turns import Needs
 from a2a_server.policy import alarm
+from a2a_server.values import value_class
 
 DEPENDENCIES: Final = frozenset({EdgeKind.FAIL, EdgeKind.CANCEL, EdgeKind.RUN})
 OPTIONS: Final = f'metadata["{OPTIONS_URI}"]'
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Extras:
     """What few sends bring for their new task beside the message.
 
@@ -136,25 +137,18 @@ def take_graph(turn: Turn, scope: Scope, seen: int) -> None:
     turn.links.keep(RecordRow(*key, 0, 0, b""))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Ties:
-    """What a new task is tied to, as its turn finds it: its upstreams, and its parent."""
+    """What a new task is tied to, as its turn finds it: its upstreams, and its parent.
 
+    open: how many upstreams have not ended. broken: the first one that has ended otherwise than the task needs it to.
+    """
+
+    extras: Extras
     upstreams: tuple[TaskRow, ...] = ()
     parent: TaskRow | None = None
-    extras: Extras = field(default_factory=Extras)
-
-    @property
-    def open(self) -> int:
-        """How many upstreams have not ended."""
-        return sum(not ended(row) for row in self.upstreams)
-
-    @property
-    def broken(self) -> TaskRow | None:
-        """The first upstream that has ended otherwise than the task needs it to."""
-        if self.extras.on_failure is EdgeKind.RUN:
-            return None
-        return next((row for row in self.upstreams if ended(row) and row.state is not State.COMPLETED), None)
+    open: int = 0
+    broken: TaskRow | None = None
 
     @property
     def waits(self) -> bool:
@@ -162,11 +156,18 @@ class Ties:
         return bool(self.open) or self.broken is not None
 
 
+FREE: Final = Ties(Extras())
+"""Tied to nothing."""
+
+
 def ties_of(turn: Turn, name: TaskName, extras: Extras) -> Ties:
     """The ties of a new task that `check` let pass."""
     named = [turn.named(name._replace(id=task_id)) for task_id in dict.fromkeys(extras.depends_on)]
+    upstreams = tuple([row for row in named if row is not None])
     parent = turn.named(name._replace(id=extras.parent)) if extras.parent else None
-    return Ties(tuple([row for row in named if row is not None]), parent, extras)
+    done = [row for row in upstreams if ended(row)]
+    amiss = [row for row in done if row.state is not State.COMPLETED and extras.on_failure is not EdgeKind.RUN]
+    return Ties(extras, upstreams, parent, len(upstreams) - len(done), amiss[0] if amiss else None)
 
 
 def tie(turn: Turn, row: TaskRow, ties: Ties) -> TaskRow:
@@ -205,7 +206,7 @@ def _done(upstream: TaskRow) -> int:
     return -int(upstream.state) if ended(upstream) else 0
 
 
-def _interest(turn: Turn, key: Key, interest: Interest) -> None:
+def _interest(turn: Turn, key: Key, interest: int) -> None:
     row = turn.rows[key]
     if not ended(row) and row.pushes & interest != interest:
         turn.put(changed(row, pushes=row.pushes | interest))
@@ -219,7 +220,7 @@ def _break(turn: Turn, row: TaskRow, kind: int, upstream: str, state: State) -> 
     return turn.status(row, reached, Phase.FINAL, speech(row, text), metadata=coded(Dead.DEPENDENCY))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Settled:
     """What settling came to.
 
@@ -232,7 +233,7 @@ class Settled:
     ripe: tuple[Key, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Settle:
     """Act on what the ends of upstreams mean for these tasks. Idempotent: what was acted on is marked.
 
@@ -313,7 +314,7 @@ def _release(turn: Turn, row: TaskRow) -> None:
         turn.journal(row, JournalKind.PROMOTED)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class AddDependency:
     """Have a task that has not begun wait for another one too.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.rows import Key, StateRow
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 SPACE: Final = "worker"
 DRAIN: Final = "drain"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Drain:
     """Tell the worker to drain; asked=False takes the word back, as the worker does when it has heard it."""
 

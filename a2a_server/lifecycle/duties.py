@@ -6,12 +6,12 @@ nobody else is told of it meanwhile, and should its holder die, it is due again 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.rows import RecordKey, RecordRow
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 DUTY: Final = "duty"
 """The kind of their records."""
@@ -22,7 +22,7 @@ def duty_key(name: str) -> RecordKey:
     return RecordKey(DUTY, "", "", name)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Arrange:
     """Have a duty done from now on, the first time in `wait` microseconds; one that is arranged stays as it is."""
 
@@ -41,7 +41,7 @@ class Arrange:
         return row if row is not None else turn.links.keep(RecordRow(*self.key, 0, turn.now + self.wait, b""))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Hold:
     """Take a duty that is due, or go on holding it. seen: its record as it was read, or as it was taken.
 

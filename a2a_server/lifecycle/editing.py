@@ -2,37 +2,42 @@
 
 A change says how each member shall be; what is so already is no change. What may change when: the words for people
 (title, description, kind, tags) always; priority, deadline, timeoutSeconds and maxAttempts until the task has ended;
-runAt, context, metadata and parameters until its first run. A run that is at work keeps the times it began with.
+context, metadata and parameters until its first run; runAt as long as the task waits for its time or for others. A run
+that is at work keeps the times it began with.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from a2a_server.codec import decode_spec, decode_status, encode_spec
 from a2a_server.errors import Changed, Conflict, InvalidParams, TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.changing import changed
-from a2a_server.lifecycle.endings import is_last_run
 from a2a_server.lifecycle.labels import labels_of
 from a2a_server.lifecycle.prioritising import Prioritise
+from a2a_server.lifecycle.starting import remembered_start, starts_at_of
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, ended
-from a2a_server.model.objects import TASK_URI, Json, JsonObject, Lane, Phase, State, TaskSpec, Wishes
+from a2a_server.lifecycle.undoing import is_last_run
+from a2a_server.model.objects import TASK_URI, Json, JsonObject, Lane, Phase, State, Wishes
 from a2a_server.model.rows import JournalKind, TagRow, TaskName, TaskRow
 from a2a_server.model.times import moment
 from a2a_server.model.turns import Needs
 from a2a_server.policy import alarm
+from a2a_server.values import value_class
 
 ALWAYS: Final = frozenset({"title", "description", "kind", "tags"})
 UNTIL_ENDED: Final = frozenset({"priority", "deadline", "timeoutSeconds", "maxAttempts"})
-UNTIL_RUN: Final = frozenset({"runAt", "context", "metadata", "parameters"})
+UNTIL_RUN: Final = frozenset({"context", "metadata", "parameters"})
+UNTIL_DUE: Final = frozenset({"runAt"})
 
+_NOT_DUE: Final = frozenset({Phase.SCHEDULED, Phase.WAITING})
 _MILLISECOND: Final = 1000
 _NO_WISHES: Final = Wishes()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Wanted:
     """How a task shall be. Moments in microseconds, 0 = none."""
 
@@ -70,21 +75,7 @@ def standing(row: TaskRow) -> Wanted:
     )
 
 
-def starts_at_of(row: TaskRow, spec: TaskSpec) -> int:
-    """When a task starts that has not run and waits for its time, 0 = it does not."""
-    if row.fence or ended(row):
-        return 0
-    if row.phase is not Phase.SCHEDULED:
-        return spec.starts_at
-    return max(row.due_at, spec.starts_at) if row.due_at == row.deadline_at else row.due_at
-
-
-def remembered_start(spec: TaskSpec, starts_at: int, deadline_at: int) -> int:
-    """What the specification of a task keeps of its start, which the alarm does not tell if the deadline is first."""
-    return starts_at if spec.starts_at or 0 < deadline_at <= starts_at else 0
-
-
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Edit:
     """Have a task be as it is wanted to be.
 
@@ -152,12 +143,15 @@ class Edit:
         """The members that change. Raises UnsupportedOperation."""
         allowed = ALWAYS
         if not ended(row):
-            allowed |= UNTIL_ENDED | (frozenset() if row.fence else UNTIL_RUN)
+            allowed |= UNTIL_ENDED
+        if not (ended(row) or row.fence):
+            allowed |= UNTIL_RUN | (UNTIL_DUE if row.phase in _NOT_DUE else frozenset())
         found = {name for name, field in _FIELDS.items() if not _same(name, field, before, self.wanted)}
         late = sorted(found - allowed - self.spared)
         if late:
-            when = f"has ended ({row.state.name.lower()})" if ended(row) else "has begun to run"
-            raise UnsupportedOperation(f"{late[0]} cannot be changed: the task {when}.", path=late[0])
+            raise UnsupportedOperation(f"{late[0]} cannot be changed: the task {_too_late(row)}.", path=late[0])
+        if "maxAttempts" in self.spared and self.wanted.max_attempts < _least_attempts(row):
+            found -= {"maxAttempts"}
         return frozenset(found & allowed)
 
 
@@ -191,11 +185,30 @@ def _only(before: Wanted, wanted: Wanted, named: frozenset[str]) -> Wanted:
 def _check(turn: Turn, row: TaskRow, wanted: Wanted, named: frozenset[str]) -> None:
     if "deadline" in named and 0 < wanted.deadline_at <= turn.now:
         raise InvalidParams("deadline has passed; give a later one or none.", path="deadline")
-    made = row.attempt + (row.phase is Phase.LEASED)
-    if "maxAttempts" in named and wanted.max_attempts < max(1, made):
-        raise InvalidParams(f"maxAttempts must be at least {made}: so many attempts were made.", path="maxAttempts")
-    if "runAt" in named and row.phase not in {Phase.SCHEDULED, Phase.WAITING}:
-        raise UnsupportedOperation("runAt cannot be changed: the task waits for its turn already.", path="runAt")
+    least = _least_attempts(row)
+    if "maxAttempts" in named and wanted.max_attempts < least:
+        raise InvalidParams(_too_few(row, least), path="maxAttempts")
+
+
+def _too_late(row: TaskRow) -> str:
+    if ended(row):
+        return f"has ended ({row.state.name.lower()})"
+    return "has begun to run" if row.fence else "waits for its turn already"
+
+
+def _least_attempts(row: TaskRow) -> int:
+    """The number of the attempt that goes on or comes next; of a last run, which is none, how many were made."""
+    return row.attempt if is_last_run(row) else row.attempt + 1
+
+
+def _too_few(row: TaskRow, least: int) -> str:
+    must = f"maxAttempts must be at least {least}"
+    if row.attempt == least:
+        return f"{must}: so many attempts were made."
+    made = "1 attempt was made" if row.attempt == 1 else f"{row.attempt} attempts were made"
+    if row.phase is Phase.LEASED:
+        return f"{must}: {made}, and attempt {least} is at work; to have none of it, cancel the task."
+    return f"{must}: {made}, and the task waits for attempt {least}; to have none of it, cancel the task."
 
 
 def _written(turn: Turn, row: TaskRow, before: Wanted, wanted: Wanted, patience: int) -> TaskRow:

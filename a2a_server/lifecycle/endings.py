@@ -12,7 +12,7 @@ Source: core.md sections 5 and 8.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, StrEnum
 from typing import Final, cast
 
@@ -24,11 +24,13 @@ from a2a_server.lifecycle.joining import Waiting, grew, wait
 from a2a_server.lifecycle.keeping import stored_files, use
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn, sentence, speech
+from a2a_server.lifecycle.undoing import is_last_run
 from a2a_server.model.objects import TASK_URI, JsonObject, Message, Phase, Role, State
 from a2a_server.model.rows import NO_KEY, JournalKind, StateRow, TaskRow
 from a2a_server.model.runs import ASKED, Checked, Pause, Want
 from a2a_server.model.times import timestamp
 from a2a_server.policy import POISON_CRASHES, SECOND, RetryPolicy, alarm
+from a2a_server.values import value_class
 
 
 class EndKind(Enum):
@@ -55,6 +57,9 @@ class Cause(StrEnum):
 RESUMED = frozenset({EndKind.TRANSIENT, EndKind.PAUSED, EndKind.HANDED_BACK})
 """Ends after which the task usually runs again; what such a run left open may be continued."""
 
+TOO_LONG: Final = "The run took longer than the task's timeoutSeconds and was ended."
+TOO_LATE: Final = "The task did not end before its deadline."
+
 _UNTOLD = "The task failed."
 LAST_RUN_WAIT: Final = 600 * SECOND
 """How long a task waits for its last run before it ends without."""
@@ -66,7 +71,7 @@ SETTLED = frozenset({EndKind.REJECTED, EndKind.FAILED, EndKind.CANCELED})
 """Ends that say what becomes of the task, whatever becomes of its artifacts."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class End:
     """The end of a run.
 
@@ -91,6 +96,12 @@ class End:
     cause: Cause | None = None
 
 
+def overran(*, cut_short: bool) -> End:
+    """The end of a run whose time is up. cut_short: by its task's deadline; else one run may not take longer."""
+    text, dead = (TOO_LATE, Dead.DEADLINE) if cut_short else (TOO_LONG, Dead.TIMEOUT)
+    return End(EndKind.FAILED, text, dead=dead)
+
+
 def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     """Take a leased task from its run, by how the run ended."""
     if _gave_a_result(end) and (missed := unpassed(_named_checks(row), end.checks)):
@@ -109,7 +120,7 @@ def finish(turn: Turn, row: TaskRow, end: End, retries: RetryPolicy) -> TaskRow:
     if end.waiting is not None or end.pause is not None:
         return _waits(turn, row, end)
     failing = end.kind is EndKind.FAILED
-    about, code = _about(end), _code(end)
+    about, code = _about(end), _code(row, end)
     return failed(turn, row, end.text, end.dead, about=about, code=code) if failing else _retry(turn, row, end, retries)
 
 
@@ -129,9 +140,11 @@ def _about(end: End) -> JsonObject | None:
     return {TASK_URI: about} if about else None
 
 
-def _code(end: End) -> str:
-    if end.cause is None and any(check["required"] and not check["passed"] for check in end.checks):
-        return Cause.CHECKS
+def _code(row: TaskRow, end: End) -> str:
+    missed = [check for check in end.checks if not check["passed"]]
+    if end.cause is None and missed:
+        named = _named_checks(row)
+        return Cause.CHECKS if any(check["required"] or check["name"] in named for check in missed) else ""
     return end.cause or ""
 
 
@@ -192,11 +205,6 @@ def canceled(turn: Turn, row: TaskRow) -> TaskRow:
 def given_up(turn: Turn, row: TaskRow) -> TaskRow:
     """End a task whose last run took too long, or never came."""
     return _end(turn, row, "")
-
-
-def is_last_run(row: TaskRow) -> bool:
-    """Whether all that is left to do for the task is to undo what it did."""
-    return bool(decode_spec(row.spec).failing)
 
 
 def waits_until(turn: Turn, row: TaskRow) -> int:

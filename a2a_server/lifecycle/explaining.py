@@ -7,19 +7,20 @@ for tomorrow) is not. Pauses are told early where they last beyond the task's st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
 
 from a2a_server.codec import decode, decode_spec, decode_status
 from a2a_server.lifecycle.labels import id_of
-from a2a_server.lifecycle.requirements import CLASS, needs_in_words, offer_of, satisfies
+from a2a_server.lifecycle.requirements import Offer, Pool, needs_in_words, offer_of, satisfies, share_of, short_of
 from a2a_server.lifecycle.turn import sentence
 from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Lane, Phase, Requires, State, TaskSpec
 from a2a_server.model.rows import EdgeKind, EdgeRow, GateRow, Key, TaskRow, WorkerRow
 from a2a_server.model.times import timestamp
-from a2a_server.policy import room
+from a2a_server.policy import CLASS, bars_starts, room
+from a2a_server.values import value_class
 
 MOST_NAMED: Final = 20
 """Tasks that are named one by one; of the others only the number is told."""
@@ -61,19 +62,20 @@ class Why(StrEnum):
     RATE = "rate"
     BREAKER = "breaker"
     WORKER = "worker"
+    ROOM = "room"
     BEHIND = "behind"
     NEXT = "next"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Reason:
     """One reason. kind: its sort; text: for people. The rest for programs, each where the kind has it; 0, '' = not.
 
     task, state: of an upstream, or of the task itself that has ended. gate: its key; used of capacity. at: when it
-    starts, or has begun; until: when the reason goes away by itself (microseconds). worker, run: who runs it. attempt
-    of most_attempts. count of total: tasks or children; more: there are more than that. queue: that of its
+    starts, or has begun; until: when the reason goes away by itself (microseconds). worker, run: who runs it, or could.
+    attempt of most_attempts. count of total: tasks or children; more: there are more than that. queue: that of its
     skill. lanes: how many are before it. needs: what it needs of its worker, as those before it do. missing: what no
-    worker has. detail: what a person or an agent said about it.
+    worker has, or has left. detail: what a person or an agent said about it.
     """
 
     kind: Why
@@ -99,13 +101,14 @@ class Reason:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Around:
     """What a task meets, as far as its phase makes it matter. Moments in microseconds.
 
     gates: by key, those of the task that have a row. edges: those whose downstream it is. upstreams: rows of some of
-    them. workers: all of the store; None = nobody looked. ahead: READY tasks before it, at most `most_ahead` were
-    counted. since: when its run began, 0 = not known.
+    them. workers: all of the store; None = nobody looked. taken: what runs took out of their pools, as far as that was
+    read. ahead: tasks before it in its queue, or at the gate that holds it, at most `most_ahead` were counted. since:
+    when its run began, 0 = not known.
     """
 
     now: int
@@ -113,6 +116,7 @@ class Around:
     edges: Sequence[EdgeRow] = ()
     upstreams: Mapping[Key, TaskRow] = field(default_factory=dict)
     workers: Sequence[WorkerRow] | None = None
+    taken: Mapping[Key, Pool] = field(default_factory=dict)
     ahead: Mapping[Lane, int] = field(default_factory=dict)
     most_ahead: int = 10_000
     since: int = 0
@@ -132,10 +136,10 @@ def reasons(row: TaskRow, around: Around) -> tuple[Reason, ...]:
         found += _waits(row, around)
     elif row.phase is Phase.SCHEDULED:
         found.append(_scheduled(row))
-    found += _closed(row, around)
+    found += _closed(row, spec, around)
     if row.phase in QUEUED:
         found += _queued(row, spec, around)
-    return tuple(found) or (_next(row),)
+    return tuple(found) or (_next(row, spec),)
 
 
 def open_upstreams(edges: Sequence[EdgeRow]) -> list[Key]:
@@ -215,8 +219,11 @@ def _scheduled(row: TaskRow) -> Reason:
     return Reason(Why.SCHEDULED, f"It starts at {at}.", at=row.due_at)
 
 
-def _closed(row: TaskRow, around: Around) -> list[Reason]:
-    """What gates say; only those that are closed beyond its start where the task is not in the queue yet."""
+def _closed(row: TaskRow, spec: TaskSpec, around: Around) -> list[Reason]:
+    """What gates say; only those that are closed beyond its start where the task is not in the queue yet.
+
+    A last run passes what keeps tasks from starting.
+    """
     if row.phase in {Phase.LEASED, Phase.PAUSED}:
         return []
     starts = row.due_at if row.phase is Phase.SCHEDULED else around.now
@@ -225,6 +232,8 @@ def _closed(row: TaskRow, around: Around) -> list[Reason]:
         key, amount = gate_of(name)
         gate = around.gates.get(key)
         if gate is None or (row.phase not in QUEUED and gate.closed_until <= starts):
+            continue
+        if spec.failing and bars_starts(gate, around.now):
             continue
         if gate.closed_until > around.now or room(gate, around.now, amount) < amount:
             found.append(_gate(gate, around.now))
@@ -268,34 +277,62 @@ def _queued(row: TaskRow, spec: TaskSpec, around: Around) -> list[Reason]:
         lanes = ", ".join(f"{count:,} in lane {lane.name.lower()}" for lane, count in sorted(around.ahead.items()))
         tasks = "1 task" if before == 1 else f"{before:,}{'+' if more else ''} tasks"
         alike = f" that need the same of a worker, {', '.join(needs)}" if (needs := _needs(row, spec)) else ""
-        text = f"It stands behind {tasks} of its queue{alike} ({lanes})."
+        where = (
+            f"that {'waits' if before == 1 else 'wait'} for the same"
+            if row.phase is Phase.HELD
+            else f"of its queue{alike}"
+        )
+        text = f"It stands behind {tasks} {where} ({lanes})."
         found.append(
             Reason(Why.BEHIND, text, queue=row.skill, count=before, more=more, lanes=dict(around.ahead), needs=needs),
         )
     return found
 
 
-def _next(row: TaskRow) -> Reason:
+def _next(row: TaskRow, spec: TaskSpec) -> Reason:
     if row.phase is Phase.HELD:
         return Reason(Why.NEXT, "What held it has room again; it goes on at once.", gate=row.held_by)
-    return Reason(Why.NEXT, "It is next: a worker takes it as soon as one has a free slot.", queue=row.skill)
+    room_too = " and room for it" if any(share_of(_requires(spec))) else ""
+    return Reason(Why.NEXT, f"It is next: a worker takes it as soon as one has a free slot{room_too}.", queue=row.skill)
 
 
 def _no_worker(row: TaskRow, spec: TaskSpec, around: Around) -> Reason | None:
     alive = [one for one in around.workers or () if not one.dead and one.seen_at + one.ttl >= around.now]
     if not alive:
         return Reason(Why.WORKER, f"No worker lives that takes the queue {row.skill}; start one.", queue=row.skill)
-    told = [decode(one.body) if one.body else {} for one in alive]
+    told = [(one.id, decode(one.body) if one.body else {}) for one in alive]
     lane = row.lane.name.lower()
-    taking = [about for about in told if _takes(about, "queues", row.skill) and _takes(about, "lanes", lane)]
+    taking = [
+        (worker, offer_of(about.get("offers")))
+        for worker, about in told
+        if _takes(about, "queues", row.skill) and _takes(about, "lanes", lane)
+    ]
     if not taking:
         text = f"No worker that lives takes lane {lane} of the queue {row.skill}."
         return Reason(Why.WORKER, text, queue=row.skill)
-    requires = spec.wishes.requires if spec.wishes and spec.wishes.requires else Requires()
-    missing = min((satisfies(requires, offer_of(about.get("offers"))) for about in taking), key=len)
+    requires = _requires(spec)
+    missing = min((satisfies(requires, offer) for _, offer in taking), key=len)
+    if missing:
+        return Reason(Why.WORKER, f"No worker that lives has {', '.join(missing)}.", queue=row.skill, missing=missing)
+    return _no_room(row, requires, [one for one in taking if not satisfies(requires, one[1])], around.taken)
+
+
+def _no_room(
+    row: TaskRow, requires: Requires, able: Sequence[tuple[Key, Offer]], taken: Mapping[Key, Pool]
+) -> Reason | None:
+    lacking = [(short_of(requires, offer, taken.get(worker, Pool())), worker.hex()) for worker, offer in able]
+    missing, worker = min(lacking, key=lambda one: len(one[0]))
     if not missing:
         return None
-    return Reason(Why.WORKER, f"No worker that lives has {', '.join(missing)}.", queue=row.skill, missing=missing)
+    needs = ", ".join(missing)
+    text = f"The only worker that can run it has no room for it: it needs {needs}."
+    if len(able) > 1:
+        text = f"None of the {len(able)} workers that can run it has room for it: of worker {worker} it needs {needs}."
+    return Reason(Why.ROOM, text, worker=worker, queue=row.skill, missing=missing)
+
+
+def _requires(spec: TaskSpec) -> Requires:
+    return (spec.wishes.requires if spec.wishes else None) or Requires()
 
 
 def _needs(row: TaskRow, spec: TaskSpec) -> tuple[str, ...]:
@@ -310,58 +347,3 @@ def _takes(about: Mapping[str, Sequence[str]], what: str, wanted: str) -> bool:
 def word(state: State) -> str:
     """A state in small letters, as `input-required`."""
     return state.name.lower().replace("_", "-")
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """How long tasks like it waited from their submission, or their start time, to their first run, microseconds."""
-
-    median: int
-    p95: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """When it may start, as others waited. starts_by: 19 of 20 had started by then; 0 = it waits longer already."""
-
-    starts_at: int
-    starts_by: int
-    waits: Waits
-
-
-def waits_of(samples: Sequence[int]) -> Waits | None:
-    """What waits have in common, by nearest rank; None = there were none."""
-    if not samples:
-        return None
-    ordered = sorted(samples)
-    last = len(ordered) - 1
-    return Waits(ordered[last // 2], ordered[-(-95 * len(ordered) // 100) - 1], len(ordered))
-
-
-def estimate(row: TaskRow, why: Sequence[Reason], waits: Waits | None, now: int) -> Estimate | None:
-    """When it may start; None = nobody can say, or it runs, asks or has ended."""
-    if waits is None or row.phase not in {*QUEUED, Phase.SCHEDULED}:
-        return None
-    if any(_is_endless(one) for one in why):
-        return None
-    begins = row.due_at if row.phase is Phase.SCHEDULED else row.status_at
-    begins = max([begins, *(one.until for one in why if one.kind in {Why.PAUSED, Why.RATE, Why.BREAKER})])
-    by = begins + waits.p95
-    return Estimate(max(now, begins + waits.median), by if by > now else 0, waits)
-
-
-def _is_endless(reason: Reason) -> bool:
-    """Whether it holds until a person does something, or a worker comes."""
-    paused = reason.kind is Why.PAUSED and not reason.until
-    return paused or reason.kind is Why.WORKER or (reason.kind is Why.LIMIT and reason.capacity == 0)
-
-
-def ends_at(row: TaskRow, around: Around, starts: Estimate | None, takes: int) -> int:
-    """When it may end: its start, known or estimated, and what such a task takes, microseconds; 0 = nobody can say.
-
-    Never before now: a run that goes on for longer than others may end at any moment.
-    """
-    leased = row.phase is Phase.LEASED and not row.cancel_at
-    began = around.since if leased else starts.starts_at if starts is not None else 0
-    return max(around.now, began + takes) if began and takes else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.codec import encode
@@ -10,6 +9,7 @@ from a2a_server.errors import TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.turn import Turn, ended
 from a2a_server.model.rows import JournalKind, StateRow, TaskName, TaskRow
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 FEEDBACK: Final = "feedback"
 """The space of a task's state that holds it, under its author's name."""
@@ -17,7 +17,7 @@ BEST: Final = 5
 """The highest rating; the lowest is 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class GiveFeedback:
     """Keep what `author` says of the task that its owner calls `name`, instead of what they said before."""
 

@@ -7,11 +7,11 @@ ends its run, so it is the run's last. What runs inside a step is remembered bef
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from a2a_server.codec import decode
 from a2a_server.model.rows import MessageRow, StateRow
 from a2a_server.model.runs import ASKED
+from a2a_server.values import value_class
 
 USER = 1
 """The role of a user in rows of messages."""
@@ -19,7 +19,7 @@ INSIDE = "\n"
 """Between a step's key and the keys of what runs inside it (context.places)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Fork:
     """What is kept: values, and of the history what comes behind its first message."""
 

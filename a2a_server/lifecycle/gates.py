@@ -10,15 +10,28 @@ numbers, `policy` says. Source: core.md section 4.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
+from a2a_server.lifecycle.undoing import is_last_run
 from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import Phase
 from a2a_server.model.rows import GateRow, Key, TaskRow
 from a2a_server.model.turns import Loaded
-from a2a_server.policy import FOREVER, OWN_RULE, counted, entered, is_breaker, is_idle, judged, left, room
+from a2a_server.policy import (
+    FOREVER,
+    OWN_RULE,
+    bars_starts,
+    counted,
+    counts_starts,
+    entered,
+    is_breaker,
+    is_idle,
+    judged,
+    left,
+    room,
+)
 
 Place: TypeAlias = tuple[int, int, Key]
 """Where a task stands in the order of claims: lane, rank, key; the lower goes first."""
@@ -68,15 +81,22 @@ class Gates:
         """Whether the turn knows of a task that the gate holds."""
         return bool(self._held.get(key))
 
-    def closed(self, names: Iterable[str], place: Place) -> str:
+    def held(self, key: str) -> list[Key]:
+        """The tasks that the gate holds, as far as the turn knows, best first."""
+        return [task for _, _, task in self._held.get(key, ())]
+
+    def closed(self, names: Iterable[str], place: Place, *, last: bool = False) -> str:
         """The key of the first of these gates without room for a task that stands at `place`; '' when all are open.
 
-        What a gate holds already goes first where it stands higher.
+        What a gate holds already goes first where it stands higher. last: it is a last run.
         """
         if self._rows:
             for name in names:
                 key, amount = gate_of(name) if "*" in name else (name, 1)
-                if (gate := self._rows.get(key)) and not self._fits(self._ruled(gate), amount, place):
+                gate = self._rows.get(key)
+                if gate is None or (last and bars_starts(gate, self.now)):
+                    continue
+                if not self._fits(self._ruled(gate), amount, place):
                     return key
         return ""
 
@@ -95,23 +115,28 @@ class Gates:
             insort(self._held.setdefault(row.held_by, []), place_of(self._weighed(row)))
         if row.phase is Phase.LEASED:
             if before.phase is not Phase.LEASED:
-                self._enter(row.gates)
+                self._enter(row)
         elif before.phase is Phase.LEASED:
-            self._leave(row.gates)
+            self._leave(before)
 
-    def judge(self, names: Iterable[str], *, good: bool) -> None:
-        """Tell the breakers among these gates how a run ended."""
-        if self._rows:
-            for name in names:
-                if is_breaker(name) and (gate := self._rows.get(name)):
-                    self._rows[name] = judged(gate, self.now, good=good)
+    def breakers(self, names: Iterable[str]) -> Sequence[GateRow]:
+        """The breakers among these gates that are set."""
+        rows = self._rows
+        return [rows[name] for name in names if name in rows and is_breaker(name)] if rows else ()
 
-    def _enter(self, names: Iterable[str]) -> None:
+    def judge(self, breakers: Iterable[GateRow], *, good: bool) -> None:
+        """Tell breakers how a run ended."""
+        for gate in breakers:
+            self._rows[gate.key] = judged(gate, self.now, good=good)
+
+    def _enter(self, row: TaskRow) -> None:
         if not (self._rows or self._leased or self.standing):
             return
-        for name in names:
+        for name in row.gates:
             key, amount = gate_of(name) if "*" in name else (name, 1)
             gate = self._rows.get(key)
+            if gate is not None and _passes(row, key):
+                continue
             if gate is None and key.partition(":")[0] in self.standing:
                 gate = GateRow(key, None, 0, 0, 0, 0, "", 0)
             if gate is not None:
@@ -125,12 +150,12 @@ class Gates:
             return gate if capacity is None else gate._replace(capacity=capacity, tokens=OWN_RULE)
         return gate
 
-    def _leave(self, names: Iterable[str]) -> None:
+    def _leave(self, row: TaskRow) -> None:
         if not (self._rows or self._leased):
             return
-        for name in names:
+        for name in row.gates:
             key, amount = gate_of(name) if "*" in name else (name, 1)
-            if gate := self._rows.get(key):
+            if (gate := self._rows.get(key)) and not _passes(row, key):
                 self._rows[key] = left(gate, amount)
             if key in self._leased:
                 self._leased[key] -= amount
@@ -182,6 +207,11 @@ class Gates:
 
     def _amount(self, task: Key, gate: str) -> int:
         return self._amounts[task].get(gate, 1) if task in self._amounts else 1
+
+
+def _passes(row: TaskRow, key: str) -> bool:
+    """Whether the run is not counted at the gate; a task's first one is no last run, so its spec need not be read."""
+    return row.fence > 1 and counts_starts(key) and is_last_run(row)
 
 
 def keys_of(names: Iterable[str]) -> list[str]:

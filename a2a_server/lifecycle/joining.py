@@ -18,7 +18,7 @@ that (`pulling.GatheredReport`): so it is found again at every poll, whoever die
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from a2a_server.codec import decode_spec, encode_spec
@@ -28,12 +28,13 @@ from a2a_server.lifecycle.turn import Turn, ended
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import NO_KEY, EdgeKind, JournalKind, Key, StateRow, TaskRow
 from a2a_server.model.runs import JOINED
+from a2a_server.values import value_class
 
 RETURNED: Final = ".returned"
 """The name of what the handler returned; those of joins are printable and count on (`name:1`)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Waiting:
     """What a run that ends waits for.
 
@@ -50,7 +51,7 @@ class Waiting:
     left: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Count:
     """How the children of a task stand."""
 

@@ -11,7 +11,6 @@ at least one of them sees the other and gives way.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.codec import canonical, decode, encode, pack_part, unpack_part
@@ -19,6 +18,7 @@ from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import File, JsonObject, Part, Scope
 from a2a_server.model.rows import Key, StateRow, TaskRow
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 MARK: Final = "mark"
 """Space of an object's marks, few of each object."""
@@ -77,7 +77,7 @@ def marked_at(row: StateRow) -> int:
     return at
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Note:
     """A row of the object `name` to be written; about None = to be forgotten."""
 
@@ -87,7 +87,7 @@ class Note:
     about: JsonObject | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Keep:
     """Write notes, each with the time. urgent: for the collector, which waits; clients are refused when all is full."""
 

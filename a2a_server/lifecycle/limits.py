@@ -8,14 +8,17 @@ that a process says at its start changes the gate: the operator's word holds unt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.codec import decode, encode
+from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
+from a2a_server.lifecycle.undoing import is_last_run
+from a2a_server.model.objects import Phase
 from a2a_server.model.rows import GateRow, RecordKey, RecordRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import Limit, Rate, Trip, counted, limited, paused, resumed
+from a2a_server.values import value_class
 
 LIMIT_RECORD: Final = "limit"
 """The kind of records that say what operators set; their ids are the gates' keys."""
@@ -24,7 +27,7 @@ WAKE_LIMIT: Final = 1000
 """Tasks that a lifted limit wakes at once; the sweeper wakes the rest."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class SetLimit:
     """Bound what goes through a gate: a number of tasks at once, a `Rate` (rate:…), a `Trip` (breaker:…); None = lift.
 
@@ -53,7 +56,7 @@ class SetLimit:
         return _kept(turn, gate)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Lift:
     """Take back what an operator set at a gate, and open it. limit: what code and settings say of it, or None."""
 
@@ -73,9 +76,9 @@ class Lift:
         return _kept(turn, resumed(limited(_gate(turn, self.key), self.limit)))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Pause:
-    """Let nothing start that names the gate, until a moment or (0) until `Resume`. What runs goes on.
+    """Let nothing start that names the gate, until a moment or (0) until `Resume`. What runs goes on, and is undone.
 
     reason: for people; they read it wherever a task is explained that the gate holds.
     """
@@ -87,15 +90,19 @@ class Pause:
     weight: int = 256
 
     def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
-        """The gate, and what uses it."""
+        """The gate, what it holds and what uses it."""
         _name(needs, self.key)
 
     def decide(self, turn: Turn) -> GateRow:
-        """The gate as it is now."""
-        return _kept(turn, paused(_gate(turn, self.key), self.until, self.reason))
+        """The gate as it is now. Last runs that waited for room there go on: nothing new takes it."""
+        gate = _kept(turn, paused(_gate(turn, self.key), self.until, self.reason))
+        for row in [turn.rows[key] for key in turn.gates.held(self.key)]:
+            if is_last_run(row):
+                turn.put(moved(row, row.state, Phase.READY, held_by=""))
+        return gate
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Resume:
     """Open a gate that was paused, or a breaker that opened; what else it bounds stays."""
 
@@ -140,7 +147,7 @@ def _name(needs: Needs, key: str) -> None:
 
 
 def _gate(turn: Turn, key: str) -> GateRow:
-    return turn.gates.get(key) or GateRow(key, None, 0, 0, 0, 0, "", 0)
+    return turn.gates.get(key) or GateRow(key, None, turn.gates.leased(key), 0, 0, 0, "", 0)
 
 
 def _kept(turn: Turn, gate: GateRow) -> GateRow:

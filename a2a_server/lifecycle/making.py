@@ -7,7 +7,7 @@ come: the key alone decides, without a hash and without a window. Source: core.m
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.lifecycle.changing import changed
@@ -20,9 +20,10 @@ from a2a_server.lifecycle.turn import PLAIN_STATUS, Turn
 from a2a_server.model.objects import File, Scope, State
 from a2a_server.model.rows import NO_KEY, EventKind, JournalKind, Key, MessageRow, SentKey, SentRow, StateRow, TaskRow
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Said:
     """A message that a task is given beside its first one. role, id, body: as in its row; files: those it refers to."""
 
@@ -32,7 +33,7 @@ class Said:
     files: tuple[File, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Make:
     """Make a task.
 
@@ -118,7 +119,7 @@ class Make:
         return row
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Recall:
     """Look for the task that was made under a name, before anything is prepared for making it."""
 

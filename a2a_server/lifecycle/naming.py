@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from a2a_server.errors import UnsupportedOperation
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.rows import RecordKey, RecordRow
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class CreateRecord:
     """Keep a record. what: the kind of thing it is, for people. Idempotent: the same one again changes nothing."""
 

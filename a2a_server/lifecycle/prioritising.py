@@ -6,7 +6,6 @@ A task that changes its lane gets a new rank there: the end of its owner's share
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from a2a_server.errors import TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.changing import changed
@@ -15,9 +14,10 @@ from a2a_server.model.objects import Lane, Phase
 from a2a_server.model.rows import FairKey, JournalKind, Key, TaskRow
 from a2a_server.model.turns import ClaimNeed, Needs
 from a2a_server.policy import POISON_CRASHES
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Prioritise:
     """Move a task to another lane, wherever it stands; a run of it goes on. row: as it was found, of any age."""
 
@@ -47,7 +47,7 @@ class Prioritise:
         return row if row.lane is self.lane else _moved(turn, row, self.lane, "by request")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Waiting:
     """Ask which tasks stand first in the lanes of these queues that age, at most `limit` of each lane."""
 
@@ -70,7 +70,7 @@ class Waiting:
         return tuple(turn.rows[key] for need in self._claims for key in turn.candidates(need))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Age:
     """Move tasks up by one lane that are still ready in the lane where they were seen; none into `critical`."""
 

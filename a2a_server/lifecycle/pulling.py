@@ -7,11 +7,10 @@ in between, it is made anew from what is stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-from a2a_server.codec import decode, decode_spec, encode
-from a2a_server.errors import Conflict, LeaseLost
+from a2a_server.codec import decode, encode
+from a2a_server.errors import Conflict
 from a2a_server.lifecycle.changing import changed
 from a2a_server.lifecycle.draining import DRAIN, SPACE
 from a2a_server.lifecycle.endings import EndKind
@@ -20,14 +19,15 @@ from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.runs import Claim, Claimed, Report, Reported
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import File, Phase
-from a2a_server.model.rows import Key, StateRow, TaskRow
+from a2a_server.model.rows import Key, StateRow
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 CLAIM: Final = "claim"
 """The name, beside `DRAIN`, under which a worker's last named claim is remembered."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class PulledClaim:
     """A claim that can be asked for again. name: the agent's own for it, '' = it is not remembered."""
 
@@ -56,7 +56,7 @@ def remembered(row: StateRow, name: str) -> dict[Key, int]:
     return {Key(bytes.fromhex(key)): fence for key, fence in tasks} if known == name else {}
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class PulledReport(Report):
     """A report from what was stored of its task up to event `last_n`. files: objects that it refers to."""
 
@@ -82,27 +82,7 @@ class PulledReport(Report):
         return self.end is not None and self.end.kind is EndKind.PAUSED
 
 
-@dataclass(frozen=True, slots=True)
-class GatheredReport(Report):
-    """The end of a task that was left to its children: nobody holds it, and what it comes to was read beforehand."""
-
-    def decide(self, turn: Turn) -> Reported:
-        """Raises LeaseLost: it does not wait so any more; Conflict: it has more events, or other children, by now."""
-        row = turn.rows.get(self.key)
-        if row is None or self.end is None or row.fence != self.fence or not waits_left(row):
-            raise LeaseLost
-        waiting = self.end.waiting
-        if row.last_n != self.last_n or (waiting is not None and grew(turn, row, waiting.need)):
-            raise Conflict(row.id)
-        return self.written(turn, turn.put(changed(row, unmet=0)))
-
-
-def waits_left(row: TaskRow) -> bool:
-    """Whether the task waits for its children, and no run comes back to it."""
-    return row.phase is Phase.WAITING and decode_spec(row.spec).left
-
-
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Leave:
     """Let a worker go that runs nothing any more: it is dead from now on, and nothing is remembered of it."""
 

@@ -1,31 +1,40 @@
-"""When a task starts that waits for its time: sooner or later than it was going to."""
+"""When a task starts that waits for its time: sooner or later than it was going to.
+
+Who requeues a task may say how long it waits. Where nobody says it, the wait doubles with every requeue of the task
+before, also with those whose wait was said; so whoever requeues again and again asks ever less often.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Final
 
 from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.errors import TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.changing import changed
-from a2a_server.lifecycle.editing import remembered_start
+from a2a_server.lifecycle.starting import remembered_start
 from a2a_server.lifecycle.states import TERMINAL, moved
 from a2a_server.lifecycle.turn import Turn, speech
 from a2a_server.model.objects import TASK_URI, JsonObject, Phase, State
 from a2a_server.model.rows import JournalKind, TaskName, TaskRow
 from a2a_server.model.times import timestamp
 from a2a_server.model.turns import Needs
-from a2a_server.policy import SECOND, alarm
+from a2a_server.policy import SECOND, RetryPolicy, alarm
+from a2a_server.values import value_class
 
-REQUEUE_SECONDS = 60.0
-"""The wait that nobody says."""
+WAITS: Final = RetryPolicy(base=60 * SECOND, limit=3600 * SECOND)
+"""The wait that nobody says: a minute at first, an hour at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Requeue:
-    """Start the task that its owner calls `name` in `delay` microseconds; 0 = now. It waits for its time already."""
+    """Start the task that its owner calls `name` in `delay` microseconds; 0 = now, None = by `WAITS`.
+
+    It waits for its time already.
+    """
 
     name: TaskName
-    delay: int = round(REQUEUE_SECONDS * SECOND)
+    delay: int | None = None
     urgent: bool = False
     weight: int = 256
 
@@ -52,12 +61,15 @@ class Requeue:
     def decide(self, turn: Turn) -> TaskRow:
         """The task as it is now. Raises as `check`."""
         row = self.check(turn)
-        at = turn.now + self.delay
-        row = turn.journal(row, JournalKind.LOG, level="info", text=f"Requeued to start at {timestamp(at)}.")
         spec = decode_spec(row.spec)
+        spec = replace(spec, requeued=spec.requeued + 1)
+        delay = WAITS.delay(spec.requeued, jitter=1.0) if self.delay is None else self.delay
+        at = turn.now + delay
+        row = turn.journal(row, JournalKind.LOG, level="info", text=f"Requeued to start at {timestamp(at)}.")
         if not row.fence and (starts_at := remembered_start(spec, at, row.deadline_at)):
-            row = changed(row, spec=encode_spec(replace(spec, starts_at=starts_at)))
-        if not self.delay:
+            spec = replace(spec, starts_at=starts_at)
+        row = changed(row, spec=encode_spec(spec))
+        if not delay:
             row = turn.put(moved(row, row.state, Phase.READY, due_at=row.deadline_at))
             return turn.journal(row, JournalKind.PROMOTED)
         due_at = alarm(at, row.deadline_at)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
 from pydantic.alias_generators import to_camel
@@ -24,10 +24,8 @@ from a2a_server.model.objects import Requires, Scope
 from a2a_server.model.options import Requirements
 from a2a_server.model.rows import RecordKey, RecordRow, TaskRow
 from a2a_server.model.turns import Needs
-from a2a_server.policy import SECOND
-
-CLASS: Final = "#"
-"""Stands between a queue's name and that of a class."""
+from a2a_server.policy import CLASS, SECOND
+from a2a_server.values import value_class
 
 CLASS_RECORD: Final = "class"
 """The kind of records that say what classes need; their ids are the queues' names."""
@@ -58,11 +56,15 @@ class Pool(NamedTuple):
         """What there is when the share is given back."""
         return Pool(*(mine + theirs for mine, theirs in zip(self, share, strict=True)))
 
+    def times(self, count: int) -> Pool:
+        """What so many such tasks take."""
+        return Pool(*(mine * count for mine in self))
+
 
 UNBOUNDED: Final = Pool(math.inf, math.inf, math.inf)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Offer:
     """What a worker has. cpu in cores, sizes in bytes; None = as much as anybody wants."""
 
@@ -103,6 +105,17 @@ def satisfies(requires: Requires, offer: Offer) -> tuple[str, ...]:
         if given is not None and wanted > given:
             missing.append(f"{to_camel(name)} {_amount(wanted)} (it has {_amount(given)})")
     return tuple(missing)
+
+
+def short_of(requires: Requires, offer: Offer, taken: Pool) -> tuple[str, ...]:
+    """What the worker has too little of left for such a task as long as others have `taken` it; () = the task fits."""
+    short = []
+    for name, mine, all_, theirs in zip(_SIZES, share_of(requires), offer.pool, taken, strict=True):
+        if mine > all_ - theirs:
+            unit = 1000 if name == "cpu" else 1
+            used = f"{_amount(theirs / unit)} of {_amount(all_ / unit)} in use"
+            short.append(f"{to_camel(name)} {_amount(mine / unit)} ({used})")
+    return tuple(short)
 
 
 def needs_in_words(requires: Requires | None) -> tuple[str, ...]:
@@ -172,7 +185,7 @@ def pool_of(row: TaskRow) -> Pool:
     return share_of(wishes.requires if wishes else None)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class DropRecords:
     """Delete records that nobody needs, as far as they are still as they were `seen`.
 

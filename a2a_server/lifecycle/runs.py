@@ -6,32 +6,33 @@ Three counters: `fence` grows with every claim and is what every later write of 
 a run ends in a retryable failure or a crash and is what `max_attempts` bounds; `crashes` grows when a run's worker
 died. A run that pauses or is handed back costs nothing.
 `alarm` of a leased task lies a little behind the moment at which its worker ends the run itself, so the sweeper acts
-only for workers that could not.
+only for workers that could not. What that moment is, the timeout of the run or the deadline of the task, is decided as
+the run begins and kept with the task (`TaskSpec.cut_short`): a run that is at work keeps its times, whatever becomes of
+the task's deadline, and worker and sweeper say the same of it.
 
 Source: core.md section 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import field, replace
 
-from a2a_server.codec import decode_spec
+from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.errors import LeaseLost
 from a2a_server.lifecycle.changing import changed
-from a2a_server.lifecycle.endings import RESUMED, Cause, End, EndKind, finish, is_last_run
+from a2a_server.lifecycle.endings import RESUMED, Cause, End, EndKind, finish
 from a2a_server.lifecycle.gates import NOBODY, Standing, place_of
-from a2a_server.lifecycle.requirements import CLASS, UNBOUNDED, Pool, pool_of
+from a2a_server.lifecycle.judging import judge
+from a2a_server.lifecycle.requirements import UNBOUNDED, Pool, pool_of
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
+from a2a_server.lifecycle.undoing import is_last_run
 from a2a_server.model.objects import ArtifactEvent, JsonObject, Lane, Phase, State
 from a2a_server.model.rows import ArtifactRow, EventKind, JournalKind, Key, StateRow, TaskRow
 from a2a_server.model.turns import ClaimNeed, Needs
-from a2a_server.policy import SECOND, SUSPECT_CRASHES, SWEEP_SLACK, RetryPolicy, alarm, is_breaker
-
-VERDICTS: Final[Mapping[EndKind, bool]] = {EndKind.COMPLETED: True, EndKind.FAILED: False, EndKind.TRANSIENT: False}
-"""Ends of runs that tell something about their skill: whether it works. Crashes do not: whole hosts go down."""
+from a2a_server.policy import CLASS, SECOND, SUSPECT_CRASHES, SWEEP_SLACK, RetryPolicy
+from a2a_server.values import value_class
 
 ROW_FORMAT = 1
 """The format of task rows that this version writes and can run."""
@@ -42,9 +43,7 @@ def lease(turn: Turn, row: TaskRow, worker: Key, grace: int) -> TaskRow:
 
     grace: how long the worker lets a run clean up that it stopped, microseconds.
     """
-    spec = decode_spec(row.spec)
-    timeout = round(spec.timeout_seconds * SECOND)
-    ends_at = turn.now if spec.failing else alarm(turn.now + timeout, row.deadline_at)
+    row, ends_at = _bounded(turn, row)
     due_at = ends_at + grace + SWEEP_SLACK
     row = changed(row, worker=worker, fence=row.fence + 1)
     if row.state is State.WORKING:
@@ -53,7 +52,19 @@ def lease(turn: Turn, row: TaskRow, worker: Key, grace: int) -> TaskRow:
     return turn.status(row, State.WORKING, Phase.LEASED, due_at=due_at)
 
 
-@dataclass(frozen=True, slots=True)
+def _bounded(turn: Turn, row: TaskRow) -> tuple[TaskRow, int]:
+    """The task with what ends a run that begins now, and when that is; last runs have their grace alone."""
+    spec = decode_spec(row.spec)
+    if spec.failing:
+        return row, turn.now
+    timeout_at = turn.now + round(spec.timeout_seconds * SECOND)
+    cut_short = 0 < row.deadline_at <= timeout_at
+    if cut_short is not spec.cut_short:
+        row = changed(row, spec=encode_spec(replace(spec, cut_short=cut_short)))
+    return row, row.deadline_at if cut_short else timeout_at
+
+
+@value_class(frozen=True, slots=True)
 class Claimed:
     """The tasks that the worker now runs. more: others may be claimable at once. waits: what the probe found."""
 
@@ -62,7 +73,7 @@ class Claimed:
     waits: TaskRow | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Claim:
     """Lease up to `limit` tasks of `queues` to `worker`.
 
@@ -71,7 +82,8 @@ class Claim:
     tasks that need part of it; one that does not fit is left where it is. look: how many candidates to look at where
     that is more than `limit`: where gates refuse many, those behind them are found sooner.
     above: queues of which only tasks in `above_lanes` are taken. probe: a queue whose first ready task is looked at,
-    and left, as it does not fit ('' = none).
+    and left, as it does not fit ('' = none). undoes: whether the worker can do last runs; else they are left where they
+    are, with the alarm that ends them.
     """
 
     worker: Key
@@ -87,6 +99,7 @@ class Claim:
     above: tuple[str, ...] = ()
     above_lanes: tuple[Lane, ...] = ()
     probe: str = ""
+    undoes: bool = True
     urgent: bool = True
     weight: int = 512
 
@@ -121,7 +134,8 @@ class Claim:
         """The task that the probe found, unless a gate keeps it waiting anyway."""
         for key in turn.candidates(self._probe) if self._probe else ():
             row = turn.rows[key]
-            if row.phase is Phase.READY and not turn.gates.closed(row.gates, place_of(row)):
+            closed = turn.gates.closed(row.gates, place_of(row))
+            if row.phase is Phase.READY and not (closed and _holds(turn, row, closed)):
                 return row
         return None
 
@@ -141,10 +155,10 @@ class Claim:
         for key in self._candidates(turn):
             row = turn.rows[key]
             suspect = row.crashes >= SUSPECT_CRASHES
-            if row.phase is not Phase.READY or (suspect and not suspects):
+            if row.phase is not Phase.READY or (suspect and not suspects) or (not self.undoes and is_last_run(row)):
                 passed = True
                 continue
-            if closed := turn.gates.closed(row.gates, place_of(row)):
+            if (closed := turn.gates.closed(row.gates, place_of(row))) and (closed := _holds(turn, row, closed)):
                 due_at = row.due_at if is_last_run(row) else row.deadline_at
                 turn.put(moved(row, row.state, Phase.HELD, held_by=closed, due_at=due_at))
                 passed = True
@@ -161,7 +175,12 @@ class Claim:
         return Claimed(tuple(taken), more=passed or len(taken) == self.limit, waits=self._waiting(turn))
 
 
-@dataclass(frozen=True, slots=True)
+def _holds(turn: Turn, row: TaskRow, closed: str) -> str:
+    """The gate that holds the task, one of whose gates is closed; '' = none, since it is a last run."""
+    return turn.gates.closed(row.gates, place_of(row), last=True) if is_last_run(row) else closed
+
+
+@value_class(frozen=True, slots=True)
 class Draft:
     """An event (or, with `journal`, an entry of the journal) that has no number yet.
 
@@ -175,7 +194,7 @@ class Draft:
     said: ArtifactEvent | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TakeDraft:
     """A take to write: `row` without the numbers that only the turn knows.
 
@@ -188,7 +207,7 @@ class TakeDraft:
     closed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Reported:
     """The task after the report, and the takes as they were written."""
 
@@ -196,7 +215,7 @@ class Reported:
     takes: tuple[ArtifactRow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Report:
     """What a run said since its last report, and how it ended (None = it goes on).
 
@@ -244,8 +263,8 @@ class Report:
         """Write it to the task that the run holds."""
         if not row.visible and any(draft.kind is not None for draft in self.drafts):
             row = turn.put(changed(row, visible=True))
-        if self.end is not None and self.end.kind in VERDICTS and not row.cancel_at:
-            self._judge(turn, row, self.end.kind)
+        if self.end is not None:
+            judge(turn, row, self.end)
         if self._overflows(row.last_n):
             text = f"The task wrote more events than the server keeps for one task ({self.max_events})."
             return Reported(finish(turn, row, End(EndKind.FAILED, text, cause=Cause.EVENTS), self.retries))
@@ -264,10 +283,6 @@ class Report:
         if self.end is not None:
             row = finish(turn, row, self.end, self.retries)
         return Reported(row, takes)
-
-    def _judge(self, turn: Turn, row: TaskRow, kind: EndKind) -> None:
-        if any(is_breaker(name) and turn.gates.get(name) for name in row.gates) and not is_last_run(row):
-            turn.gates.judge(row.gates, good=VERDICTS[kind])
 
 
 def _numbered(draft: TakeDraft, numbers: list[int], last_n: int) -> ArtifactRow:

@@ -9,7 +9,11 @@ again under its id, the key that its sends have (`tick_key`) still names each ti
 
 Ticks that nobody was there for: `skip` makes a task for the newest one only, and only if it is at most `LATE` old;
 `once` makes one for the newest, however old; `all` makes one for each, the oldest first, up to `MOST_BEHIND`, and then
-goes on with the newest.
+goes on with the newest. Those that are passed over for a newer one count as skipped: all ticks of an interval, and
+`MOST_BEHIND` at most of a cron expression, whose ticks can only be counted one by one.
+
+A clock that jumps ahead and back leaves alarms that lie behind the ticks which come next (`is_silenced`). `Realign`
+sets them to the next tick from now on; ticks that were acted on meanwhile have their tasks already, under their names.
 
 Weakness: a tick is a promise that a task is made, not that it ran; what is made in the wrong order by `all` is put
 right by nobody.
@@ -18,21 +22,23 @@ right by nobody.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from a2a_server.codec import decode, encode, pack_message, unpack_message
 from a2a_server.errors import ClientError, InvalidParams, TaskNotCancelable, TaskNotFound
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.making import Make
+from a2a_server.lifecycle.records import check_rev
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submitted
-from a2a_server.lifecycle.ticking import first_tick, last_tick
+from a2a_server.lifecycle.ticking import first_open, first_tick, last_tick, ticks_between
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.rows import Key, RecordKey, RecordRow, TaskName
 from a2a_server.model.schedules import Missed, Overlap, Schedule, Timing
 from a2a_server.model.turns import Needs
 from a2a_server.policy import SECOND
+from a2a_server.values import value_class
 
 LATE: Final = 60 * SECOND
 """A tick that is so late is missed."""
@@ -97,14 +103,20 @@ def tick_key(schedule_id: str, tick: int) -> str:
     return f"cron:{schedule_id}:{tick}"
 
 
-def alarm_of(schedule: Schedule, at: int) -> int:
-    """When its next tick is, at or after `at`; 0 = it has none, or is paused."""
+def alarm_of(schedule: Schedule, at: int, now: int) -> int:
+    """When its next tick is, at or after `at`, as it stands at `now`; 0 = it has none, or is paused."""
     if schedule.paused or (schedule.max_runs and schedule.runs >= schedule.max_runs):
         return 0
-    return first_tick(schedule.timing, max(at, schedule.last_at + 1)) or 0
+    return first_tick(schedule.timing, max(at, first_open(schedule, now))) or 0
 
 
-@dataclass(frozen=True, slots=True)
+def is_silenced(schedule: Schedule, due_at: int, now: int) -> bool:
+    """Whether its alarm lies behind the tick that comes next, or is none: a clock set it that went back since."""
+    upcoming = alarm_of(schedule, now, now)
+    return upcoming > 0 and not 0 < due_at <= upcoming
+
+
+@value_class(frozen=True, slots=True)
 class Kept:
     """A schedule with the record that keeps it."""
 
@@ -112,7 +124,7 @@ class Kept:
     schedule: Schedule
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class CreateSchedule:
     """Make a schedule. Idempotent: the same one again changes nothing."""
 
@@ -135,7 +147,7 @@ class CreateSchedule:
                 )
             return Kept(row, kept)
         schedule = replace(self.schedule, created_at=turn.now)
-        due_at = alarm_of(schedule, schedule.timing.starts_at)
+        due_at = alarm_of(schedule, schedule.timing.starts_at, turn.now)
         return Kept(turn.links.keep(RecordRow(*self.key, 0, due_at, packed(schedule))), schedule)
 
 
@@ -162,7 +174,7 @@ def _with_history(schedule: Schedule, history: Schedule) -> Schedule:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ChangeSchedule:
     """Change a schedule. schedule: what it shall be, None = as it is; paused: None = as it is.
 
@@ -196,38 +208,34 @@ class ChangeSchedule:
             after = replace(after, paused=self.paused)
         if after == before:  # also by this very change, whose turn was in doubt
             return Kept(row, before)
-        _check_rev(row, self.rev)
+        check_rev(row, self.rev)
         same_time = after.timing == before.timing and not before.paused and row.due_at
-        due_at = alarm_of(after, row.due_at if same_time else turn.now)
+        goes_on = same_time and not is_silenced(after, row.due_at, turn.now)
+        due_at = alarm_of(after, row.due_at if goes_on else turn.now, turn.now)
         return Kept(turn.links.keep(row._replace(due_at=due_at, body=packed(after))), after)
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRecord:
-    """Delete a record. rev: only if it still has this one, 0 = whichever."""
+@value_class(frozen=True, slots=True)
+class Realign:
+    """Let schedules tick again whose alarms were set by a clock that went back since."""
 
-    key: RecordKey
-    rev: int = 0
+    keys: tuple[RecordKey, ...]
     urgent: bool = False
-    weight: int = 256
+    weight: int = 2048
 
     def needs(self, needs: Needs, shard: str) -> None:  # noqa: ARG002 - the protocol's
-        """The record."""
-        needs.records.add(self.key)
+        """The records."""
+        needs.records.update(self.keys)
 
-    def decide(self, turn: Turn) -> bool:
-        """Whether it was there. Raises InvalidParams: it has another rev."""
-        row = turn.links.record(self.key)
-        if row is None:
-            return False
-        _check_rev(row, self.rev)
-        turn.links.drop(self.key)
-        return True
-
-
-def _check_rev(row: RecordRow, rev: int) -> None:
-    if rev and rev != row.rev:
-        raise InvalidParams(f"It was changed meanwhile (its rev is {row.rev}); read it again.", path="rev")
+    def decide(self, turn: Turn) -> int:
+        """How many were silenced."""
+        count = 0
+        for key in self.keys:
+            row = turn.links.record(key)
+            if row is not None and is_silenced(schedule := unpacked(row), row.due_at, turn.now):
+                turn.links.keep(row._replace(due_at=alarm_of(schedule, turn.now, turn.now)))
+                count += 1
+        return count
 
 
 def due_tick(schedule: Schedule, due_at: int, now: int) -> tuple[int, bool]:
@@ -238,7 +246,7 @@ def due_tick(schedule: Schedule, due_at: int, now: int) -> tuple[int, bool]:
     return newest, schedule.missed is not Missed.SKIP or now - newest <= LATE
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Fired:
     """What came of a tick. made: the task, None = none was made. stale: somebody else acted, or nothing is due."""
 
@@ -247,7 +255,7 @@ class Fired:
     stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Fire:
     """Make the task of a schedule's tick, and set the next one.
 
@@ -305,13 +313,16 @@ class Fire:
             late = upcoming is not None and upcoming <= turn.now
             after = replace(
                 after,
-                skipped=before.skipped + (made is None),
+                skipped=before.skipped + self._passed_over(before) + (made is None),
                 behind=before.behind + 1 if late else 0,
                 last_at=self.tick,
             )
-        due_at = alarm_of(after, row.due_at if self.by_hand else self.tick + 1) if row.due_at else 0
+        due_at = alarm_of(after, row.due_at if self.by_hand else self.tick + 1, turn.now) if row.due_at else 0
         turn.links.keep(row._replace(due_at=due_at, body=packed(after)))
         return Fired(made, why_not)
+
+    def _passed_over(self, schedule: Schedule) -> int:
+        return ticks_between(schedule.timing, self.seen.due_at, self.tick, MOST_BEHIND)
 
     def _is_due(self, schedule: Schedule, now: int) -> bool:
         """Whether it is the tick that the store's own time says; the clock of who read the record may be behind."""

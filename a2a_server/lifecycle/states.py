@@ -55,6 +55,8 @@ PHASE_MOVES: Final[Mapping[Phase, frozenset[Phase]]] = {
 
 TERMINAL: Final = frozenset(state for state, moves in STATE_MOVES.items() if not moves)
 INTERRUPTED: Final = frozenset({S.INPUT_REQUIRED, S.AUTH_REQUIRED})
+EXPLAINED: Final = frozenset({P.LEASED, P.PAUSED, P.FINAL})
+"""Phases that need no explanation: nothing holds the task, or its status says what it waits for."""
 
 PHASES_OF: Final[Mapping[State, frozenset[Phase]]] = {
     S.SUBMITTED: frozenset({P.WAITING, P.SCHEDULED, P.READY, P.HELD}),

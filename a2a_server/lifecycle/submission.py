@@ -7,13 +7,13 @@ for it and nothing is ahead, the new task is leased in the same turn (core.md se
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from a2a_server.codec import decode_spec, encode, encode_spec
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.admission import Admission
 from a2a_server.lifecycle.changing import changed
-from a2a_server.lifecycle.dependencies import Extras, Ties, check, graph_key, tie, ties_of
+from a2a_server.lifecycle.dependencies import FREE, Extras, Ties, check, graph_key, tie, ties_of
 from a2a_server.lifecycle.gates import NOBODY, Standing, keys_of
 from a2a_server.lifecycle.keeping import use
 from a2a_server.lifecycle.labels import FOR_EVER, id_of
@@ -36,11 +36,12 @@ from a2a_server.model.rows import (
 )
 from a2a_server.model.turns import Needs
 from a2a_server.policy import ahead, alarm, is_shared
+from a2a_server.values import value_class
 
 MAX_RANK = 2**53
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Submitted:
     """The task as it stands. repeat: the send had been accepted before. leased: the caller's worker runs it now.
 
@@ -53,7 +54,7 @@ class Submitted:
     leased: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Submit:
     """Accept a message.
 
@@ -237,7 +238,7 @@ class Submit:
             self.admission.admit(turn, self.key)
         turn.gates.standing = self.standing or NOBODY
         extras = self.extras
-        ties = Ties() if extras is None else ties_of(turn, self.name, extras)
+        ties = FREE if extras is None else ties_of(turn, self.name, extras)
         starts_at = max(self.starts_at, turn.now + self.delay if self.delay else 0)
         later = starts_at > turn.now
         waits = ties.waits
@@ -315,7 +316,7 @@ class Submit:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Show:
     """Make a task visible, unless a message was all that it came to."""
 

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from a2a_server.codec import decode_spec
 from a2a_server.lifecycle.dead_letters import Dead
-from a2a_server.lifecycle.endings import canceled, crashed, failed, given_up, is_last_run
+from a2a_server.lifecycle.endings import TOO_LATE, canceled, crashed, failed, given_up, overran
 from a2a_server.lifecycle.gates import amount_at
+from a2a_server.lifecycle.judging import judge
 from a2a_server.lifecycle.states import moved
 from a2a_server.lifecycle.turn import Turn
+from a2a_server.lifecycle.undoing import is_last_run
 from a2a_server.model.objects import Phase
 from a2a_server.model.rows import FairKey, JournalKind, Key, TaskRow, WorkerRow
 from a2a_server.model.turns import Needs
 from a2a_server.policy import SECOND, is_idle, is_spent, room
+from a2a_server.values import value_class
 
 FORGOTTEN_AFTER = 86_400 * SECOND
 """How long the row of a worker that is gone is kept, for operators to see."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Alarms:
     """Act on the alarms (`due_at`) of these tasks: start, end or give up, by phase."""
 
@@ -51,11 +54,12 @@ def _ring(turn: Turn, row: TaskRow) -> None:
         given_up(turn, row)
     elif row.cancel_at:
         canceled(turn, row)
-    elif late:
-        failed(turn, row, "The task did not end before its deadline.", Dead.DEADLINE)
     elif row.phase is Phase.LEASED:
-        turn.gates.judge(row.gates, good=False)
-        failed(turn, row, "The run took longer than the task's timeoutSeconds and was ended.", Dead.TIMEOUT)
+        end = overran(cut_short=decode_spec(row.spec).cut_short)
+        judge(turn, row, end)
+        failed(turn, row, end.text, end.dead)
+    elif late:
+        failed(turn, row, TOO_LATE, Dead.DEADLINE)
     elif row.phase is Phase.PAUSED:
         failed(turn, row, "Nobody answered in time.", Dead.UNANSWERED)
     elif row.phase is Phase.SCHEDULED:
@@ -63,7 +67,7 @@ def _ring(turn: Turn, row: TaskRow) -> None:
         turn.journal(row, JournalKind.PROMOTED)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Bury:
     """Declare workers dead that have not been seen for their ttl; `certain` ones without asking the clock."""
 
@@ -85,7 +89,7 @@ class Bury:
         return len(gone)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Forget:
     """Delete the rows of workers that have not been seen for a day beyond their ttl; ids are never used again."""
 
@@ -106,7 +110,7 @@ class Forget:
         return len(gone)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ForgetTurns:
     """Delete virtual times of owners as far as they say nothing any more; who sends meanwhile keeps theirs."""
 
@@ -127,7 +131,7 @@ class ForgetTurns:
         return len(spent)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Rescue:
     """Take tasks from runs whose worker is dead or gone. orphans: key -> the fence of the run that was seen orphaned.
 
@@ -163,7 +167,7 @@ def _gone(turn: Turn, worker: Key) -> bool:
     return row is None or row.dead or row.seen_at + row.ttl < turn.now
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Wake:
     """Let held tasks go on whose gate has room; a wake-up can be lost, so every sweep asks."""
 
@@ -191,7 +195,7 @@ class Wake:
         return woken
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Recount:
     """Count anew what uses these gates: a claim that did not see a new gate may have come upon its first count."""
 
@@ -209,7 +213,7 @@ class Recount:
         return sum(turn.gates.recount(key) for key in self.gates)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Tidy:
     """Delete the rows of gates that say nothing, and of rules that nothing uses any more."""
 

@@ -6,18 +6,18 @@ least once, and is noted here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.rows import Key, PushRow
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 AGENT: Final = "agent"
 """The id of the push that tells the agent itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Take:
     """Keep others from telling `push` for `hold` microseconds: whoever takes it tells, or dies and leaves it due."""
 
@@ -39,7 +39,7 @@ class Take:
         return taken
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Told:
     """Note what came of telling `push`, as it was read before.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from a2a_server.codec import decode, encode
@@ -13,6 +13,7 @@ from a2a_server.model.options import TaskOptions
 from a2a_server.model.rows import RecordKey, RecordRow
 from a2a_server.model.templates import Template
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 
 def merged(template: Template, options: TaskOptions, message: Message) -> tuple[TaskOptions, Message]:
@@ -44,7 +45,7 @@ def unpacked(row: RecordRow) -> Template:
     return Template(TaskOptions.model_validate(body["o"]), body["t"], body["d"])
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class PutTemplate:
     """Make or change a template. rev: only if its record still has this one, 0 = whichever, and where there is none."""
 

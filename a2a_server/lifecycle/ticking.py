@@ -25,6 +25,7 @@ MOST_PREVIEWED: Final = 100
 _OF_HOSTS: Final = frozenset({"localtime", "posixrules", "factory"})
 """Names in the tz database that stand for what a host is set to."""
 _FIELDS: Final = 5
+_SHORTEST: Final = "intervalSeconds must be at least 1."
 _STEPS: Final = 10_000
 """More ticks than this do not lie before the moment that is asked for: it guards against a loop without end."""
 
@@ -37,6 +38,8 @@ def timing_of(plan: SchedulePlan, now: int) -> Timing:
     """
     kinds = {"cron": plan.cron, "intervalSeconds": plan.interval_seconds, "runAt": plan.run_at}
     given = [name for name, value in kinds.items() if value]
+    if not given and "interval_seconds" in plan.model_fields_set:
+        raise InvalidParams(_SHORTEST, path="intervalSeconds")
     if len(given) != 1:
         said = "none of them is given" if not given else f"{' and '.join(given)} are given"
         raise InvalidParams(f"A schedule has one of cron, intervalSeconds and runAt; {said}.", path="cron")
@@ -47,7 +50,7 @@ def timing_of(plan: SchedulePlan, now: int) -> Timing:
         timing = Timing(_moment(plan.run_at, "runAt"), ends_at=ends)
     elif plan.interval_seconds:
         if not plan.interval_seconds >= 1:
-            raise InvalidParams("intervalSeconds must be at least 1.", path="intervalSeconds")
+            raise InvalidParams(_SHORTEST, path="intervalSeconds")
         interval = round(plan.interval_seconds * SECOND)
         timing = Timing(starts or now + interval, interval=interval, ends_at=ends)
     else:
@@ -87,12 +90,34 @@ def last_tick(timing: Timing, tick: int, until: int) -> int:
     return low
 
 
+def first_open(schedule: Schedule, now: int) -> int:
+    """From when on its ticks are to be acted on: behind the last one; from now on where that one is still ahead.
+
+    A last tick is ahead after the clock went back. What it made is not made again, for it has the tick's name.
+    """
+    return schedule.last_at + 1 if schedule.last_at <= now else now
+
+
+def ticks_between(timing: Timing, tick: int, until: int, most: int) -> int:
+    """How many ticks there are from `tick`, which is one, up to before `until`; of a cron expression `most` at most."""
+    if timing.interval:
+        return -(-(until - tick) // timing.interval)
+    count, at = 0, tick
+    while at < until and count < most:
+        count += 1
+        following = first_tick(timing, at + 1)
+        if following is None:
+            break
+        at = following
+    return count
+
+
 def next_ticks(schedule: Schedule, now: int, count: int) -> Iterator[int]:
     """The next ticks from `now` on, at most `count`, as if it were not paused."""
     left = min(count, MOST_PREVIEWED)
     if schedule.max_runs:
         left = min(left, schedule.max_runs - schedule.runs)
-    at = max(now, schedule.last_at + 1)
+    at = max(now, first_open(schedule, now))
     for _ in range(left):
         tick = first_tick(schedule.timing, at)
         if tick is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from a2a_server.errors import ClientError
@@ -11,6 +11,7 @@ from a2a_server.lifecycle.making import Make
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.rows import RecordKey
 from a2a_server.model.turns import Needs
+from a2a_server.values import value_class
 
 
 class Checkable(Protocol):
@@ -34,7 +35,7 @@ class Checkable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class AllOrNone:
     """Do every one of these, each to a task of its own, if all of them can be done. rehearsed: only look.
 
