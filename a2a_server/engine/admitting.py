@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -12,6 +13,7 @@ from a2a_server.errors import InvalidParams
 from a2a_server.lifecycle.admission import Admission, context_record
 from a2a_server.lifecycle.requirements import CLASS_RECORD, class_key, class_of, required
 from a2a_server.model.objects import OPTIONS_URI, Requires, Scope
+from a2a_server.model.options import Requirements
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import NO_KEY, Key, RecordKey, RecordRow
@@ -37,6 +39,19 @@ class Admitted(NamedTuple):
 def is_plain(request: SendRequest, skill: SkillSpec) -> bool:
     """Whether a send asks for nothing of the kind; most do."""
     return request.options.requires is None and skill.context is Together.PARALLEL
+
+
+def check_resources(requires: Requires | Requirements | None, known: Mapping[str, int]) -> None:
+    """Refuse a resource that is not there, or more of it than there is. Raises InvalidParams."""
+    for name, amount in (requires.resources if requires is not None else {}).items():
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise InvalidParams(f'there is no resource "{name}"; the resources are: {there}', path=f"{_PATH}.{name}")
+        if amount > known[name]:
+            raise InvalidParams(
+                f"of {name} there are {known[name]} in all, so {amount} are never free; ask for less",
+                path=f"{_PATH}.{name}",
+            )
 
 
 class Admitting:
@@ -91,18 +106,7 @@ class Admitting:
         return parent is None or parent.context == request.context_id
 
     def _resources(self, requires: Requires) -> tuple[str, ...]:
-        known = self._limits.resources
-        for name, amount in requires.resources.items():
-            if name not in known:
-                there = ", ".join(sorted(known)) or "none"
-                raise InvalidParams(
-                    f'there is no resource "{name}"; the resources are: {there}', path=f"{_PATH}.{name}"
-                )
-            if amount > known[name]:
-                raise InvalidParams(
-                    f"of {name} there are {known[name]} in all, so {amount} are never free; ask for less",
-                    path=f"{_PATH}.{name}",
-                )
+        check_resources(requires, self._limits.resources)
         return tuple(f"{resource_gate(name)}*{amount}" for name, amount in requires.resources.items())
 
     async def _check_room(self, scope: Scope, queue: str) -> None:

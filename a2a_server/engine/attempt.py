@@ -39,6 +39,7 @@ from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import EdgeRow, EventKind, StateRow, TaskRow
 from a2a_server.model.runs import ChildResult, Chunk, Join, Output, Pause, Shelf, Stopping, TakeView, TaskView
+from a2a_server.policy import RetryPolicy
 from a2a_server.ports import ArtifactStore, TaskStore
 
 
@@ -49,7 +50,7 @@ class RunningAttempt:
     __slots__ = (
         "_artifacts", "_awaited", "_backlog", "_broken", "_children", "_draft_bytes", "_drafts", "_finishing",
         "_flushing", "_kept", "_large", "_limits", "_loop", "_lost", "_notes", "_on_lost", "_outputs",
-        "_reporting", "_spawning", "_states", "_store", "_takes", "_thread",
+        "_reporting", "_retries", "_spawning", "_states", "_store", "_takes", "_thread",
         "_uploading", "_writer", "paused", "row", "stopping", "task",
     )  # fmt: skip
 
@@ -62,6 +63,7 @@ class RunningAttempt:
         store: TaskStore,
         artifacts: ArtifactStore,
         limits: Limits,
+        retries: RetryPolicy,
         on_lost: Callable[[Exception], None],
         awaited: Callable[[TaskRow], bool],
         spawning: Callable[[TaskRow, Callable[[], None]], Family],
@@ -72,6 +74,7 @@ class RunningAttempt:
         self.paused: Pause | Join | None = None
         self._writer = writer
         self._limits = limits
+        self._retries = retries
         self._on_lost = on_lost
         self._awaited = awaited
         self._loop = asyncio.get_running_loop()
@@ -336,7 +339,7 @@ class RunningAttempt:
             self._takes.drafts(),
             states,
             end,
-            self._limits.retries,
+            self._retries,
             last_n=self.row.last_n,
             max_events=self._limits.max_events_per_task,
             weight=self._backlog.reported[1]

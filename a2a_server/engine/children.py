@@ -197,9 +197,12 @@ async def walked(
     extras = submit.extras or Extras()
     for _ in range(WALKS):
         graph = await revision(store, submit.scope)
-        rows = [await store.find(submit.scope, submit.agent, task_id) for task_id in upstreams]
-        keys = [row.key for row in rows if row is not None]
-        await refuse_circle(store, keys, parent, f"{extras.path}.dependsOn")
+        starts: dict[Key, str] = {}
+        for task_id in upstreams:
+            row = await store.find(submit.scope, submit.agent, task_id)
+            if row is not None:
+                starts[row.key] = f"{extras.path}.dependsOn[{extras.depends_on.index(task_id)}]"
+        await refuse_circle(store, starts, parent)
         try:
             return await post(replace(submit, extras=replace(extras, graph=graph)))
         except Conflict:

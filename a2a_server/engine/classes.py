@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from a2a_server.lifecycle.requirements import (
-    CLASS,
     CLASS_RECORD,
     Offer,
     Pool,
@@ -25,7 +24,7 @@ from a2a_server.lifecycle.reserving import Asked, Kept, Reserving
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import RecordRow, TaskRow
 from a2a_server.model.runs import SkillSpec
-from a2a_server.policy import queue_of
+from a2a_server.policy import CLASS, queue_of
 from a2a_server.ports import TaskStore
 
 PAGE: Final = 1000

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from random import Random
 from typing import Any
 
+from a2a_server.engine.agenda import Agenda
 from a2a_server.engine.aging import Aging
 from a2a_server.engine.collector import Collector
 from a2a_server.engine.gathering import Gatherer
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.retiring import Retiring, retention_of
-from a2a_server.engine.scheduling import Agenda
 from a2a_server.engine.settling import Settler
 from a2a_server.engine.sweeper import Sweeper
 from a2a_server.engine.tidying import Tidying
@@ -61,7 +61,13 @@ class Duties:
             random=random,
             checks=checks,
             more=(Aging(writer, queues, limits.aging_seconds).age_ready,) if queues and limits.aging_seconds else (),
-            tidies=(tidying.tidy_gates, tidying.tidy_contexts, tidying.tidy_classes, tidying.tidy_turns),
+            tidies=(
+                tidying.tidy_gates,
+                tidying.tidy_contexts,
+                tidying.tidy_classes,
+                tidying.tidy_turns,
+                self.agenda.mend_records,
+            ),
             first=(self.agenda.ring_records,),
             kinds=lambda: self.agenda.kinds,
             observer=observer,

@@ -14,7 +14,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -49,6 +48,7 @@ from a2a_server.policy import SUSPECT_CRASHES, queue_of
 from a2a_server.ports import ArtifactStore, Notifier, TaskStore, WorkQueue
 from a2a_server.running import AgentRunner
 from a2a_server.telemetry.observer import SILENT, Observer
+from a2a_server.values import value_class
 
 SHARDS: Final = 256
 """Processes on one store count under one of so many names, drawn at start: what they leave behind stays bounded, and
@@ -78,7 +78,7 @@ def wall_clock() -> int:
     return time.time_ns() // 1000
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Backends:
     """What the engine runs on. fed: the queue hears of other processes' work by doorbells, not by a broker."""
 
@@ -181,7 +181,7 @@ class Engine:
             duties=self.duties,
             teller=self._teller,
             figures=figures,
-            workers=lambda: (engine.worker for engine in self.engines),
+            workers=lambda: [engine.worker for engine in self.engines],
             check=self._check_worker,
             fed=backends.fed,
         )

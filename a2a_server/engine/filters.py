@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from a2a_server.codec import decode_spec
 from a2a_server.lifecycle.labels import BATCH, SCHEDULE, TAG, TEMPLATE, title_label
@@ -10,9 +10,10 @@ from a2a_server.lifecycle.states import PHASES_OF, status_word
 from a2a_server.model.objects import Lane, Phase, Scope, State, Wishes
 from a2a_server.model.queries import Search
 from a2a_server.model.rows import NO_KEY, Interest, Key, TaskRow
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Filter:
     """Visible tasks of a scope and agent; None, '' and empty = any.
 

@@ -27,9 +27,9 @@ from a2a_server.engine.taskview import view_of
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import Conflict, LeaseLost
 from a2a_server.lifecycle.endings import Cause, End, EndKind
+from a2a_server.lifecycle.gathering import GatheredReport, waits_left
 from a2a_server.lifecycle.joining import RETURNED, Count, Waiting
 from a2a_server.lifecycle.labels import id_of
-from a2a_server.lifecycle.pulling import GatheredReport, waits_left
 from a2a_server.lifecycle.runs import Report
 from a2a_server.model.objects import Data, Json, JsonObject, Message, Role, State
 from a2a_server.model.rows import EdgeRow, Key, TaskRow
@@ -149,6 +149,7 @@ class Gatherer:
             store=self._store,
             artifacts=self._artifacts,
             limits=self._limits,
+            retries=self._limits.retries,
             on_lost=_unheard,
             awaited=_awaited,
             spawning=family_of(self._store, self._artifacts, self._limits),

@@ -5,7 +5,7 @@ A walk is outside of turns; what makes it exact is the revision of the owner's g
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from a2a_server.engine.paging import rows_of
@@ -48,8 +48,8 @@ async def is_part(store: TaskStore, row: TaskRow) -> bool:
     return any(head.phase is not Phase.FINAL for head in heads.values())
 
 
-async def refuse_circle(store: TaskStore, starts: Collection[Key], target: Key, path: str) -> None:
-    """Walk from the tasks `starts` along what each of them waits for. path: of the option at fault.
+async def refuse_circle(store: TaskStore, starts: Mapping[Key, str], target: Key) -> None:
+    """Walk from the tasks `starts` along what each of them waits for. starts: each with the path of what names it.
 
     Raises InvalidParams when that leads to `target`, or to more tasks than are looked at.
     """
@@ -58,8 +58,10 @@ async def refuse_circle(store: TaskStore, starts: Collection[Key], target: Key, 
     while ahead:
         key = ahead.pop()
         if key == target:
-            raise circular(path, await _ids(store, seen, key))
+            chain = _chain(seen, key)
+            raise circular(starts[chain[-1]], await _ids(store, chain))
         if len(seen) > MOST_TASKS:
+            path = starts[_chain(seen, key)[-1]]
             raise InvalidParams(
                 f"{path}: more than {MOST_TASKS} tasks wait behind it, too many to find out whether they wait for each "
                 "other; send the tasks in one batch.",
@@ -71,12 +73,17 @@ async def refuse_circle(store: TaskStore, starts: Collection[Key], target: Key, 
                 ahead.append(edge.upstream)
 
 
-async def _ids(store: TaskStore, seen: Mapping[Key, Key | None], last: Key) -> list[str]:
-    """Of the tasks by which a walk came to `last`, each of which waits for the next."""
+def _chain(seen: Mapping[Key, Key | None], last: Key) -> list[Key]:
+    """The tasks by which a walk came to `last`, from there back to where it began."""
     keys = [last]
     while (key := seen[keys[-1]]) is not None:
         keys.append(key)
-    shown = keys if len(keys) <= MOST_NAMED else [last, *keys[1 - MOST_NAMED :]]
+    return keys
+
+
+async def _ids(store: TaskStore, keys: Sequence[Key]) -> list[str]:
+    """Of a chain, each of which waits for the next."""
+    shown = keys if len(keys) <= MOST_NAMED else [keys[0], *keys[1 - MOST_NAMED :]]
     found = [await store.snapshot(key, 0, artifacts=False) for key in reversed(shown)]
     ids = [one.task.id if one is not None else "?" for one in found]
     return ids if len(shown) == len(keys) else [*ids[:-1], "…", ids[-1]]

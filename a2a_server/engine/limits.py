@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
+from a2a_server.model.runs import SkillSpec
 from a2a_server.policy import SECOND, RetryPolicy
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Limits:
     """Set once at start."""
 
@@ -64,6 +66,7 @@ class Limits:
     client_max_concurrency: int = 0
     client_max_requirements: int = 100
     client_skill_max_concurrency: int = 0
+    client_priorities: Mapping[str, str] = field(default_factory=dict)
     agent_max_concurrency: int = 0
     breaker_failures: int = 0
     breaker_seconds: float = 30.0
@@ -73,7 +76,11 @@ class Limits:
         """The back-off, in microseconds."""
         return _policy(self.backoff_base_seconds, self.backoff_limit_seconds)
 
+    def retries_of(self, skill: SkillSpec | None) -> RetryPolicy:
+        """The back-off of a skill's tasks: its own, where it has one. None = it is not known here."""
+        return self.retries if skill is None or skill.backoff_seconds is None else _policy(*skill.backoff_seconds)
 
-@lru_cache(maxsize=16)
+
+@lru_cache(maxsize=256)
 def _policy(base_seconds: float, limit_seconds: float) -> RetryPolicy:
     return RetryPolicy(round(base_seconds * SECOND), round(limit_seconds * SECOND))

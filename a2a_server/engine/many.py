@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from a2a_server.engine.crowds import Crowds
@@ -37,8 +37,9 @@ from a2a_server.model.rows import Head, Key, TaskRow
 from a2a_server.model.turns import Bell
 from a2a_server.policy import SECOND
 from a2a_server.ports import TaskStore
+from a2a_server.values import value_class
 
-GATHER_SECONDS: Final = 0.1
+GATHER_SECONDS: Final = 0.2
 """What happens within is told together."""
 SLACK: Final = 5 * SECOND
 """How much longer than its moment says a turn may have taken to be seen."""
@@ -59,7 +60,7 @@ _UNFINISHED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Change:
     """How a task stands. before: its last event that was told, 0 = none.
 
@@ -74,7 +75,7 @@ class Change:
     started_at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class News:
     """What a reader is told at once.
 
@@ -344,11 +345,21 @@ class Many:
         return self._counted
 
     async def _shown(self, rows: Sequence[TaskRow]) -> list[Change]:
-        changes = list(self._changes(rows))
-        await self._starts.of([change.row for change in changes if change.row.state not in TERMINAL])
-        return [replace(change, started_at=self._starts.known(change.row)) for change in changes]
+        fresh = list(self._fresh(rows))
+        await self._starts.of([row for row, _, _ in fresh if row.state not in TERMINAL])
+        return [
+            Change(
+                row,
+                told.last_n if told else 0,
+                moved=told is None or row.phase is not told.phase,
+                left=not matches,
+                started_at=self._starts.known(row),
+            )
+            for row, told, matches in fresh
+        ]
 
-    def _changes(self, rows: Iterable[TaskRow]) -> Iterator[Change]:
+    def _fresh(self, rows: Iterable[TaskRow]) -> Iterator[tuple[TaskRow, _Told | None, bool]]:
+        """What the reader has not been told, with what it was told of the task before and whether it matches still."""
         for row in rows:
             told = self._told.get(row.key)
             if told is not None and row.rev <= told.rev:
@@ -357,8 +368,7 @@ class Many:
             if told is None and not (matches and (self._named is not None or row.visible)):
                 continue
             self._note(row, matches=matches)
-            moved = told is None or row.phase is not told.phase
-            yield Change(row, told.last_n if told else 0, moved=moved, left=not matches)
+            yield row, told, matches
 
     def _note(self, row: TaskRow, *, matches: bool = True) -> None:
         """Remember how far the task was told; of a filter's only those that were told last."""

@@ -10,8 +10,7 @@ import math
 from typing import Final
 
 from a2a_server.errors import Fail, Reject, Retry
-from a2a_server.lifecycle.dead_letters import Dead
-from a2a_server.lifecycle.endings import Cause, End, EndKind
+from a2a_server.lifecycle.endings import Cause, End, EndKind, overran
 from a2a_server.lifecycle.joining import Waiting
 from a2a_server.lifecycle.labels import key_of
 from a2a_server.model.runs import Completed, Join, Pause, SkillSpec, Stopping
@@ -51,17 +50,16 @@ def swallowed(pause: Pause | Join | None) -> End:
     )
 
 
-def stopped(reason: Stopping | None) -> End | None:
-    """The end of a run that was stopped; None when the task is no longer this run's to end."""
+def stopped(reason: Stopping | None, *, cut_short: bool = False) -> End | None:
+    """The end of a run that was stopped; None when the task is no longer this run's to end.
+
+    cut_short: see `overran`.
+    """
     match reason:
         case Stopping.CANCELED:
             return End(EndKind.CANCELED)
         case Stopping.DEADLINE:
-            return End(
-                EndKind.FAILED,
-                "The run was ended: it took longer than the task allows (timeoutSeconds, or its deadline).",
-                dead=Dead.TIMEOUT,
-            )
+            return overran(cut_short=cut_short)
         case Stopping.SHUTDOWN:
             return End(EndKind.HANDED_BACK)
         case Stopping.LEASE_LOST:

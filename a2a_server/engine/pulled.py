@@ -22,6 +22,7 @@ from a2a_server.model.objects import File
 from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import TaskRow
 from a2a_server.model.runs import CHECKS, Chunk, Completed, Output, Shelf
+from a2a_server.policy import RetryPolicy
 
 
 class PulledAttempt(RunningAttempt):
@@ -41,6 +42,7 @@ class PulledAttempt(RunningAttempt):
             store=backends.store,
             artifacts=backends.artifacts,
             limits=engine.limits,
+            retries=retries_of(engine, row),
             on_lost=_noted,
             awaited=_always,
             spawning=family_of(backends.store, backends.artifacts, engine.limits),
@@ -103,6 +105,11 @@ class PulledAttempt(RunningAttempt):
         said = contents(super()._report(end))
         files, self._reports_files = self._reports_files, ()
         return PulledReport(**said, files=files)
+
+
+def retries_of(engine: Engine, row: TaskRow) -> RetryPolicy:
+    """The back-off of the task's skill."""
+    return engine.limits.retries_of(next((skill for skill in engine.runner.skills if skill.id == row.skill), None))
 
 
 def _always(row: TaskRow) -> bool:  # noqa: ARG001 - somebody waits for the answer

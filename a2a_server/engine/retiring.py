@@ -39,6 +39,7 @@ from a2a_server.model.rows import Interest, Key, PushRow, RecordRow, TaskRow
 from a2a_server.policy import SECOND
 from a2a_server.ports import ArtifactStore, TaskStore
 from a2a_server.telemetry.observer import SILENT, Observer
+from a2a_server.values import value_class
 
 RETIRE: Final = "retire"
 """The name of the duty."""
@@ -54,7 +55,7 @@ DAY: Final = 86_400 * SECOND
 _log = logging.getLogger("a2a_server.engine.retiring")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Retention:
     """How long tasks are kept once they have ended, microseconds by state; one that is not named stays for ever.
 

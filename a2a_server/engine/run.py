@@ -22,7 +22,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -47,6 +47,7 @@ from a2a_server.policy import SECOND, SUSPECT_CRASHES
 from a2a_server.ports import ArtifactStore, TaskStore
 from a2a_server.running import AgentRunner
 from a2a_server.telemetry.observer import SILENT, Observer
+from a2a_server.values import value_class
 
 JUDGED: Final = frozenset({EndKind.COMPLETED, EndKind.FAILED})
 """Ends behind a result that was checked."""
@@ -56,7 +57,7 @@ FINISH_TRIES: Final = 3
 _log = logging.getLogger("a2a_server.engine.run")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Workshop:
     """What all runs of a worker share. awaited: whether somebody waits for the end of a task, or for what it holds."""
 
@@ -81,22 +82,9 @@ class Run:
     """
 
     __slots__ = (
-        "_attempt",
-        "_ending",
-        "_finishing",
-        "_left",
-        "_loop",
-        "_retire",
-        "_shop",
-        "_showing",
-        "_spec",
-        "_stopping",
-        "_task",
-        "_timers",
-        "over",
-        "row",
-        "skill",
-    )
+        "_attempt", "_ending", "_finishing", "_left", "_loop", "_retire", "_shop", "_showing",
+        "_spec", "_stopping", "_task", "_timers", "over", "row", "skill",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -184,7 +172,7 @@ class Run:
             await self._shop.writer.submit(Show(self.row.key))
 
     def _end_without(self) -> None:
-        end = outcomes.stopped(self._stopping)
+        end = outcomes.stopped(self._stopping, cut_short=self._spec.cut_short)
         if not self._ending and end is not None:
             self._ending = True
             _log.warning("A handler did not stop within the grace; its task ends without it.", extra=self._named)
@@ -240,7 +228,7 @@ class Run:
             return outcomes.paused(pause, self._shop.limits.pause_seconds)
         canceled = isinstance(error, asyncio.CancelledError)
         if canceled or (self._stopping is not None and not isinstance(error, (Reject, Fail))):
-            return outcomes.stopped(self._stopping)
+            return outcomes.stopped(self._stopping, cut_short=self._spec.cut_short)
         if pause is not None or isinstance(error, Paused):
             return outcomes.swallowed(pause)
         error_id = self._shop.new_key().hex()[-12:]
@@ -279,6 +267,7 @@ class Run:
             store=shop.store,
             artifacts=shop.artifacts,
             limits=shop.limits,
+            retries=shop.limits.retries_of(self.skill),
             on_lost=self._on_lost,
             awaited=shop.awaited,
             spawning=self._children,
@@ -301,7 +290,8 @@ class Run:
     def _limit_time(self, attempt: RunningAttempt) -> None:
         seconds = self._spec.timeout_seconds
         if attempt.task.deadline is not None:
-            seconds = min(seconds, attempt.task.deadline - self._shop.clock() / SECOND)
+            left = attempt.task.deadline - self._shop.clock() / SECOND
+            seconds = min(seconds, left)
         self._timers.append(self._loop.call_later(max(0.0, seconds), self.stop, Stopping.DEADLINE))
 
     def _on_lost(self, error: Exception) -> None:
@@ -378,7 +368,8 @@ class Run:
         return End(EndKind.FAILED, self._spec.failing)
 
     async def _report(self, end: End) -> None:
-        await self._shop.writer.submit(Report(self.row.key, self.row.fence, end=end, retries=self._shop.limits.retries))
+        retries = self._shop.limits.retries_of(self.skill)
+        await self._shop.writer.submit(Report(self.row.key, self.row.fence, end=end, retries=retries))
 
     async def _end_plainly(self) -> None:
         try:

@@ -7,7 +7,7 @@ are given has two ways in: `wishes` are stored and shown as they are; `extras` h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -28,6 +28,7 @@ from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import NO_KEY, EdgeKind, Key, SentKey
 from a2a_server.model.runs import SkillSpec
 from a2a_server.policy import SECOND, gates_of, queue_of
+from a2a_server.values import value_class
 
 _LANES: Final = {int(lane): lane for lane in Lane}
 ON_FAILURE: Final = {
@@ -37,7 +38,7 @@ ON_FAILURE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Said:
     """A message as it is stored, its stored form, and the digest of the request that brought it."""
 
@@ -73,6 +74,7 @@ class Submissions:
         self._limits = limits
         self._window = round(limits.idempotency_seconds * SECOND)
         self._grace = round(limits.cancel_grace_seconds * SECOND)
+        self._lanes = {owner: Lane[name.upper()] for owner, name in limits.client_priorities.items()}
 
     def make(
         self,
@@ -121,7 +123,7 @@ class Submissions:
             spec=_spec(request, skill, limits.timeout_seconds, wishes, scope.through),
             skill=skill.id,
             queue=queue,
-            lane=lane_of(options, skill),
+            lane=self.lane_of(scope.owner, options.priority, skill),
             gates=gates,
             max_attempts=options.max_attempts or skill.max_attempts or limits.max_attempts,
             window=self._window,
@@ -134,6 +136,11 @@ class Submissions:
             admission=admission,
             standing=self._standing,
         )
+
+    def lane_of(self, owner: str, said: Lane | None, skill: SkillSpec | None) -> Lane:
+        """The lane of a new task: what its sender or its template says, else its skill, its owner's, normal."""
+        own = said or (skill and skill.priority)
+        return _LANES[own] if own else self._lanes.get(owner, Lane.NORMAL)
 
     def _extras(self, scope: Scope, options: TaskOptions, wishes: Wishes | None, given: Extras) -> Extras | None:
         labels = (*given.labels, *labels_of(options.title, wishes))
@@ -155,11 +162,6 @@ _NO_EXTRAS: Final = Extras()
 _NO_WISHES: Final = Wishes()
 
 
-def lane_of(options: TaskOptions, skill: SkillSpec) -> Lane:
-    """The lane of a new task: what its sender says, else its skill's."""
-    return options.priority or _LANES[skill.priority]
-
-
 @lru_cache(maxsize=1024)
 def _place(owner: str, agent: str, skill: str) -> tuple[str, tuple[str, ...]]:
     """Where a task waits: its queue and its gates."""
@@ -176,7 +178,7 @@ def _wishes(options: TaskOptions, given: Wishes) -> Wishes | None:
         context=given.context if options.context is None else options.context,
         tags=_together(given.tags, options.tags),
         requires=requires or given.requires,
-        depends_on=options.depends_on or given.depends_on,
+        depends_on=tuple(dict.fromkeys(options.depends_on)) or given.depends_on,
         parent=options.parent_task_id or given.parent,
         template=options.template or given.template,
     )

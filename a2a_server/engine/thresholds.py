@@ -7,7 +7,7 @@ stays raised while it is, and is cleared when it no longer is; raised again, it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from a2a_server.codec import decode, encode
 from a2a_server.model.objects import JsonObject
 from a2a_server.model.rows import RecordKey, RecordRow
 from a2a_server.model.times import timestamp
+from a2a_server.values import value_class
 
 ALERT: Final = "alert"
 """The kind of record that an alert is."""
@@ -37,7 +38,7 @@ class Threshold(StrEnum):
     FAILURE_RATE = "failure_rate"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Seen:
     """A threshold that is exceeded. value: seconds, or a part of 1. count: of the tasks that exceed it."""
 
@@ -48,7 +49,7 @@ class Seen:
     tasks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Alert:
     """How a threshold stands for a subject. Moments in microseconds; since: when it was raised, at: last looked at."""
 
@@ -71,7 +72,7 @@ class Alert:
     def text(self) -> str:
         """For people."""
         stands = "is exceeded" if self.active else "was exceeded"
-        many = f", by {self.count} tasks" if self.count else ""
+        many = f", by {self.count} task{'' if self.count == 1 else 's'}" if self.count else ""
         return f"{self.threshold} of {self.subject} {stands}: {self.value:g} (threshold {self.limit:g}){many}."
 
     @property

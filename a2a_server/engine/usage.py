@@ -108,7 +108,8 @@ class Usage:
 
     def note(self, place: str, used: Used, written_bytes: int | None = None) -> None:
         """A run ended well. place: the skill's queue; written_bytes: None = not measured."""
-        taken = self._new.setdefault(place, Taken())
+        if (taken := self._new.get(place)) is None:
+            taken = self._new[place] = Taken()
         taken.wall.add(used.seconds)
         if used.cpu_seconds is not None:
             taken.cpu.add(used.cpu_seconds)

@@ -26,12 +26,12 @@ import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from a2a_server.telemetry.observer import Observer
+from a2a_server.values import value_class
 
 LOOKS: Final = 10
 """How often the timer rings and the thread looks in `block_seconds`."""
@@ -46,7 +46,7 @@ _LOOP: Final = frozenset({asyncio.base_events.__file__, asyncio.events.__file__,
 _log = logging.getLogger("a2a_server.engine.watchdog")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Doing:
     """What a coroutine of the event loop works on: the skill, and the task's id as clients know it."""
 
@@ -54,7 +54,7 @@ class Doing:
     task: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Site:
     file: str
     line: int

@@ -36,7 +36,7 @@ from a2a_server.engine.watchdog import Doing
 from a2a_server.errors import ClientError, EngineError, StoreUnavailable
 from a2a_server.lifecycle.draining import DRAIN, SPACE, Drain
 from a2a_server.lifecycle.endings import End, EndKind
-from a2a_server.lifecycle.requirements import CLASS, Offer, Pool
+from a2a_server.lifecycle.requirements import Offer, Pool
 from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.lifecycle.sweeping import Bury
 from a2a_server.model.objects import Lane, Message
@@ -44,7 +44,7 @@ from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import NO_KEY, Key, TaskRow, WorkerRow
 from a2a_server.model.runs import SkillSpec, Stopping
 from a2a_server.model.turns import Bell
-from a2a_server.policy import SECOND
+from a2a_server.policy import CLASS, SECOND
 from a2a_server.ports import WorkQueue
 
 _log = logging.getLogger("a2a_server.engine.worker")

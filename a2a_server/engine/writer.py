@@ -136,7 +136,7 @@ class Writer:
         """Commit until `close`. Canceled, it tells everyone who waits that the store did not answer."""
         batch: list[_Entry] = []
         try:
-            while await self._more():
+            while self._entries or await self._more():
                 batch = self._batch()
                 await self._commit(batch)
         except asyncio.CancelledError:
