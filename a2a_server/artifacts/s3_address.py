@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from a2a_server.errors import ConfigurationError
 from a2a_server.settings.services import flag, refuse_unknown, shown, taken
+from a2a_server.values import value_class
 
 OPTIONS: Final = {
     "region": "",
@@ -26,7 +26,7 @@ _BUCKET: Final = re.compile(r"[A-Za-z0-9._-]{3,255}", re.ASCII)
 _ENCRYPTIONS: Final = ("", "AES256", "aws:kms")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class S3Address:
     """Where objects live and how they are reached. prefix: '' or ends with a slash. shown: what people may see."""
 

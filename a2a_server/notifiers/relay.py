@@ -20,7 +20,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import dataclass
 from itertools import islice
 from random import Random
 from secrets import token_hex
@@ -31,6 +30,7 @@ from a2a_server.model.rows import Head, Key
 from a2a_server.model.turns import Bell, Hint
 from a2a_server.notifiers.local import LocalNotifier
 from a2a_server.notifiers.payload import hello, join, opening, pack, poll, split, told_of
+from a2a_server.values import value_class
 
 LIMIT_TASKS: Final = 10_000
 """Tasks whose heads may wait to be sent; beyond, others are told to poll instead."""
@@ -74,7 +74,7 @@ class Carrier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Pace:
     """How long a relay waits, in seconds.
 

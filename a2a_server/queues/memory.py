@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from a2a_server.model.queries import QueueCapabilities
 from a2a_server.model.rows import Key
@@ -140,8 +141,13 @@ class MemoryQueue:
         heap, hints, keys = self._heaps[queue], self._hints, list[Key]()
         lanes: dict[int, int] = {}
         before = len(heap)
+        if before <= limit:  # all of it: what came in its order is sorted at a glance
+            heap.sort(reverse=True)
+            pop: Callable[[], Hint] = heap.pop
+        else:
+            pop = partial(heapq.heappop, heap)
         while heap and len(keys) < limit:
-            hint = heapq.heappop(heap)
+            hint = pop()
             _, lane, _, key = hint
             if hints.get(key) is hint:
                 del hints[key]

@@ -33,6 +33,7 @@ from a2a_server.model.rows import Key
 from a2a_server.model.turns import Hint
 from a2a_server.queues.memory import LIMIT_HINTS, MemoryQueue
 from a2a_server.settings.services import shown
+from a2a_server.values import value_class
 
 LANES: Final = range(max(Lane) + 1)
 """Lanes of hints, the best first; 0 is no task's, for checks."""
@@ -55,7 +56,7 @@ _Loop: TypeAlias = asyncio.Task[None]
 _log = logging.getLogger("a2a_server.queues")
 
 
-@dataclass(eq=False, frozen=True, slots=True)
+@value_class(eq=False, frozen=True, slots=True)
 class Want:
     """A take that waits: until `until`, by the loop's clock."""
 

@@ -190,6 +190,12 @@ class MongodbStore:
             return await lists.ahead(View(link.db), row, most)
 
     @apart
+    async def leased(self, workers: Collection[Key], most: int) -> Mapping[tuple[Key, str], int]:
+        link = self._linked()
+        with link.translated():
+            return await lists.leased(View(link.db), workers, most)
+
+    @apart
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
         link = self._linked()
         with link.translated():
@@ -224,17 +230,18 @@ class MongodbStore:
                 return workers.find_one(alive, {"_id": 1}) is not None
 
     @apart
-    async def erase(self, keys: Collection[Key]) -> int:
+    async def erase(self, keys: Collection[Key], *, whole: bool = False) -> int:
         link = self._linked()
 
         async def erase_some(session: AsyncClientSession, some: Sequence[Key]) -> int:
-            return await erase(View(link.db, session), some)
+            return await erase(View(link.db, session), some, whole=whole)
 
         every = sorted(set(keys))
+        step = max(1, len(every)) if whole else _ERASED_AT_ONCE
         erased = 0
-        for start in range(0, len(every), _ERASED_AT_ONCE):
+        for start in range(0, len(every), step):
             async with self._turns:
-                erased += await link.transaction(partial(erase_some, some=every[start : start + _ERASED_AT_ONCE]))
+                erased += await link.transaction(partial(erase_some, some=every[start : start + step]))
         return erased
 
     def blobs(self) -> Blobs | None:

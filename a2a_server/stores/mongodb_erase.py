@@ -19,14 +19,14 @@ _BY_KEY: Final = ("event", "journal", "message", "artifact", "state", "edge", "p
 _BY_FIELD: Final = (("sent", "task"), ("edge", "downstream"), ("tag", "task"))
 
 
-async def erase(view: View, keys: Sequence[Key]) -> int:
+async def erase(view: View, keys: Sequence[Key], *, whole: bool = False) -> int:
     """Delete those of the tasks that are final, with all their rows, and lower the tally.
 
     Raises Conflict, and the driver's errors.
     """
     where: Document = {"_id": among(keys), "phase": int(Phase.FINAL)}
     found = await view.fields("task", where, ("visible", *TallyKey._fields))
-    if not found:
+    if not found or (whole and len(found) < len(keys)):
         return 0
     ended: list[Key] = [each["_id"] for each in found]
     gone = await view.db["task"].delete_many({**where, "_id": among(ended)}, session=view.session)

@@ -38,7 +38,9 @@ T = TypeVar("T")
 
 DEFAULT_DATABASE: Final = "a2a"
 LOCK_SECONDS: Final = 3.0
-"""How long a transaction tries again because another one has a row that it needs."""
+"""How long a transaction tries again because another one has a row that it needs;"""
+LOCK_TRIES: Final = 100
+"""and how often at least, where a try takes long."""
 
 
 class _PlainNumbers(TypeDecoder):
@@ -114,7 +116,7 @@ class Link:
     async def transaction(self, work: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
         """What `work` returns, done in a transaction, and again for as long as others are in its way.
 
-        Raises Conflict when they still are after LOCK_SECONDS, and as `translated`.
+        Raises Conflict when they still are after LOCK_SECONDS and LOCK_TRIES, and as `translated`.
         """
         until = time.monotonic() + LOCK_SECONDS
         tries = 0
@@ -128,7 +130,7 @@ class Link:
                         return result
             except Conflict:
                 tries += 1
-                if time.monotonic() > until:
+                if tries >= LOCK_TRIES and time.monotonic() > until:
                     raise
             await pause(tries)
 

@@ -5,6 +5,7 @@ Every condition here has an index, by which the answer is also in order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -186,6 +187,9 @@ async def oldest(view: View, after: Key, limit: int) -> Sequence[TaskRow]:
 async def ahead(view: View, row: TaskRow, most: int) -> Mapping[Lane, int]:
     """See `TaskStore.ahead`."""
     found: dict[Lane, int] = {}
+    among: Document = {"phase": int(Phase.READY), "queue": row.queue}
+    if row.phase is Phase.HELD:
+        among = {"phase": int(Phase.HELD), "held_by": row.held_by}
     for lane in [lane for lane in Lane if lane <= row.lane]:
         places: list[Document] = [{}]
         if lane == row.lane:
@@ -193,10 +197,19 @@ async def ahead(view: View, row: TaskRow, most: int) -> Mapping[Lane, int]:
         for place in places:
             if (left := most - sum(found.values())) <= 0:
                 return found
-            where = {"phase": int(Phase.READY), "queue": row.queue, "lane": int(lane), **place}
+            where = {**among, "lane": int(lane), **place}
             if count := await view.db["task"].count_documents(where, limit=left, session=view.session):
                 found[lane] = found.get(lane, 0) + count
     return found
+
+
+async def leased(view: View, workers: Collection[Key], most: int) -> Mapping[tuple[Key, str], int]:
+    """See `TaskStore.leased`."""
+    if not workers or most <= 0:
+        return {}
+    where = {"phase": int(Phase.LEASED), "worker": among(workers)}
+    held = await view.fields("task", where, ("worker", "queue"), limit=most)
+    return Counter((Key(each["worker"]), each["queue"]) for each in held)
 
 
 async def rows(view: View, query: RowQuery) -> Page[tuple[object, ...]]:

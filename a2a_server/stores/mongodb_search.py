@@ -120,7 +120,7 @@ def _asked(query: Search, keys: Collection[Key]) -> Document:
         if values:
             where[field] = among(values)
     if query.parents is not None:
-        where["pushes"] = {"$bitsAllSet" if query.parents else "$bitsAllClear": int(Interest.PARENT)}
+        where["pushes"] = {"$bitsAllSet" if query.parents else "$bitsAllClear": Interest.PARENT}
     for field, bounds in (
         ("created_at", _between(query.created_from, query.created_to)),
         ("status_at", _between(query.status_from, query.status_to)),

@@ -1,7 +1,8 @@
 """A turn as a transaction: load and lock, decide, write, commit; and again when another transaction was in its way.
 
-A turn that finds a row locked has decided nothing yet, so it waits and begins anew for up to LOCK_SECONDS, as other
-databases let one wait for a lock. One that is in conflict after it decided is decided again, five times.
+A turn that finds a row locked has decided nothing yet, so it waits and begins anew for up to LOCK_SECONDS (where a try
+takes long, LOCK_TRIES), as other databases let one wait for a lock. One that is in conflict after it decided is decided
+again, five times.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 from a2a_server.errors import Conflict
 from a2a_server.model.turns import Changes, Loaded, Needs
-from a2a_server.stores.mongodb_link import LOCK_SECONDS, Link, begin, pause
+from a2a_server.stores.mongodb_link import LOCK_SECONDS, LOCK_TRIES, Link, begin, pause
 from a2a_server.stores.mongodb_load import load
 from a2a_server.stores.mongodb_view import View
 from a2a_server.stores.mongodb_write import write
@@ -44,7 +45,7 @@ async def run_turn(link: Link, needs: Needs, decide: Decide) -> Loaded:
             return await _once(link, needs, decide)
         except _Locked:
             error = Conflict("another transaction keeps a row of this turn")
-            if time.monotonic() > until:
+            if tries >= LOCK_TRIES and time.monotonic() > until:
                 break
         except Conflict as conflict:
             error = conflict

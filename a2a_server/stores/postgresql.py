@@ -180,6 +180,9 @@ class PostgresqlStore:
     async def ahead(self, row: TaskRow, most: int) -> Mapping[Lane, int]:
         return await self._read(partial(reads.ahead, row=row, most=most))
 
+    async def leased(self, workers: Collection[Key], most: int) -> Mapping[tuple[Key, str], int]:
+        return await self._read(partial(reads.leased, workers=workers, most=most))
+
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
         return await self._read(partial(reads.rows, query=query))
 
@@ -196,10 +199,11 @@ class PostgresqlStore:
             raise StoreUnavailable("the store is closed")
         return beats.beat(worker, self._offset)
 
-    async def erase(self, keys: Collection[Key]) -> int:
+    async def erase(self, keys: Collection[Key], *, whole: bool = False) -> int:
         every = list(dict.fromkeys(keys))
-        starts = range(0, len(every), _ERASED_AT_ONCE)
-        return sum([await self._write(partial(erase, keys=every[at : at + _ERASED_AT_ONCE])) for at in starts])
+        step = max(1, len(every)) if whole else _ERASED_AT_ONCE
+        starts = range(0, len(every), step)
+        return sum([await self._write(partial(erase, keys=every[at : at + step], whole=whole)) for at in starts])
 
     def blobs(self) -> Blobs | None:
         return PostgresqlBlobs(self._read, self._write)

@@ -53,10 +53,10 @@ _DROP_ZEROS: Final = numbered(
 )
 
 
-async def erase(database: Database, keys: Sequence[Key]) -> int:
+async def erase(database: Database, keys: Sequence[Key], *, whole: bool = False) -> int:
     """Delete those of the tasks that are final, with all their rows, and lower the tally."""
     found = await database.fetch(_FINAL, keys)
-    if not found:
+    if not found or (whole and len(found) < len(keys)):
         return 0
     keys = [record[0] for record in found]
     await database.execute(_DELETE, keys)

@@ -12,13 +12,13 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import asyncpg
 
 from a2a_server.errors import ConfigurationError, Conflict, DataRejected, EngineError, StoreUnavailable
 from a2a_server.settings.services import flag, shown, taken, whole
+from a2a_server.values import value_class
 
 T = TypeVar("T")
 
@@ -105,7 +105,7 @@ class Database(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Address:
     """Where the database is. `dsn` is the driver's; `shown` is what people may see.
 

@@ -56,7 +56,7 @@ from a2a_server.stores.postgresql_tables import (
 NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8 + ?::int8"
 """The moment in microseconds, and an offset."""
 
-_TOLD: Final = int(Interest.TOLD)
+_TOLD: Final = Interest.TOLD
 _NAME = ", ".join(TaskName._fields)
 _SENT_KEY = ", ".join(SentKey._fields)
 _FAIR_KEY = ", ".join(FairKey._fields)

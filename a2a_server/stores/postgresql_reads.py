@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, cast
 
-from a2a_server.model.objects import Lane, Scope
+from a2a_server.model.objects import Lane, Phase, Scope
 from a2a_server.model.queries import DueKind, Page, RowQuery, Snapshot, Table as Asked, TallyQuery
 from a2a_server.model.rows import ArtifactRow, EventRow, Head, Key, MessageRow, RecordRow, TallyKey, TaskRow
 from a2a_server.stores.postgresql_link import Database
@@ -72,6 +72,11 @@ _EVENTS: Final = numbered(
 _AHEAD: Final = numbered(
     "SELECT lane, count(*) FROM (SELECT lane FROM task WHERE phase = 3 AND queue = ? "
     "AND (lane, rank, key) < (?, ?, ?) ORDER BY lane, rank, key LIMIT ?) AS before GROUP BY lane"
+)
+_HELD_AHEAD: Final = _AHEAD.replace("phase = 3 AND queue", "phase = 4 AND held_by")
+_LEASED: Final = (
+    "SELECT worker, queue, count(*) FROM "
+    "(SELECT worker, queue FROM task WHERE phase = 5 AND worker = ANY ($1::bytea[]) LIMIT $2) AS held GROUP BY 1, 2"
 )
 _HEADS: Final = "SELECT key, last_n, state, phase, cancel_at, fence, visible FROM task WHERE key = ANY ($1::bytea[])"
 
@@ -223,8 +228,15 @@ async def oldest(database: Database, after: Key, limit: int) -> Sequence[TaskRow
 
 async def ahead(database: Database, row: TaskRow, most: int) -> Mapping[Lane, int]:
     """See `TaskStore.ahead`."""
-    records = await database.fetch(_AHEAD, row.queue, int(row.lane), row.rank, row.key, most)
+    sql, among = (_HELD_AHEAD, row.held_by) if row.phase is Phase.HELD else (_AHEAD, row.queue)
+    records = await database.fetch(sql, among, int(row.lane), row.rank, row.key, most)
     return {Lane(lane): count for lane, count in records}
+
+
+async def leased(database: Database, workers: Collection[Key], most: int) -> Mapping[tuple[Key, str], int]:
+    """See `TaskStore.leased`."""
+    records = await database.fetch(_LEASED, list(workers), max(0, most))
+    return {(worker, queue): count for worker, queue, count in records}
 
 
 async def rows(database: Database, query: RowQuery) -> Page[tuple[object, ...]]:

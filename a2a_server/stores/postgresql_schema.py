@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
 from a2a_server.errors import ConfigurationError, SchemaMismatch, StoreUnavailable
 from a2a_server.stores.postgresql_link import Address, Database, committed
+from a2a_server.values import value_class
 
 MIGRATION_SECONDS: Final = 3600.0
 _OLDEST_SERVED: Final = 1
@@ -43,7 +43,7 @@ def known_migrations() -> tuple[str, ...]:
     return tuple(entry.read_text(encoding="utf-8") for entry in sorted(files, key=lambda entry: entry.name))
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Schema:
     """What a version of this server knows: its migrations, and the oldest schema that it serves as it is."""
 

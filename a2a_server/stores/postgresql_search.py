@@ -193,7 +193,7 @@ def _rest(query: Search, values: _Values) -> Iterator[str]:
     if query.lanes:
         yield f"task.lane = ANY ({values.of([*query.lanes], 'int2[]')})"
     if query.parents is not None:
-        yield f"(task.pushes & {int(Interest.PARENT)} <> 0) = {values.of(query.parents, 'bool')}"
+        yield f"(task.pushes & {Interest.PARENT} <> 0) = {values.of(query.parents, 'bool')}"
     if query.created_from is not None:
         yield f"task.created_at >= {values.of(query.created_from, 'int8')}"
     if query.created_to is not None:

@@ -183,6 +183,9 @@ class SqliteStore:
     async def ahead(self, row: TaskRow, most: int) -> Mapping[Lane, int]:
         return await self._read(partial(searches.ahead, row=row, most=most))
 
+    async def leased(self, workers: Collection[Key], most: int) -> Mapping[tuple[Key, str], int]:
+        return await self._read(partial(searches.leased, workers=workers, most=most))
+
     async def rows(self, query: RowQuery) -> Page[tuple[object, ...]]:
         return await self._read(partial(reads.rows, query=query))
 
@@ -204,13 +207,14 @@ class SqliteStore:
                 self._beats = connect(self._path, BEAT_PRAGMAS)
             return self._beats.execute(_BEAT, (self._now(), worker)).rowcount == 1
 
-    async def erase(self, keys: Collection[Key]) -> int:
+    async def erase(self, keys: Collection[Key], *, whole: bool = False) -> int:
         def erase_some(db: sqlite3.Connection, some: Sequence[Key]) -> int:
-            return committed(db, lambda: erase(db, some))
+            return committed(db, lambda: erase(db, some, whole=whole))
 
         every = list(dict.fromkeys(keys))
-        starts = range(0, len(every), _ERASED_AT_ONCE)
-        return sum([await self._write(partial(erase_some, some=every[at : at + _ERASED_AT_ONCE])) for at in starts])
+        step = max(1, len(every)) if whole else _ERASED_AT_ONCE
+        starts = range(0, len(every), step)
+        return sum([await self._write(partial(erase_some, some=every[at : at + step])) for at in starts])
 
     def blobs(self) -> Blobs | None:
         return SqliteBlobs(self._read, self._write)

@@ -49,10 +49,10 @@ _DROP_ZEROS: Final = (
 )
 
 
-def erase(db: sqlite3.Connection, keys: Sequence[Key]) -> int:
+def erase(db: sqlite3.Connection, keys: Sequence[Key], *, whole: bool = False) -> int:
     """Delete those of the tasks that are final, with all their rows, and lower the tally. Raises sqlite3.Error."""
     found = list(select_in(db, _FINAL, keys))
-    if not found:
+    if not found or (whole and len(found) < len(keys)):
         return 0
     parameters = [(record[0],) for record in found]
     for statement in _DELETES:

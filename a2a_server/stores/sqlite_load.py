@@ -42,7 +42,7 @@ from a2a_server.stores.sqlite_rows import (
     worker_row,
 )
 
-_TOLD: Final = int(Interest.TOLD)
+_TOLD: Final = Interest.TOLD
 _QUALIFIED = ", ".join(f"task.{name}" for name in TaskRow._fields)
 
 _TASKS_BY_KEY: Final = sized(f"SELECT {TASK_COLUMNS} FROM task WHERE key IN ({{list}})")

@@ -10,11 +10,12 @@ no row comes to Python but its place, its key and whether it is wanted. A walk e
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
-from a2a_server.model.objects import Lane, State
+from a2a_server.model.objects import Lane, Phase, State
 from a2a_server.model.queries import Found, Search, SearchCursor
 from a2a_server.model.rows import Interest, Key, TaskRow
 from a2a_server.stores.sqlite_rows import TASK_COLUMNS, select_in, sized, task_row
@@ -25,6 +26,8 @@ _AHEAD: Final = (
     "SELECT lane, count(*) FROM (SELECT lane FROM task INDEXED BY task_ready WHERE phase = 3 AND queue = ? "
     "AND (lane, rank, key) < (?, ?, ?) ORDER BY lane, rank, key LIMIT ?) GROUP BY lane"
 )
+_HELD_AHEAD: Final = _AHEAD.replace("task_ready", "task_held").replace("phase = 3 AND queue", "phase = 4 AND held_by")
+_LEASED: Final = "SELECT queue FROM task INDEXED BY task_leased WHERE phase = 5 AND worker = ? LIMIT ?"
 
 _LIST: Final = (
     "SELECT task.status_at, task.key, {wanted} FROM task INDEXED BY {index} WHERE {scope} AND {range} "
@@ -83,8 +86,17 @@ def oldest(db: sqlite3.Connection, after: Key, limit: int) -> Sequence[TaskRow]:
 
 def ahead(db: sqlite3.Connection, row: TaskRow, most: int) -> Mapping[Lane, int]:
     """See `TaskStore.ahead`."""
-    place = (row.queue, int(row.lane), row.rank, row.key, most)
-    return {Lane(lane): count for lane, count in db.execute(_AHEAD, place)}
+    sql, among = (_HELD_AHEAD, row.held_by) if row.phase is Phase.HELD else (_AHEAD, row.queue)
+    place = (among, int(row.lane), row.rank, row.key, most)
+    return {Lane(lane): count for lane, count in db.execute(sql, place)}
+
+
+def leased(db: sqlite3.Connection, workers: Collection[Key], most: int) -> Mapping[tuple[Key, str], int]:
+    """See `TaskStore.leased`."""
+    found: Counter[tuple[Key, str]] = Counter()
+    for worker in set(workers):
+        found.update((worker, queue) for (queue,) in db.execute(_LEASED, (worker, max(0, most - found.total()))))
+    return found
 
 
 class _Values(dict[str, object]):
@@ -181,7 +193,7 @@ def _wanted(query: Search, values: _Values) -> list[str]:
     if query.lanes:
         wanted.append(f"task.lane IN ({', '.join(str(int(lane)) for lane in query.lanes)})")
     if query.parents is not None:
-        wanted.append(f"(task.pushes & {int(Interest.PARENT)} <> 0) = {int(query.parents)}")
+        wanted.append(f"(task.pushes & {Interest.PARENT} <> 0) = {int(query.parents)}")
     if query.created_from is not None:
         wanted.append(f"task.created_at >= {values.place(query.created_from)}")
     if query.created_to is not None:

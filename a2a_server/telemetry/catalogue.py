@@ -8,8 +8,10 @@ queues are the agent's own names, everything else is a word of a fixed list.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
+
+from a2a_server.values import value_class
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -20,7 +22,7 @@ _LAGS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 _BATCHES: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Metric:
     """One metric. labels: name -> what its values are. buckets: upper bounds of a histogram, in its unit."""
 
@@ -129,7 +131,8 @@ CATALOGUE: Final = (
         "Passes of the sweeper, by duty and result.",
         {
             "duty": "`ring_records`, `ring_alarms`, `rescue_orphans`, `wake_held`, `age_ready`, `tidy_gates`, "
-            "`tidy_contexts`, `tidy_classes`, `tidy_turns`, `forget_workers`, `check` (of streams), `check_worker`",
+            "`tidy_contexts`, `tidy_classes`, `tidy_turns`, `mend_records`, `forget_workers`, `check` (of streams), "
+            "`check_worker`",
             "result": "`done`, `failed`",
         },
     ),
