@@ -25,9 +25,10 @@ from a2a_server.context.remembering import checked
 from a2a_server.errors import Fail
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import Json, Message, Part, Role
-from a2a_server.model.options import TaskOptions, plain_rule
+from a2a_server.model.options import TaskOptions
 from a2a_server.model.runs import JOINED, ChildResult, Join
 from a2a_server.running import Attempt
+from a2a_server.wording import plain_rule
 
 MOST_CHILDREN: Final = 10_000
 """Tasks that one join may wait for."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, ParamSpec, TypeVar
 
 from a2a_server.agent.values import json_value
@@ -18,6 +18,7 @@ from a2a_server.errors import Fail
 from a2a_server.model.objects import Json
 from a2a_server.model.runs import Shelf
 from a2a_server.running import Attempt
+from a2a_server.values import value_class
 
 P = ParamSpec("P")
 J = TypeVar("J", bound="str | int | float | bool | list[Any] | dict[str, Any] | None")
@@ -31,7 +32,7 @@ NAME_LENGTH: Final = 200
 """Longest name of a value, in characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Step:
     """A step under its key; `kept` is its result as it is remembered, None = not yet."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from a2a_server.codec import decode
@@ -11,12 +11,13 @@ from a2a_server.engine.engine import Engine
 from a2a_server.lifecycle.auditing import AUDIT, GIVEN_BACK, TAKEN, USED, amounts, entry_name, run_and_kind
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import StateRow, TaskRow
+from a2a_server.values import value_class
 
 MOST_RUNS: Final = 100
 """Runs of a task that are told, the newest."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Allocation:
     """What one run had, and what it used. Moments in microseconds, sizes in bytes, cpu in cores.
 

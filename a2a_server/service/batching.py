@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
 from a2a_server.codec import decode_spec
 from a2a_server.engine.children import WALKS
 from a2a_server.engine.engine import Engine, new_id, new_key
-from a2a_server.engine.graph import refuse_circle, revision
+from a2a_server.engine.graph import revision
 from a2a_server.errors import ClientError, Conflict, InvalidParams, Overloaded
 from a2a_server.lifecycle.batch_keys import KeepReport, Report, batch_key, unpacked
 from a2a_server.lifecycle.batching import SubmitMany, at_item, renamed, reported
@@ -32,7 +32,10 @@ from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import Key, RecordKey, RecordRow
+from a2a_server.service.rehearsing import rehearsed
 from a2a_server.service.sending import Prepared, Sending
+from a2a_server.service.walking import refuse_circles, walks_of
+from a2a_server.values import value_class
 
 MOST_ITEMS: Final = 10_000
 TOGETHER: Final = 500
@@ -41,7 +44,7 @@ BREATH: Final = 100
 """Items that are encoded before others get their turn on the event loop."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Item:
     """One task of a batch. name: what other items call it (`#name`), not a number; '' = none.
 
@@ -57,14 +60,14 @@ class Item:
     refused: InvalidParams | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Known:
     """The task of an item whose batch had been accepted before; id: what its owner calls it."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Batch:
     """What became of a batch. outcomes: of each item.
 
@@ -88,7 +91,14 @@ class Batching:
         self._sending = sending
 
     async def submit(
-        self, scope: Scope, items: Sequence[Item], *, atomic: bool = True, batch: str = "", unique_key: str = ""
+        self,
+        scope: Scope,
+        items: Sequence[Item],
+        *,
+        atomic: bool = True,
+        batch: str = "",
+        unique_key: str = "",
+        dry_run: bool = False,
     ) -> Batch:
         """Submit 1 to 10,000 tasks: durable when this returns. batch: the id to find them by, '' = a new one.
 
@@ -97,6 +107,8 @@ class Batching:
         atomic: all or none, in one turn; the first error is raised and names its item. Else each for itself: an error
         stands in the place of its item, and items that name it are refused too; circles are refused as a whole all the
         same. Where the server has too much to do in the middle of it, Overloaded stands in the places of the rest.
+
+        dry_run: everything is checked and nothing stored; `Submitted` that is no repeat is what a task would be.
 
         Raises InvalidParams; Overloaded, having stored nothing.
         """
@@ -115,7 +127,8 @@ class Batching:
                 )
             report = before or Report(batch or new_id(), self._engine.agent, _keys(len(items)))
             plan = _Plan(items, report.keys)
-            work = _Work(plan, report, key, atomic=atomic and before is None, resumed=before is not None)
+            resumed = before is not None
+            work = _Work(plan, report, key, atomic=atomic and not resumed, resumed=resumed, dry_run=dry_run)
             with suppress(_Taken):
                 return await self._made(scope, work)
         raise Overloaded("Others send a batch of this unique key at the moment; try again.", retry_after_seconds=1)
@@ -128,11 +141,13 @@ class Batching:
                 if position % BREATH == 0:
                     await asyncio.sleep(0)
             outcomes = await self._submitted(scope, work, prepared)
-        except ClientError as error:
-            await self._dropped(prepared, [error] * len(prepared))
+        except ClientError:
+            await self._dropped(prepared, ())
             raise
-        await self._dropped(prepared, outcomes)
+        await self._dropped(prepared, () if work.dry_run else outcomes)
         explained = plan.explained(outcomes)
+        if work.dry_run:
+            return Batch(_id_of(replace(work.report, batch=""), explained), explained)
         whole = not any(isinstance(outcome, Overloaded) for outcome in explained)
         if work.key is not None and not work.atomic and whole:
             await self._engine.submit(KeepReport(work.key, reported(work.report, range(len(explained)), explained)))
@@ -143,12 +158,11 @@ class Batching:
         return next((unpacked(row) for row in page.rows if isinstance(row, RecordRow)), None)
 
     async def _dropped(
-        self, prepared: Sequence[Prepared | ClientError], outcomes: Sequence[Submitted | ClientError]
+        self, prepared: Sequence[Prepared | ClientError], outcomes: Iterable[Submitted | ClientError]
     ) -> None:
-        for ready, outcome in zip(prepared, outcomes, strict=True):
-            if isinstance(ready, Prepared) and (
-                isinstance(outcome, ClientError) or outcome.row.key != ready.submit.key
-            ):
+        made = {outcome.row.key for outcome in outcomes if isinstance(outcome, Submitted)}
+        for ready in prepared:
+            if isinstance(ready, Prepared) and ready.submit.key not in made:
                 await self._sending.dropped(ready)
 
     async def _prepared(self, scope: Scope, work: _Work, position: int) -> Prepared | ClientError:
@@ -198,9 +212,9 @@ class Batching:
             for position in work.plan.order
             if isinstance(ready := prepared[position], Prepared)
         ]
-        walks = _walks([submit for _, submit in wanted])
+        walks = walks_of([submit for _, submit in wanted])
         others: dict[str, str] = {}
-        step = len(wanted) if work.atomic else TOGETHER
+        step = len(wanted) if work.atomic or work.dry_run else TOGETHER  # what is only rehearsed is not there later
         for start in range(0, len(wanted), max(1, step)):
             group = wanted[start : start + step]
             positions = tuple(position for position, _ in group)
@@ -209,7 +223,7 @@ class Batching:
             there = work.key is not None and kept is None  # maybe: from before, or by who repeats the batch meanwhile
             many = SubmitMany(scope, submits, positions, work.atomic, kept=kept, resumed=there)
             try:
-                outcomes = await self._walked(scope, walks, many)
+                outcomes = await self._walked(scope, walks, many, dry_run=work.dry_run)
             except ClientError as error:
                 if not start:
                     raise
@@ -222,15 +236,18 @@ class Batching:
         return [found[position] for position in range(len(prepared))]
 
     async def _walked(
-        self, scope: Scope, walks: Mapping[str, set[str]], many: SubmitMany
+        self, scope: Scope, walks: Mapping[str, set[str]], many: SubmitMany, *, dry_run: bool
     ) -> Sequence[Submitted | ClientError]:
+        store = self._engine.backends.store
         for _ in range(WALKS):
             if walks:
-                graph = await revision(self._engine.backends.store, scope)
-                await self._refuse_circles(scope, many.submits[0], walks)
+                graph = await revision(store, scope)
+                await refuse_circles(store, scope, self._engine.agent, walks, "items")
                 many = replace(many, graph=graph)
             try:
-                outcomes: Sequence[Submitted | ClientError] = await self._engine.submit(many)
+                outcomes: Sequence[Submitted | ClientError] = await (
+                    rehearsed(store, many) if dry_run else self._engine.submit(many)
+                )
             except Conflict:
                 if many.kept is not None and await self._report(many.kept[0]) is not None:
                     raise _Taken from None
@@ -243,15 +260,6 @@ class Batching:
         if submit.admission is None:
             return submit
         return replace(submit, admission=await self._engine.submissions.admitting.renewed(submit.admission))
-
-    async def _refuse_circles(self, scope: Scope, submit: Submit, walks: Mapping[str, Iterable[str]]) -> None:
-        store = self._engine.backends.store
-        for parent, upstreams in walks.items():
-            row = await store.find(scope, submit.agent, parent)
-            rows = [await store.find(scope, submit.agent, task_id) for task_id in upstreams]
-            if row is not None:
-                keys = [upstream.key for upstream in rows if upstream is not None]
-                await refuse_circle(store, keys, row.key, "items")
 
 
 class _Plan:
@@ -341,15 +349,19 @@ class _Plan:
         return f"#{self.items[position].name or position}"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Work:
-    """A batch to be made. key: the record of its report, None = it has none. resumed: some of it may be there."""
+    """A batch to be made. key: the record of its report, None = it has none. resumed: some of it may be there.
+
+    dry_run: it is only rehearsed.
+    """
 
     plan: _Plan
     report: Report
     key: RecordKey | None
     atomic: bool
     resumed: bool
+    dry_run: bool
 
     def kept(self, start: int) -> tuple[RecordKey, Report] | None:
         """What is kept with the items from this one on."""
@@ -377,23 +389,3 @@ def _id_of(report: Report, outcomes: Sequence[Submitted | ClientError]) -> str:
         return report.batch
     batches = {(decode_spec(row.spec).wishes or Wishes()).batch for row in rows}
     return batches.pop() if len(batches) == 1 else ""
-
-
-def _walks(submits: Iterable[Submit]) -> dict[str, set[str]]:
-    """Parents that are there already -> what is there already that submissions below them wait for."""
-    every = {id_of(submit.key): submit.extras or Extras() for submit in submits}
-    below: dict[str, list[str]] = {}
-    for task_id, extras in every.items():
-        if extras.parent:
-            below.setdefault(extras.parent, []).append(task_id)
-    walks: dict[str, set[str]] = {}
-    for parent in below.keys() - every.keys():
-        seen, ahead = set(below[parent]), list(below[parent])
-        while ahead:
-            task_id = ahead.pop()
-            more = {*every[task_id].depends_on, *below.get(task_id, ())} - seen if task_id in every else ()
-            seen.update(more)
-            ahead.extend(more)
-        if found := seen - every.keys():
-            walks[parent] = found
-    return walks

@@ -125,7 +125,7 @@ class BulkWork:
 def _check(bulk: Bulk) -> None:
     if (bulk.ids is None) is (bulk.filter is None):
         raise InvalidParams("ids or filter must be given, and only one of them.", path="ids")
-    if bulk.filter is not None and not bulk.filter.model_fields_set:
+    if bulk.filter is not None and not bulk.filter.model_dump(exclude_defaults=True):
         raise InvalidParams(
             'filter must not be empty; to mean every task of yours, name its owner: {"owner": "local"}.', path="filter"
         )
@@ -134,12 +134,6 @@ def _check(bulk: Bulk) -> None:
     for name, (path, action) in _OF_ACTIONS.items():
         if bulk.action is not action and name in bulk.model_fields_set and getattr(bulk, name) is not None:
             raise InvalidParams(f"{path} says nothing beside action {bulk.action}; leave it out.", path=path)
-    if bulk.atomic and bulk.action is BulkAction.DELETE:
-        raise InvalidParams(
-            "atomic is not for action delete: rows and files of many tasks go in steps, and what is gone cannot be "
-            "brought back; leave atomic out, and repeat the call if it breaks off.",
-            path="atomic",
-        )
 
 
 def _too_many(count: int) -> InvalidParams:

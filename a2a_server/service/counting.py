@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.engine.engine import Engine
-from a2a_server.lifecycle.requirements import CLASS, class_key, needs_of, queue_of_class
+from a2a_server.lifecycle.requirements import class_key, needs_of, queue_of_class
 from a2a_server.model.objects import Phase, Requires, Scope, State
 from a2a_server.model.queries import RowQuery, Table, TallyQuery
 from a2a_server.model.rows import RecordRow
-from a2a_server.policy import queue_of
+from a2a_server.policy import CLASS, queue_of
+from a2a_server.values import value_class
 
 MOST_CLASSES: Final = 100
 """Classes of tasks that are told one by one, those with the most tasks."""
 _AT_ONCE: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Needing:
     """Tasks of one skill, by phase, that have not ended and need the same of their workers."""
 
@@ -29,7 +29,7 @@ class Needing:
     phases: Mapping[Phase, int]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Counts:
     """Tasks by state, by skill and phase, and those that not any worker can run."""
 

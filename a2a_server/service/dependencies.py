@@ -44,7 +44,7 @@ class Dependencies:
                 raise unknown(path)
             if start.key == task.key:
                 raise InvalidParams(f"{path} names this very task, which cannot wait for itself.", path=path)
-            await refuse_circle(store, (start.key,), task.key, path)
+            await refuse_circle(store, {start.key: path}, task.key)
             try:
                 added: TaskRow = await self._engine.submit(
                     AddDependency(name, upstream, ON_FAILURE[on_failure], graph, path)

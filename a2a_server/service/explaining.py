@@ -8,34 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
 from a2a_server.codec import decode
 from a2a_server.engine.engine import Engine
 from a2a_server.errors import TaskNotFound
-from a2a_server.lifecycle.explaining import (
-    MOST_NAMED,
-    QUEUED,
-    Around,
-    Estimate,
-    Reason,
-    Waits,
-    ends_at,
-    estimate,
-    open_upstreams,
-    reasons,
-    waits_of,
-)
-from a2a_server.lifecycle.states import TERMINAL
+from a2a_server.lifecycle.estimating import Estimate, Waits, ends_at, estimate, waits_of
+from a2a_server.lifecycle.explaining import MOST_NAMED, QUEUED, Around, Reason, open_upstreams, reasons
+from a2a_server.lifecycle.requirements import CLASS_RECORD, Pool, needs_of, share_of
+from a2a_server.lifecycle.states import EXPLAINED, TERMINAL
 from a2a_server.model.gates import gate_of
 from a2a_server.model.objects import JsonObject, Lane, Phase, Scope
 from a2a_server.model.queries import RowQuery, Search, Table
-from a2a_server.model.rows import EdgeRow, EventRow, GateRow, JournalKind, JournalRow, Key, TaskRow, WorkerRow
-from a2a_server.policy import SECOND
+from a2a_server.model.rows import (
+    EdgeRow,
+    EventRow,
+    GateRow,
+    JournalKind,
+    JournalRow,
+    Key,
+    RecordKey,
+    RecordRow,
+    TaskRow,
+    WorkerRow,
+)
+from a2a_server.policy import CLASS, SECOND
+from a2a_server.service.each import each
 from a2a_server.service.pullers import PULLS
 from a2a_server.service.sizing import Duration, Sizing
+from a2a_server.values import value_class
 
 MOST_AHEAD: Final = 10_000
 """Where counting those before a task ends."""
@@ -47,6 +49,9 @@ HISTORY: Final = 100
 """Tasks that have ended whose waits are looked at, the newest."""
 MOST_EDGES: Final = 10_000
 MOST_WORKERS: Final = 1_000
+MOST_LEASED: Final = 10_000
+"""Runs that are looked at for what they took out of their workers' pools."""
+MOST_CLASSES: Final = 10_000
 JOURNAL: Final = 100
 """Entries of a task's journal, the newest, among which the begin of its run is looked for."""
 BRIEF: Final = 3
@@ -55,7 +60,6 @@ BRIEF: Final = 3
 _EARLY: Final = 16
 _EVENT_BYTES: Final = 1 << 16
 _REMEMBERED: Final = 4096
-_AT_ONCE: Final = 20
 _FINAL: Final = frozenset((state, Phase.FINAL) for state in TERMINAL)
 
 KeyT = TypeVar("KeyT")
@@ -83,7 +87,7 @@ class Recent(Generic[KeyT, ValueT]):
         return value
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Explained:
     """A task with everything that holds it, and when it may start and end.
 
@@ -109,6 +113,7 @@ class Explaining:
         self._store = engine.backends.store
         self._gates: Recent[str, GateRow | None] = Recent(FRESH_SECONDS)
         self._workers: Recent[None, Sequence[WorkerRow]] = Recent(FRESH_SECONDS)
+        self._taken: Recent[None, Mapping[Key, Pool]] = Recent(FRESH_SECONDS)
         self._waits: Recent[tuple[str, str, str, str, Lane], Waits | None] = Recent(HISTORY_SECONDS)
 
     async def explain(self, scope: Scope, task_id: str) -> Explained:
@@ -128,11 +133,8 @@ class Explaining:
         return Explained(row, why, starts, duration, ends_at(row, around, starts, round(seconds * SECOND)))
 
     async def brief(self, row: TaskRow) -> JsonObject | None:
-        """What the task's own metadata say of it; None for one that runs, asks or has ended, which costs nothing.
-
-        What it asks its status says anyway.
-        """
-        if row.phase in {Phase.LEASED, Phase.PAUSED, Phase.FINAL}:
+        """What the task's own metadata say of it; None for one that needs no explanation, which costs nothing."""
+        if row.phase in EXPLAINED:
             return None
         why = reasons(row, await self._around(row))
         shown: list[JsonObject] = [{"kind": one.kind.value, "text": one.text} for one in why[:BRIEF]]
@@ -154,11 +156,12 @@ class Explaining:
             return Around(now, gates, edges, await self._upstreams(edges))
         if phase is Phase.SCHEDULED:
             return Around(now, gates)
-        ahead = await self._store.ahead(row, MOST_AHEAD) if phase is Phase.READY else {}
+        ahead = await self._store.ahead(row, MOST_AHEAD)
         pulled = any(spec.pulled for spec in self._engine.runner.skills if spec.id == row.skill)
         known = await self._workers.get(None, self._all_workers)
         workers = [worker for worker in known if _serves(worker, row, pulled=pulled)]
-        return Around(now, gates, workers=workers, ahead=ahead, most_ahead=MOST_AHEAD)
+        taken = await self._taken.get(None, self._all_taken) if CLASS in row.queue else {}
+        return Around(now, gates, workers=workers, taken=taken, ahead=ahead, most_ahead=MOST_AHEAD)
 
     async def _gate(self, key: str) -> GateRow | None:
         page = await self._store.rows(RowQuery(Table.GATE, (key,), limit=1))
@@ -167,6 +170,32 @@ class Explaining:
     async def _all_workers(self, _: None) -> Sequence[WorkerRow]:
         page = await self._store.rows(RowQuery(Table.WORKER, limit=MOST_WORKERS))
         return [row for row in page.rows if isinstance(row, WorkerRow)]
+
+    async def _all_taken(self, _: None) -> Mapping[Key, Pool]:
+        """What runs took out of their workers' pools."""
+        known = await self._workers.get(None, self._all_workers)
+        leased = await self._store.leased([worker.id for worker in known if not worker.dead], MOST_LEASED)
+        if not any(CLASS in queue for _, queue in leased):
+            return {}
+        shares = await self._shares()
+        taken: dict[Key, Pool] = {}
+        for (worker, queue), count in leased.items():
+            if share := shares.get(queue):
+                taken[worker] = taken.get(worker, Pool()).with_(share.times(count))
+        return taken
+
+    async def _shares(self) -> dict[str, Pool]:
+        """What a task of each class takes."""
+        found: dict[str, Pool] = {}
+        after: RecordKey | None = None
+        while len(found) < MOST_CLASSES:
+            page = await self._store.rows(RowQuery(Table.RECORD, (CLASS_RECORD,), after))
+            records = [row for row in page.rows if isinstance(row, RecordRow)]
+            found.update((row.id, share_of(needs_of(row))) for row in records)
+            if not page.more:
+                break
+            after = records[-1].key
+        return found
 
     async def _edges(self, key: Key) -> Sequence[EdgeRow]:
         page = await self._store.rows(RowQuery(Table.EDGE_TO, (key,), limit=MOST_EDGES))
@@ -199,10 +228,7 @@ class Explaining:
             limit=HISTORY,
         )
         rows = [row for row in (await self._store.search(search)).rows if row.fence]
-        waited: list[int | None] = []
-        for start in range(0, len(rows), _AT_ONCE):
-            waited += await asyncio.gather(*(self._waited(row) for row in rows[start : start + _AT_ONCE]))
-        return waits_of([wait for wait in waited if wait is not None])
+        return waits_of([wait for wait in await each(rows, self._waited) if wait is not None])
 
     async def _waited(self, row: TaskRow) -> int | None:
         """Microseconds from its submission, or from the moment that it was scheduled for, to its first run."""

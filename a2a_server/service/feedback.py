@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.codec import decode
@@ -14,13 +13,14 @@ from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import Scope
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import StateRow, TaskName, TaskRow
+from a2a_server.values import value_class
 
 MOST_SHOWN: Final = 100
 """Authors whose feedback is shown with a task."""
 LONGEST_COMMENT: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Given:
     """What an author said last. rating: 1 to 5. at: microseconds."""
 

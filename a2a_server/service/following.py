@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +15,9 @@ from a2a_server.model.objects import Lane, Phase, Scope, State
 from a2a_server.model.options import microseconds
 from a2a_server.model.rows import NO_KEY, TaskRow
 from a2a_server.policy import SECOND
+from a2a_server.service.each import each
 from a2a_server.service.results import no_batch
+from a2a_server.values import value_class
 
 MOST_NAMED: Final = 1_000
 """Tasks that one reader may name."""
@@ -26,10 +26,8 @@ MOST_READERS: Final = 200
 AHEAD: Final = 60 * SECOND
 """How far a cursor may lie in the future, as clocks differ."""
 
-_AT_ONCE: Final = 20
 
-
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Asked:
     """Which tasks: ids, or a batch, or what the other members say ('' and empty = any); not several of these.
 
@@ -135,12 +133,8 @@ class Following:
     async def _named(self, scope: Scope, ids: Sequence[str]) -> Sequence[TaskRow]:
         if len(ids) > MOST_NAMED:
             raise InvalidParams(f"ids names {len(ids)} tasks; name at most {MOST_NAMED}, or watch a batch.", path="ids")
-        unique = list(dict.fromkeys(ids))
-        rows: list[TaskRow] = []
-        for start in range(0, len(unique), _AT_ONCE):
-            some = enumerate(unique[start : start + _AT_ONCE], start)
-            rows += await asyncio.gather(*(self._found(scope, id, f"ids[{position}]") for position, id in some))
-        return rows
+        unique = list(enumerate(dict.fromkeys(ids)))
+        return await each(unique, lambda one: self._found(scope, one[1], f"ids[{one[0]}]"))
 
     async def _found(self, scope: Scope, task_id: str, path: str) -> TaskRow:
         row = await self._store.find(scope, self._engine.agent, task_id)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.engine.engine import Engine
 from a2a_server.errors import InvalidParams, NothingThere
 from a2a_server.lifecycle.limits import LIMIT_RECORD, Lift, Pause, Resume, SetLimit, operator_key
-from a2a_server.lifecycle.requirements import CLASS, queue_of_class
+from a2a_server.lifecycle.requirements import queue_of_class
 from a2a_server.model.objects import Lane, Phase, Scope
 from a2a_server.model.queries import RowQuery, Table, TallyQuery
 from a2a_server.model.rows import GateRow, RecordRow
 from a2a_server.model.runs import SkillSpec
-from a2a_server.policy import FOREVER, Limit, Rate, Trip, is_breaker, is_idle, queue_of, spelled
+from a2a_server.policy import CLASS, FOREVER, Limit, Rate, Trip, is_breaker, is_idle, queue_of, spelled
+from a2a_server.values import value_class
 
 AT_ONCE: Final = frozenset({"agent", "client", "client+skill", "skill", "resource", "queue"})
 """Kinds of gates that bound how many tasks run at once."""
@@ -34,7 +34,7 @@ _UNKNOWN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class QueueView:
     """A queue: that of a skill. gate: what it is paused by, None = it never was.
 
@@ -47,7 +47,7 @@ class QueueView:
     gate: GateRow | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class GateView:
     """A gate. by_operator: its limit was set here, and not by code or settings."""
 

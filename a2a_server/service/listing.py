@@ -9,7 +9,7 @@ not change are seen exactly once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from a2a_server.codec import canonical
 from a2a_server.engine.engine import Engine
@@ -18,13 +18,14 @@ from a2a_server.model.queries import TallyQuery, TaskCursor, TaskQuery
 from a2a_server.model.requests import ListRequest
 from a2a_server.ports import TaskStore
 from a2a_server.service.views import task_of
+from a2a_server.values import value_class
 from a2a_server.wire import pages
 
 MOST_COUNTED = 10_000
 """Where counting ends when there is a time or a context filter: this total means "so many or more"."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TaskPage:
     """Some tasks of a list, newest status first.
 

@@ -6,68 +6,56 @@ the same is valid, and a repeat is found in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, NoReturn
-from uuid import UUID
 
-from a2a_server.codec import decode, decode_parts, unpack_message
+from a2a_server.codec import decode, unpack_message
 from a2a_server.engine.children import walked
 from a2a_server.engine.engine import Engine, new_id, new_key
-from a2a_server.engine.graph import has_untold
-from a2a_server.engine.paging import state_pages, takes_of
-from a2a_server.engine.references import streamed_files
 from a2a_server.errors import (
     Changed,
     Conflict,
-    EngineError,
     InvalidParams,
     Overloaded,
     TaskNotCancelable,
     TaskNotFound,
-    UnsupportedOperation,
 )
 from a2a_server.lifecycle.cancellation import Cancel
 from a2a_server.lifecycle.dependencies import Extras
 from a2a_server.lifecycle.editing import Edit, Wanted, standing
-from a2a_server.lifecycle.keeping import MARK, TOUCHED, USE, object_scope, stored_files, user_of
 from a2a_server.lifecycle.prioritising import Prioritise
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submit, Submitted
-from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.management import NewTask
-from a2a_server.model.objects import OPTIONS_URI, File, Generation, JsonObject, Lane, Message, Method, Role, Scope, Text
+from a2a_server.model.objects import OPTIONS_URI, Generation, Json, JsonObject, Lane, Message, Method, Role, Scope, Text
 from a2a_server.model.options import OnDependencyFailure, TaskOptions, microseconds
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import MessageRow, TaskRow
+from a2a_server.model.runs import SkillSpec
 from a2a_server.model.times import timestamp
-from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.policy import SECOND
+from a2a_server.service.deleting import Deleting
 from a2a_server.service.dependencies import Dependencies
+from a2a_server.service.given import check_parameters
 from a2a_server.service.operations import Operations
+from a2a_server.service.rehearsing import rehearsed
 from a2a_server.service.retrying import Again, Retrying
 from a2a_server.service.sending import Sending
+from a2a_server.values import value_class
 from a2a_server.wire import fields, v10
 
 _HERE: Final = "task"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Made:
     """A task, and whether it was there already."""
 
     row: TaskRow
     repeat: bool = False
-
-
-class _Rehearsed(Exception):
-    """Ends the turn of a rehearsal with its outcome; nothing is written."""
-
-    def __init__(self, submitted: Submitted) -> None:
-        self.submitted = submitted
-        super().__init__()
 
 
 class Management:
@@ -83,6 +71,7 @@ class Management:
         self._operations = Operations(engine, base_url)
         self._retrying = Retrying(engine, base_url)
         self._dependencies = Dependencies(engine)
+        self._deleting = Deleting(engine)
         self._grace = round(engine.limits.cancel_grace_seconds * SECOND)
 
     async def create(self, scope: Scope, new: NewTask) -> Made:
@@ -147,6 +136,7 @@ class Management:
         spared: Collection[str],
         revisions: frozenset[int] | None = None,
         rev: int | None = None,
+        dry_run: bool = False,
     ) -> TaskRow:
         """The task as it is after a change.
 
@@ -157,6 +147,7 @@ class Management:
             spared: camelCase names of members that stay as they are where they may not be changed any more.
             revisions: one of which the task must be at, None = any.
             rev: the revision that the change was made from; None = none.
+            dry_run: it is not changed; the task as it would be, at the revision that it has.
 
         Raises:
             TaskNotFound: there is no such task, or it is not the caller's.
@@ -166,9 +157,14 @@ class Management:
             InvalidParams: a value is wrong.
         """
         row = await self.find(scope, task_id)
+        if change["parameters"] != standing(row).parameters:
+            await self._check_parameters(row, change["parameters"])
         wanted = self._wanted(row, change)
         patience = round(self._engine.limits.pause_seconds * SECOND)
-        await self._engine.submit(Edit(row, wanted, frozenset(spared), rev, revisions, patience))
+        edit = Edit(row, wanted, frozenset(spared), rev, revisions, patience)
+        if dry_run:
+            return await rehearsed(self._store, edit)
+        await self._engine.submit(edit)
         return await self.find(scope, task_id)
 
     async def cancel(self, scope: Scope, task_id: str) -> TaskRow:
@@ -185,7 +181,7 @@ class Management:
         """In which order tasks are tried again, so that each finds the retries of those that it waited for."""
         return await self._retrying.layers(scope, ids)
 
-    async def requeue(self, scope: Scope, task_id: str, delay_seconds: float) -> TaskRow:
+    async def requeue(self, scope: Scope, task_id: str, delay_seconds: float | None) -> TaskRow:
         """The task, which now starts so long from now. Raises TaskNotFound, UnsupportedOperation, InvalidParams."""
         return await self.find(scope, (await self._retrying.requeue(scope, task_id, delay_seconds)).id)
 
@@ -218,17 +214,7 @@ class Management:
         """
         row = await self.find(scope, task_id)
         _check_revision(row, revisions)
-        if row.state not in TERMINAL:
-            raise UnsupportedOperation("The task has not ended; cancel it first; the option cancel does both.")
-        if await has_untold(self._store, row):
-            await self._engine.duties.settler.settle()
-            if await has_untold(self._store, row):
-                raise UnsupportedOperation("Others have yet to learn that the task ended; try again in a moment.")
-        objects = await self._objects(row)
-        if not await self._store.erase([row.key]):
-            raise TaskNotFound
-        with suppress(EngineError):  # then the collector of unused objects does it
-            await self._engine.backends.artifacts.delete([name for name in objects if not await self._is_used(name)])
+        await self._deleting.delete(row)
 
     async def cancel_and_delete(
         self, scope: Scope, task_id: str, revisions: frozenset[int] | None = None
@@ -244,6 +230,26 @@ class Management:
         await self.delete(scope, task_id)
         return None
 
+    async def rehearse_deletion(
+        self, scope: Scope, task_id: str, revisions: frozenset[int] | None = None, *, cancel: bool = False
+    ) -> TaskRow:
+        """The task, which `delete` would delete now, or (cancel) `cancel_and_delete`; nothing happens to it.
+
+        Raises as they do.
+        """
+        row = await self.find(scope, task_id)
+        _check_revision(row, revisions)
+        if not cancel or row.state in TERMINAL:
+            await self._deleting.check(row)
+            return row
+        try:
+            canceled = await rehearsed(self._store, Cancel(row.name, self._grace, row.key))
+        except TaskNotCancelable:  # it ended at this moment
+            canceled = await self.find(scope, task_id)
+        if canceled.state in TERMINAL:
+            await self._deleting.check(canceled)
+        return row
+
     async def _rehearsed(self, scope: Scope, submit: Submit) -> Submitted:
         extras = submit.extras
         if extras is None or not (extras.parent and extras.depends_on):
@@ -256,30 +262,29 @@ class Management:
         except Conflict:
             raise Overloaded("Too many tasks are tied to each other at the moment; try again.") from None
 
-    async def _rehearsal(self, submit: Submit) -> Submitted:
-        """Decide the submission in a turn of its own that is rolled back."""
-        needs = Needs()
-        submit.needs(needs, "")
+    def _rehearsal(self, submit: Submit) -> Awaitable[Submitted]:
+        return rehearsed(self._store, submit)
 
-        def decide(loaded: Loaded) -> Changes:
-            raise _Rehearsed(submit.decide(Turn(loaded, "", needs.claims)))
+    def _skill(self, row: TaskRow) -> SkillSpec | None:
+        return next((one for one in self._engine.runner.skills if one.id == row.skill), None)
 
-        try:
-            await self._store.turn(needs, decide)
-        except _Rehearsed as rehearsed:
-            return rehearsed.submitted
-        raise AssertionError("a turn that raises does not end")
+    async def _check_parameters(self, row: TaskRow, parameters: Mapping[str, Json]) -> None:
+        skill = self._skill(row)
+        page = await self._store.rows(RowQuery(Table.MESSAGE, (row.key,), limit=1))
+        first = [unpack_message(decode(one.body)) for one in page.rows if isinstance(one, MessageRow)]
+        if skill is not None:
+            check_parameters(skill, parameters, *first)
 
     def _wanted(self, row: TaskRow, change: Mapping[str, Any]) -> Wanted:
         limits = self._engine.limits
-        skill = next((one for one in self._engine.runner.skills if one.id == row.skill), None)
+        skill = self._skill(row)
         timeout, attempts = (None, None) if skill is None else (skill.timeout_seconds, skill.max_attempts)
         return Wanted(
             change["title"],
             change["description"],
             change["kind"],
             tuple(dict.fromkeys(change["tags"])),
-            change["priority"] or Lane(Lane.NORMAL if skill is None else skill.priority),
+            self._engine.submissions.lane_of(row.owner, change["priority"], skill),
             microseconds(change["deadline"]) if change["deadline"] else 0,
             change["timeout_seconds"] or timeout or limits.timeout_seconds,
             change["max_attempts"] or attempts or limits.max_attempts,
@@ -288,36 +293,6 @@ class Management:
             change["metadata"] or None,
             change["parameters"],
         )
-
-    async def _objects(self, row: TaskRow) -> list[str]:
-        """The objects that were made for the task."""
-        names: set[str] = set()
-        async for take in takes_of(self._store, row.key):
-            names.add(take.location)
-            if take.body:
-                names.update(part.stored for part in decode_parts(take.body) if isinstance(part, File))
-        async for file in streamed_files(self._store, row.key):
-            names.add(file.stored)
-        after: tuple[Any, ...] | None = None
-        more = True
-        while more:
-            page = await self._store.rows(RowQuery(Table.MESSAGE, (row.key,), after, 200))
-            for message in page.rows:
-                if isinstance(message, MessageRow):
-                    after = message[:2]
-                    names.update(file.stored for file in stored_files(unpack_message(decode(message.body)).parts))
-            more = page.more
-        return sorted(name for name in names if name.startswith(f"{UUID(bytes=row.key)}/"))
-
-    async def _is_used(self, name: str) -> bool:
-        """Whether a message of a task refers to the object, or somebody is about to: a mark of theirs comes first."""
-        async for rows in state_pages(self._store.rows, object_scope(name), MARK):
-            if any(row.name == TOUCHED for row in rows):
-                return True
-        async for rows in state_pages(self._store.rows, object_scope(name), USE):
-            if await self._store.heads([user_of(row) for row in rows]):
-                return True
-        return False
 
 
 def _check_revision(row: TaskRow, revisions: frozenset[int] | None) -> None:

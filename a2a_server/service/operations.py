@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from a2a_server.codec import decode_spec, decode_status
 from a2a_server.engine.engine import Engine, new_key
+from a2a_server.engine.late import Late
 from a2a_server.engine.stream import Hold, LoggedEvent, Watch
 from a2a_server.errors import (
     Draining,
@@ -26,7 +27,7 @@ from a2a_server.errors import (
     UnsupportedOperation,
 )
 from a2a_server.lifecycle.cancellation import Cancel
-from a2a_server.lifecycle.states import INTERRUPTED, TERMINAL, settled
+from a2a_server.lifecycle.states import EXPLAINED, INTERRUPTED, TERMINAL, settled
 from a2a_server.lifecycle.submission import Show, Submitted
 from a2a_server.model.objects import (
     Generation,
@@ -41,14 +42,17 @@ from a2a_server.model.queries import Snapshot
 from a2a_server.model.requests import CancelRequest, GetRequest, ListRequest, SendRequest, SubscribeRequest
 from a2a_server.model.rows import EventKind, Key, TaskRow
 from a2a_server.policy import SECOND
-from a2a_server.service.explaining import Explaining
 from a2a_server.service.listing import TaskPage, list_tasks
 from a2a_server.service.sending import Sending
 from a2a_server.service.views import accepted_task, submitted_task, task_of
+from a2a_server.values import value_class
 from a2a_server.wire import shared
 
+if TYPE_CHECKING:
+    from a2a_server.service.explaining import Explaining
 
-@dataclass(frozen=True, slots=True)
+
+@value_class(frozen=True, slots=True)
 class Stream:
     """A task as it goes on. start: the snapshot that the stream begins with, None when it continues an earlier one.
 
@@ -74,7 +78,7 @@ class Operations:
     def __init__(self, engine: Engine, base_url: Callable[[], str] = str) -> None:
         self._engine = engine
         self._sending = Sending(engine, base_url)
-        self._explaining = Explaining(engine)
+        self._explaining = Late(lambda: _explaining(engine))
         self._store = engine.backends.store
         self._objects = engine.backends.artifacts
         self._grace = round(engine.limits.cancel_grace_seconds * SECOND)
@@ -139,7 +143,7 @@ class Operations:
         if request.history_length is None and request.generation is None and row.generation is Generation.V01:
             snapshot = replace(snapshot, messages=())
         task = await task_of(snapshot, self._objects)
-        why = await self._explaining.brief(row)
+        why = None if row.phase in EXPLAINED else await (await self._explaining.get()).brief(row)
         return task if why is None else replace(task, info={**task.info, "explain": why})
 
     async def list(self, scope: Scope, request: ListRequest) -> TaskPage:
@@ -292,6 +296,12 @@ class Operations:
                             yield batch[: index + 1]
                             return
                     yield batch
+
+
+def _explaining(engine: Engine) -> Callable[[], Explaining]:
+    from a2a_server.service.explaining import Explaining  # noqa: PLC0415 - most tasks are read when nothing holds them
+
+    return partial(Explaining, engine)
 
 
 async def _nothing() -> AsyncIterator[Sequence[LoggedEvent]]:

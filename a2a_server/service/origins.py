@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.model.objects import Method, TaskSpec, Wishes
 from a2a_server.model.rows import TaskRow
+from a2a_server.values import value_class
 from a2a_server.wire import v01, v03, v10
 from a2a_server.wire.operations import Operation
 
@@ -41,7 +41,7 @@ _SOURCES: Final = {
 _NO_WISHES: Final = Wishes()
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Origin:
     """Where a task came from. '' = it was made before this was remembered, and nothing else tells.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from a2a_server.engine.engine import Engine
 from a2a_server.errors import InvalidParams
@@ -11,9 +11,10 @@ from a2a_server.lifecycle.keeping import stored_files
 from a2a_server.model.objects import File, Part, Scope
 from a2a_server.model.runs import Chunk, Output
 from a2a_server.service.files import OwnAddresses
+from a2a_server.values import value_class
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Said:
     """An output, and the path of the request's member that said it."""
 

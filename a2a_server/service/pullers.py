@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from a2a_server.agent import choose
@@ -17,6 +17,7 @@ from a2a_server.model.objects import Lane, Scope
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import Key, WorkerRow
 from a2a_server.policy import SECOND
+from a2a_server.values import value_class
 
 PULLS: Final = "pulls"
 """The member of a worker's row that only such agents have."""
@@ -25,7 +26,7 @@ BEATS: Final = 4
 _KEY_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Registration:
     """What an agent says of itself. skills: whose tasks it takes; lanes: () = all. offer: what it has for tasks.
 
@@ -39,7 +40,7 @@ class Registration:
     lease_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Puller:
     """A registered agent. beat_seconds: how often it should say something."""
 

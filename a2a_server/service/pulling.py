@@ -12,6 +12,9 @@ again: a report says after which event it was made, and is made anew where anoth
 A claim waits on the queue, as workers of ours do, and signs of life go on meanwhile. What was claimed for a client that
 is gone is handed back at once. An answer that was lost on its way is given again to who names the claim as before.
 
+What a task still has to undo (`undoing.is_last_run`) is not for agents to do: claims leave it to workers of ours, and
+look further behind it.
+
 Weakness: a claim without a name whose answer is lost leaves its tasks leased until their time is over, or the worker's.
 """
 
@@ -21,14 +24,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from a2a_server.codec import decode, decode_spec, unpack_message
 from a2a_server.engine.classes import Classes
 from a2a_server.engine.engine import Engine
-from a2a_server.engine.pulled import PulledAttempt
+from a2a_server.engine.pulled import PulledAttempt, retries_of
 from a2a_server.engine.taskview import view_of
 from a2a_server.errors import (
     ClientError,
@@ -44,7 +46,7 @@ from a2a_server.errors import (
     UnsupportedOperation,
 )
 from a2a_server.lifecycle.draining import DRAIN, SPACE
-from a2a_server.lifecycle.endings import SETTLED, End, EndKind, is_last_run
+from a2a_server.lifecycle.endings import SETTLED, End, EndKind
 from a2a_server.lifecycle.pulling import CLAIM, PulledClaim, remembered
 from a2a_server.lifecycle.runs import Claim, Claimed, Report
 from a2a_server.model.objects import Phase, Scope, TaskSpec
@@ -54,6 +56,7 @@ from a2a_server.model.runs import Checked, TaskView
 from a2a_server.policy import SECOND, queue_of
 from a2a_server.service.pulled_files import PulledFiles, Said
 from a2a_server.service.pullers import Puller, Pullers, Registration
+from a2a_server.values import value_class
 
 MOST_AT_ONCE: Final = 200
 """Tasks of one claim."""
@@ -72,7 +75,7 @@ class RunName(NamedTuple):
     fence: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Pulled:
     """A task that an agent runs now: `view` is what handlers of ours see of it."""
 
@@ -81,7 +84,7 @@ class Pulled:
     spec: TaskSpec
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Standing:
     """A task that an agent says it runs. held: whether it does; cancel: whether it should stop."""
 
@@ -91,7 +94,7 @@ class Standing:
     cancel: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Life:
     """The answer to a sign of life. draining: claim nothing more, end what runs, leave."""
 
@@ -148,7 +151,7 @@ class Pulling:
         give_up = loop.time() + wait_seconds
         classes = Classes(self._store, puller.offer, {False: self._queues(puller), True: ()})
         hinted: tuple[Key, ...] = ()
-        tries = 0
+        tries = look = 0
         while True:
             await classes.learn()
             queues = classes.queues()
@@ -162,12 +165,15 @@ class Pulling:
                 grace=self._grace,
                 lanes=puller.lanes,
                 standing=self._engine.standing,
+                look=look,
+                undoes=False,
             )
-            taken, more = await self._claimed(PulledClaim(claim, name))
+            taken, claimed = await self._claimed(PulledClaim(claim, name))
             if taken:
                 return taken
-            tries = tries + 1 if more else 0
-            if 0 < tries < TRIES:  # others took what stood first
+            look = claim.further(claimed, MOST_AT_ONCE)
+            tries = tries + 1 if claimed.more else 0
+            if 0 < tries < TRIES:  # others took what stood first, or it is not for agents to do
                 continue
             left = give_up - loop.time()
             if left <= 0 or self._engine.hub.closed:
@@ -241,7 +247,7 @@ class Pulling:
         raise Conflict(row.id)
 
     async def _ended(self, row: TaskRow, end: End) -> TaskRow:
-        retries = self._engine.limits.retries
+        retries = retries_of(self._engine, row)
         return (await self._engine.writer.submit(Report(row.key, row.fence, end=end, retries=retries))).row
 
     async def _run(self, row: TaskRow) -> PulledAttempt:
@@ -254,8 +260,8 @@ class Pulling:
             raise LeaseLost
         return PulledAttempt(snapshot, self._engine)
 
-    async def _claimed(self, claim: PulledClaim) -> tuple[Sequence[Pulled], bool]:
-        """The tasks, and whether others may be claimable at once."""
+    async def _claimed(self, claim: PulledClaim) -> tuple[Sequence[Pulled], Claimed]:
+        """The tasks, and what came of the claim."""
         outcomes: list[Claimed] = []
         gone = False
 
@@ -267,9 +273,7 @@ class Pulling:
 
         try:
             claimed = await self._engine.writer.post(claim, settle)
-            undone = [row for row in claimed.rows if is_last_run(row)]  # what is left of them is not for agents to do
-            self._hand_back(undone)
-            return [await self._pulled(row) for row in claimed.rows if row not in undone], claimed.more
+            return [await self._pulled(row) for row in claimed.rows], claimed
         except BaseException:  # the client is gone, or cannot be told
             gone = True
             for outcome in outcomes:

@@ -28,6 +28,7 @@ from a2a_server.model.rows import (
 from a2a_server.model.runs import CHECKPOINT
 from a2a_server.service.timing import Timing
 from a2a_server.service.views import task_of
+from a2a_server.values import value_class
 
 PAGE_BYTES: Final = 4 << 20
 PAGE_EDGES: Final = 1000
@@ -39,7 +40,7 @@ MOST_TASKS: Final = 10_000
 RowT = TypeVar("RowT")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Some:
     """Rows in order, and whether others follow."""
 

@@ -7,7 +7,6 @@ handler spawns itself are not looked at: the new task's handler makes its own.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -19,18 +18,19 @@ from a2a_server.engine.paging import state_pages
 from a2a_server.errors import UnsupportedOperation
 from a2a_server.lifecycle.dependencies import DEPENDENCIES
 from a2a_server.lifecycle.joining import Count
-from a2a_server.lifecycle.labels import RETRY
+from a2a_server.lifecycle.labels import RETRY, id_of
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import Scope, State, Wishes
 from a2a_server.model.options import MOST_UPSTREAMS, OnDependencyFailure
 from a2a_server.model.queries import Search
 from a2a_server.model.rows import EdgeKind, Key, TaskRow
+from a2a_server.values import value_class
 
 MOST_RETRIES: Final = 100
 """Retries of retries that are followed."""
 NAMED: Final = 5
 """Tasks that a text names at most."""
-NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+NOTHING: Final[Mapping[str, Key]] = MappingProxyType({})
 _KINDS: Final = {
     EdgeKind.FAIL: OnDependencyFailure.FAIL,
     EdgeKind.CANCEL: OnDependencyFailure.CANCEL,
@@ -38,7 +38,7 @@ _KINDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Ties:
     """depends_on: ids; on_failure: what becomes of it if one of them does not complete. notes: for its journal.
 
@@ -58,10 +58,10 @@ class Regrouping:
         self._engine = engine
         self._store = engine.backends.store
 
-    async def ties(self, scope: Scope, row: TaskRow, wishes: Wishes, renewed: Mapping[str, str] = NOTHING) -> Ties:
+    async def ties(self, scope: Scope, row: TaskRow, wishes: Wishes, renewed: Mapping[str, Key] = NOTHING) -> Ties:
         """What a retry of the task is tied to.
 
-        renewed: tasks that are tried again in the same turn, with the ids that their retries will have. Raises
+        renewed: tasks that are tried again in the same turn, with the keys that their retries will have. Raises
         UnsupportedOperation: it could not complete with its parts.
         """
         if not (wishes.depends_on or wishes.complete_when):
@@ -75,7 +75,7 @@ class Regrouping:
             upstream = await self._store.find(scope, self._engine.agent, task_id)
             found = None if upstream is None else await self._newest(scope, upstream, renewed)
             if found is not None:
-                kept[found.id if found.state is State.COMPLETED else renewed.get(found.id, found.id)] = None
+                kept[id_of(renewed[found.id]) if _is_renewed(found, renewed) else found.id] = None
             else:
                 became = "is not there any more" if upstream is None else f"ended as {upstream.state.name.lower()}"
                 notes.append(
@@ -84,10 +84,12 @@ class Regrouping:
         parts: tuple[Key, ...] = ()
         if wishes.complete_when:
             keys = [edge.upstream for edge in edges if edge.on_failure == EdgeKind.JOIN]
-            parts = await self._parts(scope, row, keys, wishes.complete_when)
+            parts = await self._parts(scope, row, keys, wishes.complete_when, renewed)
         return Ties(tuple(kept), _KINDS[kind], tuple(notes), parts)
 
-    async def _parts(self, scope: Scope, row: TaskRow, keys: list[Key], criterion: str) -> tuple[Key, ...]:
+    async def _parts(
+        self, scope: Scope, row: TaskRow, keys: list[Key], criterion: str, renewed: Mapping[str, Key]
+    ) -> tuple[Key, ...]:
         spawned = await self._spawned(row)
         given = [key for key in keys if key not in spawned]
         if len(given) > MOST_UPSTREAMS:
@@ -99,7 +101,7 @@ class Regrouping:
         for key in given:
             snapshot = await self._store.snapshot(key, 0, artifacts=False)
             if snapshot is not None:
-                found = await self._newest(scope, snapshot.task)
+                found = await self._newest(scope, snapshot.task, renewed)
                 (bad if found is None else good).append(found or snapshot.task)
         completed = sum(part.state is State.COMPLETED for part in good)
         count = Count(len(good) - completed, completed, len(bad))
@@ -108,9 +110,9 @@ class Regrouping:
             more = f" and {len(bad) - NAMED} others" if len(bad) > NAMED else ""
             raise UnsupportedOperation(
                 f"The task completes by its parts (completeWhen: {criterion}), and these did not complete: "
-                f"{names}{more}. Retry them first; their retries count for the retry of this task."
+                f"{names}{more}. Retry them first, or together with it; their retries count for the retry of this task."
             )
-        return tuple(dict.fromkeys(part.key for part in good))
+        return tuple(dict.fromkeys(renewed[part.id] if _is_renewed(part, renewed) else part.key for part in good))
 
     async def _spawned(self, row: TaskRow) -> set[Key]:
         found: set[Key] = set()
@@ -129,3 +131,8 @@ class Regrouping:
                 return None
             row = again[0]
         return None
+
+
+def _is_renewed(row: TaskRow, renewed: Collection[str]) -> bool:
+    """Whether its retry of the same turn stands for the task; one that completed stands for itself."""
+    return row.state is not State.COMPLETED and row.id in renewed

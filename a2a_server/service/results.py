@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.engine.engine import Engine
@@ -14,6 +13,7 @@ from a2a_server.model.objects import Scope, Task
 from a2a_server.model.rows import TaskRow
 from a2a_server.service.searching import Counted, Searching
 from a2a_server.service.views import task_of
+from a2a_server.values import value_class
 
 AT_ONCE: Final = 20
 """Tasks that are read at a time."""
@@ -21,7 +21,7 @@ PAGE_BYTES: Final = 8 << 20
 """A page ends behind the tasks that bring it to so much, as far as the store keeps it itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ResultPage:
     """Some tasks of a batch, each as it is found and with what came out of it; next: the cursor, None = the last."""
 

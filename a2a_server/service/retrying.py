@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
+from a2a_server.agent import choose
 from a2a_server.codec import decode, decode_spec, unpack_message
 from a2a_server.context.remembering import STEP
 from a2a_server.engine.engine import Engine, new_key
@@ -23,9 +24,8 @@ from a2a_server.errors import ClientError, Conflict, InvalidParams, TaskNotFound
 from a2a_server.lifecycle.dead_letters import DEAD, Dead
 from a2a_server.lifecycle.forking import Fork, forked
 from a2a_server.lifecycle.keeping import MARK, TOUCHED, Keep, Note, stored_files
-from a2a_server.lifecycle.labels import id_of
 from a2a_server.lifecycle.making import Make, Recall, Said
-from a2a_server.lifecycle.requeueing import REQUEUE_SECONDS, Requeue
+from a2a_server.lifecycle.requeueing import Requeue
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.lifecycle.submission import Submitted
 from a2a_server.model.objects import Message, Method, Phase, Requires, Scope, State, Task, TaskSpec, Text, Wishes
@@ -36,10 +36,12 @@ from a2a_server.model.rows import Key, MessageRow, StateRow, TaskName, TaskRow
 from a2a_server.model.runs import ASKED, CHECKPOINT
 from a2a_server.policy import SECOND
 from a2a_server.service.files import Files
+from a2a_server.service.given import check_parameters
 from a2a_server.service.ordering import Ordering
 from a2a_server.service.regrouping import Regrouping, Ties
 from a2a_server.service.sending import ADMISSION_TRIES, Sending, crowded
 from a2a_server.service.views import accepted_task
+from a2a_server.values import value_class
 from a2a_server.wire.fields import shown
 
 PAGE_MESSAGES: Final = 200
@@ -55,7 +57,7 @@ _FIRST: Final = Key(b"\xff" * 16)
 _FAILED: Final = frozenset({(State.FAILED, Phase.FINAL)})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Again:
     """How a task is tried again.
 
@@ -71,7 +73,7 @@ class Again:
     method: Method = Method.RETRY
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class DeadLetter:
     """A task that failed without anybody saying that it must, and why. failed_at: microseconds."""
 
@@ -81,7 +83,7 @@ class DeadLetter:
     failed_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class DeadLetters:
     """Some dead letters, newest first for each reason; after: where they go on, None = nothing follows."""
 
@@ -89,13 +91,13 @@ class DeadLetters:
     after: SearchCursor | None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Retried:
     """What came of a dead letter: the id of the new task, or why there is none."""
 
     task_id: str
     new_id: str = ""
-    why_not: str = ""
+    why_not: ClientError | None = None
 
 
 class Retrying:
@@ -120,15 +122,18 @@ class Retrying:
         """
         return accepted_task((await self._retried(scope, task_id, again or Again())).row, None)
 
-    async def requeue(self, scope: Scope, task_id: str, delay_seconds: float = REQUEUE_SECONDS) -> Task:
+    async def requeue(self, scope: Scope, task_id: str, delay_seconds: float | None = None) -> Task:
         """The task, which now starts so long from now; it has to wait for its time already (a retry, a delay).
+
+        None: the wait grows with each requeue of the task (`lifecycle.requeueing.WAITS`).
 
         Raises TaskNotFound, UnsupportedOperation, InvalidParams.
         """
-        if not 0 <= delay_seconds <= 366 * 86_400:
+        if delay_seconds is not None and not 0 <= delay_seconds <= 366 * 86_400:
             raise InvalidParams("delaySeconds must be between 0 and 31622400.", path="delaySeconds")
         name = TaskName(scope.tenant, scope.owner, self._engine.agent, task_id)
-        row: TaskRow = await self._engine.submit(Requeue(name, round(delay_seconds * SECOND)))
+        delay = None if delay_seconds is None else round(delay_seconds * SECOND)
+        row: TaskRow = await self._engine.submit(Requeue(name, delay))
         self._engine.duties.sweeper.expect(0)
         return accepted_task(row, None)
 
@@ -183,7 +188,7 @@ class Retrying:
                 made = await self._retried(scope, task_id, Again(key="dead", method=Method.DEAD_LETTERS))
                 outcomes[task_id] = Retried(task_id, made.row.id)
             except ClientError as error:
-                outcomes[task_id] = Retried(task_id, why_not=error.message)
+                outcomes[task_id] = Retried(task_id, why_not=error)
         return [outcomes[task_id] for task_id in dict.fromkeys(ids)]
 
     async def layers(self, scope: Scope, ids: Sequence[str]) -> list[list[str]]:
@@ -209,9 +214,7 @@ class Retrying:
         said = tuple(_said(one) for one in fork.messages)
         await self._touch(scope, first, *(unpack_message(decode(one.body)) for one in fork.messages))
         spec = decode_spec(row.spec)
-        ties = await self._regrouping.ties(
-            scope, row, spec.wishes or Wishes(), {old: id_of(key) for old, key in keys.items()}
-        )
+        ties = await self._regrouping.ties(scope, row, spec.wishes or Wishes(), keys)
         request = SendRequest(
             row.generation,
             replace(first, id=messages[0].id, context_id="", task_id="", reference_task_ids=()),
@@ -224,6 +227,11 @@ class Retrying:
         wishes = replace(
             spec.wishes or Wishes(), retry_of=row.id, forked_from=again.from_step, depends_on=(), parent="", batch=""
         )
+
+        if again.parameters:
+            heard = (unpack_message(decode(one.body)) for one in fork.messages)
+            skill = choose(self._engine.runner.skills, row.skill)
+            check_parameters(skill, request.options.parameters, first, *heard)
 
         async def make() -> Make:
             prepared = await self._sending.prepared(scope, keys.get(row.id) or new_key(), request, wishes=wishes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from a2a_server.codec import encode, pack_message
@@ -11,10 +11,10 @@ from a2a_server.engine.engine import Engine, new_id, new_key
 from a2a_server.engine.scheduling import Scheduler
 from a2a_server.errors import Conflict, InvalidParams, UnsupportedOperation
 from a2a_server.lifecycle.making import Make
+from a2a_server.lifecycle.records import DeleteRecord
 from a2a_server.lifecycle.schedules import (
     ChangeSchedule,
     CreateSchedule,
-    DeleteRecord,
     Fire,
     Fired,
     Kept,
@@ -26,13 +26,15 @@ from a2a_server.model.objects import File, Generation, Message, Method, Scope, T
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import RecordKey, RecordRow
-from a2a_server.model.schedules import MOST_SCHEDULES, Schedule, SchedulePlan, schedule_key, schedule_kind
+from a2a_server.model.schedule_keys import schedule_key, schedule_kind
+from a2a_server.model.schedules import MOST_SCHEDULES, Schedule, SchedulePlan
 from a2a_server.policy import SECOND
 from a2a_server.service.files import own_name
-from a2a_server.service.given import checked_id, options_in
+from a2a_server.service.given import checked_id, options_in, options_under
 from a2a_server.service.sending import Prepared, Sending
 from a2a_server.service.tying import check_ties
 from a2a_server.service.views import accepted_task
+from a2a_server.values import value_class
 
 PREVIEWED: Final = 5
 MESSAGE_BYTES: Final = 256 * 1024
@@ -48,7 +50,7 @@ _NEVER: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ScheduleView:
     """A schedule as it is. due_at: its next tick, microseconds, 0 = none; upcoming: the next ticks."""
 
@@ -72,11 +74,10 @@ class Schedules:
         self._base_url = base_url
         self._grace = round(engine.limits.cancel_grace_seconds * SECOND)
 
-    def serve(self) -> None:
-        """From now on this process fires the ticks of this agent's schedules, as long as its engine runs."""
+    def scheduler(self) -> Scheduler:
+        """What fires the ticks of this agent's schedules."""
         engine = self._engine
-        scheduler = Scheduler(engine.writer, self.made, clock=engine.clock, grace=self._grace)
-        engine.duties.agenda.serve(schedule_kind(engine.agent), scheduler.fire)
+        return Scheduler(engine.writer, self.made, clock=engine.clock, grace=self._grace)
 
     async def create(self, scope: Scope, plan: SchedulePlan, message: Message, schedule_id: str = "") -> ScheduleView:
         """Make a schedule. schedule_id: '' = a new one. Idempotent: the same one again under its id is no other.
@@ -167,7 +168,10 @@ class Schedules:
             metadata=schedule.metadata,
             method=method,
         )
-        prepared = await self._sending.prepared(scope, new_key(), request, wishes=Wishes(schedule=row.id))
+        with options_under("options"):
+            prepared = await self._sending.prepared(
+                scope, new_key(), request, wishes=Wishes(schedule=row.id), checked=True
+            )
         extras = prepared.submit.extras
         if extras is not None and extras.parent and extras.depends_on:
             raise InvalidParams(

@@ -21,11 +21,12 @@ from a2a_server.errors import InvalidParams
 from a2a_server.lifecycle.labels import BATCH, SCHEDULE, TAG, TEMPLATE, TITLE, title_label
 from a2a_server.lifecycle.states import PHASES_OF, TERMINAL, status_word
 from a2a_server.model.management import PHASE_WORDS, STATE_WORDS, TaskFilter
-from a2a_server.model.objects import Lane, Phase, Scope, State
+from a2a_server.model.objects import Phase, Scope, State
 from a2a_server.model.options import microseconds
 from a2a_server.model.queries import Search, SearchCursor
 from a2a_server.model.rows import Interest, Key, TaskRow
 from a2a_server.ports import TaskStore
+from a2a_server.values import value_class
 
 COUNTED: Final = 1000
 """Tasks that are counted at a time."""
@@ -47,7 +48,7 @@ _WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class TaskRows:
     """A page of tasks; next: the cursor of the next one, None = this was the last."""
 
@@ -129,7 +130,7 @@ class Searching:
             tags=tuple(labels[1:]),
             stands=frozenset() if stands == _STANDS else stands,
             skills=frozenset(wanted.skill),
-            lanes=frozenset(_lane(word) for word in wanted.priority),
+            lanes=frozenset(wanted.priority),
             parents=True if wanted.status and set(wanted.status) == {"decomposed"} else None,
             created_from=None if wanted.created_from is None else microseconds(wanted.created_from),
             created_to=None if wanted.created_to is None else microseconds(wanted.created_to),
@@ -234,10 +235,6 @@ def _labels(wanted: TaskFilter) -> list[str]:
     named = ((BATCH, wanted.batch), (SCHEDULE, wanted.schedule), (TEMPLATE, wanted.template))
     found = [prefix + name for prefix, name in named if name is not None]
     return list(dict.fromkeys([*found, *(TAG + tag for tag in wanted.tag)]))
-
-
-def _lane(word: str) -> Lane:
-    return Lane.NORMAL if word == "medium" else Lane[word.upper()]
 
 
 def _matches(row: TaskRow, wanted: TaskFilter) -> bool:

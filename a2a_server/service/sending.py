@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from a2a_server.agent import choose
@@ -14,25 +14,26 @@ from a2a_server.codec import canonical, encode, pack_message
 from a2a_server.engine.admitting import Admitted, is_plain
 from a2a_server.engine.children import walked
 from a2a_server.engine.engine import Engine
-from a2a_server.engine.submitting import Said, lane_of
+from a2a_server.engine.submitting import Said
 from a2a_server.errors import ClientError, Conflict, Overloaded, StoreUnavailable
 from a2a_server.lifecycle.dependencies import Extras
-from a2a_server.lifecycle.requirements import CLASS
 from a2a_server.lifecycle.submission import Submit, Submitted
 from a2a_server.model.objects import JsonObject, Message, Scope, Wishes
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import NO_KEY, Key
 from a2a_server.model.runs import SkillSpec
+from a2a_server.policy import CLASS
 from a2a_server.service.files import Inbound, brings_files
 from a2a_server.service.given import check_parameters
 from a2a_server.service.templates import Templates
+from a2a_server.values import value_class
 
 ADMISSION_TRIES: Final = 20
 """How often a send is posted anew because another one of its context came in between."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class _Asked:
     """Whose send it is, of which skill, what comes with it beside its options, and where it waits (None = as most)."""
 
@@ -44,7 +45,7 @@ class _Asked:
     admitted: Admitted | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Prepared:
     """A submission, and the request that it was made of, with its files taken in."""
 
@@ -189,7 +190,8 @@ class Sending:
         reserved = NO_KEY
         classed = asked.admitted is not None and CLASS in asked.admitted.queue
         later = bool(options.delay_seconds or options.run_at or options.depends_on)
-        if not (later or classed) and worker.reserve(skill.id, lane_of(options, skill)):
+        lane_of = self._engine.submissions.lane_of
+        if not (later or classed) and worker.reserve(skill.id, lane_of(asked.scope.owner, options.priority, skill)):
             reserved = worker.id
 
         def settle(outcome: Submitted | BaseException) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from a2a_server.codec import decode_spec, decode_status
-from a2a_server.lifecycle.editing import starts_at_of
+from a2a_server.lifecycle.starting import starts_at_of
 from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import (
     TASK_URI,
@@ -33,6 +32,7 @@ from a2a_server.service.origins import origin_of
 from a2a_server.service.searching import word_of
 from a2a_server.service.sizing import Duration, given_duration
 from a2a_server.service.timing import Done, Times
+from a2a_server.values import value_class
 
 GENERATIONS: Final = {Generation.V01: "0.1", Generation.V03: "0.3", Generation.V10: "1.0"}
 STATES: Final = {state: state.name.lower().replace("_", "-") for state in State}
@@ -159,7 +159,7 @@ class TaskShown(Shown):
     updated_at: str = Field(description="Of its status.")
     queued_at: str | None = Field(None, description="When its first run could be claimed; not in lists.")
     assigned_at: str | None = Field(None, description="Of its last claim; not in lists.")
-    started_at: str | None = Field(None, description="Of its first run; in what is read.")
+    started_at: str | None = Field(None, description="Of its first run.")
     ended_at: str | None = Field(None, description="When it ended.")
     response_seconds: float | None = Field(None, description="From createdAt to its first event after that.")
     duration_seconds: float | None = Field(None, description="From startedAt to endedAt.")
@@ -204,7 +204,7 @@ class TaskShown(Shown):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Beside:
     """What is told of a task that is read alone, and is not in its row. started_at: microseconds, 0 = not known."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from a2a_server.codec import decode_spec
 from a2a_server.engine.usage import Distribution, Taken, Usage
@@ -21,6 +20,7 @@ from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import Requires
 from a2a_server.model.rows import TaskRow
 from a2a_server.policy import queue_of
+from a2a_server.values import value_class
 
 FEWEST = 5
 """Fewer runs than this make no estimate."""
@@ -31,7 +31,7 @@ GIVEN = "given"
 PAST_RUNS = "past runs"
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Estimate:
     """What runs of a skill take, seconds or bytes; runs: how many it is made of."""
 
@@ -40,7 +40,7 @@ class Estimate:
     runs: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Duration:
     """How long a task takes. source: who says so; seconds: as given, or the median of `runs` past runs, then with p95.
 
@@ -53,7 +53,7 @@ class Duration:
     runs: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Sized:
     """A skill's measurements, and what its tasks had best require. None = it was not measured, or too seldom.
 

@@ -14,8 +14,7 @@ from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import RecordRow
 from a2a_server.model.templates import template_key, template_kind
 from a2a_server.service.given import checked_id
-from a2a_server.service.templates import MOST_TEMPLATES, Named, template_of
-from a2a_server.service.tying import check_ties
+from a2a_server.service.templates import MOST_TEMPLATES, Named, template_of, usable
 
 
 class TemplateMaking:
@@ -31,8 +30,7 @@ class TemplateMaking:
 
         Raises InvalidParams as `Templates.put`; UnsupportedOperation: there is another one of this name.
         """
-        template = template_of(options, text=text, description=description)
-        await check_ties(self._engine, scope, template.options.depends_on, template.options.parent_task_id)
+        template = await usable(self._engine, scope, template_of(options, text=text, description=description))
         agent = self._engine.agent
         key = template_key(scope.tenant, scope.owner, agent, checked_id(name, "name"))
         mine = RowQuery(Table.RECORD, (template_kind(agent), scope.tenant, scope.owner), limit=MOST_TEMPLATES)

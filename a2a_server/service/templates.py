@@ -7,21 +7,23 @@ so a later change of the template changes no task that exists.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from a2a_server.engine.engine import Engine
 from a2a_server.errors import InvalidParams
-from a2a_server.lifecycle.schedules import DeleteRecord
+from a2a_server.lifecycle.records import DeleteRecord
 from a2a_server.lifecycle.templates import PutTemplate, merged, unpacked
 from a2a_server.model.objects import OPTIONS_URI, Scope
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import RecordKey, RecordRow
+from a2a_server.model.runs import SkillSpec
 from a2a_server.model.templates import Template, template_key, template_kind
-from a2a_server.service.given import checked_id, options_in
+from a2a_server.service.given import check_standing, checked_id, options_in, options_under
 from a2a_server.service.tying import check_ties
+from a2a_server.values import value_class
 
 MOST_TEMPLATES: Final = 1000
 """Templates of one owner at one agent."""
@@ -37,7 +39,7 @@ _NEVER: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Named:
     """A template by its name. rev: of its record, 0 = it is one of the configuration."""
 
@@ -93,8 +95,7 @@ class Templates:
 
         Raises InvalidParams: a name or an option breaks its rule, or the owner has too many.
         """
-        template = template_of(options, text=text, description=description)
-        await check_ties(self._engine, scope, template.options.depends_on, template.options.parent_task_id)
+        template = await usable(self._engine, scope, template_of(options, text=text, description=description))
         key = self._key(scope, checked_id(name, "name"))
         mine = await self._records(scope, MOST_TEMPLATES)
         if len(mine) == MOST_TEMPLATES and all(row.id != name for row in mine):
@@ -130,3 +131,16 @@ def template_of(options: Mapping[str, Any], *, text: str = "", description: str 
             raise InvalidParams(f"{name} must have at most {MOST_CHARACTERS} characters.", path=name)
     checked: TaskOptions = options_in(options, "options", never=_NEVER)
     return Template(checked, text, description)
+
+
+async def usable(engine: Engine, scope: Scope, template: Template) -> Template:
+    """The template, by which tasks can be made as things are now. Raises InvalidParams: no task could be."""
+    check_usable(template, engine.runner.skills, engine.limits.resources)
+    await check_ties(engine, scope, template.options.depends_on, template.options.parent_task_id)
+    return template
+
+
+def check_usable(template: Template, skills: Sequence[SkillSpec], resources: Mapping[str, int]) -> None:
+    """Refuse a template that no task can be made by; see `check_standing`. Raises InvalidParams."""
+    with options_under("options"):
+        check_standing(template.options, skills, resources)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from a2a_server.codec import decode_event
@@ -11,6 +10,7 @@ from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import Phase, StatusEvent
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import EventKind, JournalKind, JournalRow, Key, TaskRow
+from a2a_server.values import value_class
 
 MOST_REMEMBERED: Final = 20_000
 EARLY: Final = 200
@@ -23,7 +23,7 @@ _LAST_BYTES: Final = 4 << 20
 _CLAIMABLE: Final = frozenset({Phase.READY, Phase.HELD})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Done:
     """How many items were done at a moment, as the agent said last."""
 
@@ -31,7 +31,7 @@ class Done:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Times:
     """Moments in microseconds; 0 = not yet, or nothing tells.
 

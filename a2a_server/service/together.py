@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from a2a_server.engine.engine import Engine, new_key
 from a2a_server.errors import ClientError, Conflict, InvalidParams, Overloaded, TaskNotFound
@@ -18,11 +17,10 @@ from a2a_server.model.management import Bulk, BulkAction
 from a2a_server.model.objects import Lane, Method, Scope
 from a2a_server.model.rows import Key, TaskRow
 from a2a_server.policy import SECOND
+from a2a_server.service.deleting import Deleting
+from a2a_server.service.each import each
 from a2a_server.service.retrying import Again, Retrying
 from a2a_server.service.sending import ADMISSION_TRIES
-
-AT_ONCE: Final = 50
-"""Tasks that are read at a time."""
 
 OutcomeT = TypeVar("OutcomeT")
 Prepare: TypeAlias = Callable[[], Awaitable[Checkable]]
@@ -34,6 +32,7 @@ class Together:
     def __init__(self, engine: Engine, retrying: Retrying) -> None:
         self._engine = engine
         self._retrying = retrying
+        self._deleting = Deleting(engine)
         self._grace = round(engine.limits.cancel_grace_seconds * SECOND)
 
     async def run(self, scope: Scope, bulk: Bulk, ids: Sequence[str]) -> Sequence[tuple[str, ClientError]]:
@@ -41,6 +40,13 @@ class Together:
 
         Raises InvalidParams: they are too large together; Overloaded, StoreUnavailable.
         """
+        if bulk.action is BulkAction.DELETE:
+            refused = await self._deleting.delete_together(scope, ids, dry_run=bulk.dry_run)
+        else:
+            refused = await self._changed(scope, bulk, ids)
+        return [(task_id, refused[task_id]) for task_id in ids if task_id in refused]
+
+    async def _changed(self, scope: Scope, bulk: Bulk, ids: Sequence[str]) -> Mapping[str, ClientError]:
         again = bulk.action is BulkAction.RETRY  # whose tasks stand behind those that they wait for
         order = [*chain.from_iterable(await self._retrying.layers(scope, ids))] if again else ids
         keys = {task_id: new_key() for task_id in order} if again else {}
@@ -52,7 +58,7 @@ class Together:
         )
         if bulk.action is BulkAction.REQUEUE and not (refused or bulk.dry_run):
             self._engine.duties.sweeper.expect(0)
-        return [(task_id, refused[task_id]) for task_id in ids if task_id in refused]
+        return refused
 
     async def _done(
         self, ready: dict[str, Prepare], local: frozenset[str], *, rehearsed: bool
@@ -78,12 +84,7 @@ class Together:
     async def _each(
         self, ids: Sequence[str], act: Callable[[str], Awaitable[OutcomeT]]
     ) -> dict[str, OutcomeT | ClientError]:
-        found: dict[str, OutcomeT | ClientError] = {}
-        for start in range(0, len(ids), AT_ONCE):
-            some = ids[start : start + AT_ONCE]
-            outcomes = await asyncio.gather(*(_tried(act(task_id)) for task_id in some))
-            found |= zip(some, outcomes, strict=True)
-        return found
+        return dict(zip(ids, await each(ids, lambda task_id: _tried(act(task_id))), strict=True))
 
     async def _preparing(self, scope: Scope, bulk: Bulk, task_id: str, keys: Mapping[str, Key]) -> Prepare:
         if bulk.action is BulkAction.RETRY:
@@ -103,7 +104,7 @@ class Together:
             case BulkAction.REPRIORITISE:
                 return Prioritise(row, bulk.priority or Lane.NORMAL)
             case BulkAction.REQUEUE:
-                return Requeue(row.name, round(bulk.delay_seconds * SECOND))
+                return Requeue(row.name, None if bulk.delay_seconds is None else round(bulk.delay_seconds * SECOND))
             case _:
                 return Cancel(row.name, self._grace, row.key)
 

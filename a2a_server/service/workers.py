@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from a2a_server.codec import decode
@@ -14,13 +13,14 @@ from a2a_server.model.objects import Scope
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import Key, WorkerRow
 from a2a_server.service.pullers import PULLS, worker_key
+from a2a_server.values import value_class
 
 MOST_WORKERS: Final = 10_000
 """Workers that one list looks at."""
 _NONE: Final = "There is no such worker; the list of workers names those that there are."
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class WorkerView:
     """A worker. about: what its row says of it. running: runs that hold a slot, None = another process knows.
 
