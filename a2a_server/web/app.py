@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Final, cast
 
 from starlette.applications import Starlette
@@ -22,12 +21,13 @@ from starlette.types import ASGIApp, Receive, Scope as HttpScope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from a2a_server.model.objects import OPTIONS_URI, Scope
+from a2a_server.values import value_class
 from a2a_server.web.artifacts import ArtifactPages
 from a2a_server.web.bodies import Bodies, Refused, Share
 from a2a_server.web.card import CARD_PATHS, CardPages
 from a2a_server.web.guards import ANY, HostCheck, LastResort, Names, broke
 from a2a_server.web.health import HealthPages
-from a2a_server.web.management.application import Below, ManagementApi
+from a2a_server.web.management.below import Below
 from a2a_server.web.rpc import Answer, Busy, Caller, Dispatcher, Streaming
 from a2a_server.web.sse import EventStream, frames
 from a2a_server.web.uploads import Uploads
@@ -46,7 +46,7 @@ _NOBODY: Final = Scope()
 _JSON: Final = (b"content-type", b"application/json")
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class DoorLimits:
     """What requests and streams are held to. Bytes and seconds."""
 
@@ -167,7 +167,7 @@ def _names_options(scope: HttpScope, header: bytes) -> bool:
     return OPTIONS_URI in [uri.strip() for uri in named.decode("latin-1").split(",")]
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Site:
     """An agent as clients reach it: the first one at `/`, further ones at `AGENTS` and their names."""
 
@@ -221,7 +221,7 @@ def application(
     uploads: Uploads,
     health: HealthPages,
     *,
-    management: ManagementApi,
+    management: Callable[[], Awaitable[ASGIApp]],
     agents: Mapping[str, Site] | None = None,
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
 ) -> Starlette:

@@ -5,9 +5,10 @@ Source: RFC 9110 section 15.5, RFC 6585 section 5, RFC 9112.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, NamedTuple
+
+from a2a_server.values import value_class
 
 KIB: Final = 1024
 MAX_TARGET_BYTES: Final = 8 * KIB
@@ -24,7 +25,7 @@ LINGER_SECONDS: Final = 5.0
 """How long a client that was refused may go on sending before it is cut; what it sends is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ConnectionLimits:
     """What one process grants to connections.
 

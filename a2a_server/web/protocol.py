@@ -55,8 +55,9 @@ class Protocol(HttpToolsProtocol):
 
     # beside the attributes of uvicorn's class: more than thirty would share no names between connections
     __slots__ = (
-        "_answered", "_body_bytes", "_closer", "_deaf", "_limits", "_lines", "_lingers", "_message_bytes", "_owed",
-        "_progress", "_refusal", "_rests_since", "_silent", "_slice_bytes", "_timer", "_unseen_bytes", "_was_paused",
+        "_answered", "_body_bytes", "_closer", "_deaf", "_draining", "_limits", "_lines", "_lingers", "_message_bytes",
+        "_owed", "_progress", "_refusal", "_rests_since", "_silent", "_slice_bytes", "_timer", "_unseen_bytes",
+        "_was_paused",
     )  # fmt: skip
 
     def __init__(self, *arguments: Any, limits: ConnectionLimits | None = None, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
@@ -66,15 +67,13 @@ class Protocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: Refusal | None = None
         self._deaf = False  # what comes is dropped
-        self._lingers = False
+        self._lingers = self._draining = self._was_paused = False
         self._answered: RequestResponseCycle | None = None
         self._silent = True  # nothing has come at all
         self._lines: list[tuple[bytes, bytes]] = []  # of the head, or the trailer, that is being read
-        self._slice_bytes = self._message_bytes = 0
+        self._slice_bytes = self._message_bytes = self._body_bytes = 0
         self._progress = self._unseen_bytes = 0
-        self._body_bytes = 0
-        self._was_paused = False
-        self._rests_since = 0.0  # 0 = something is being asked or answered
+        self._rests_since = self.loop.time()  # 0 = something is being asked or answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for a head, unless there are too many connections."""
@@ -207,6 +206,19 @@ class Protocol(HttpToolsProtocol):
         self.transport.write_eof()
         self._timer = self.loop.call_later(most.LINGER_SECONDS, self.transport.abort)
 
+    def drain(self, recent_seconds: float) -> None:
+        """From now on an answer that begins is the last and says so; what has rested for longer is closed at once."""
+        self._draining = True
+        if not self._idle():
+            self.cycle.keep_alive = self.cycle.keep_alive and self.cycle.response_started
+        elif self._rests_since and self.loop.time() - self._rests_since > recent_seconds:
+            self.transport.close()
+
+    @property
+    def awaits(self) -> bool:
+        """Whether a request may still come, or has not come as a whole."""
+        return (self._idle() or self.cycle.more_body) and not (self._deaf or self.transport.is_closing())
+
     @property
     def lingers(self) -> bool:
         """Whether this side has said its last word."""
@@ -238,7 +250,7 @@ class Protocol(HttpToolsProtocol):
             self.server_state.default_headers,
             asyncio.Event(),
             self.expect_100_continue,
-            keep_alive,
+            keep_alive and not self._draining,
             self.on_response_complete,
         )
         if before is None or before.response_complete:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
+
+from a2a_server.values import value_class
 
 # More digits than any object has bytes; a header that does not look so is ignored, as the specification allows.
 _RANGE: Final = re.compile(
@@ -18,7 +19,7 @@ class UnsatisfiableRangeError(Exception):
     """No byte of the representation is in the range: 416 with `Content-Range: bytes */{size}`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class ByteRange:
     """The bytes from `start` to before `end`."""
 

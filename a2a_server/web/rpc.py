@@ -17,7 +17,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from jsonrpcserver import Error, Result, Success
@@ -41,6 +41,7 @@ from a2a_server.model.objects import Generation, Json, JsonObject, Scope
 from a2a_server.model.requests import SendRequest, SubscribeRequest
 from a2a_server.service.operations import Operations, Stream
 from a2a_server.telemetry.observer import SILENT, UNKNOWN, Observer
+from a2a_server.values import value_class
 from a2a_server.wire import jsonrpc, pages, v10
 from a2a_server.wire.operations import Operation
 from a2a_server.wire.versions import Route, Wire, route, wire_of
@@ -61,7 +62,7 @@ class Caller(NamedTuple):
     last_event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Streaming:
     """The answer of a streaming method: each item of `stream` rendered by `wire` in an envelope with `id`."""
 
@@ -77,7 +78,7 @@ class _Call(NamedTuple):
     id: jsonrpc.Id
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Busy:
     """An answer that says "try again later": HTTP 503 around the same body."""
 

@@ -23,8 +23,9 @@ from a2a_server.model.objects import (
     StatusEvent,
     Task,
 )
-from a2a_server.model.options import NO_OPTIONS, TaskOptions, of_name, plain_rule, spelled
+from a2a_server.model.options import NO_OPTIONS, TaskOptions, spelled
 from a2a_server.wire import fields
+from a2a_server.wording import of_name, plain_rule
 
 AFTER = "afterEvent"
 """Member of a request's metadata: continue behind this event, as the Last-Event-ID header says it."""

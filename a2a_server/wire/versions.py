@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
 from a2a_server.errors import ClientError, MethodNotFound, VersionNotSupported
 from a2a_server.model.objects import Event, Generation, JsonObject, Message, Task
 from a2a_server.model.requests import CancelRequest, GetRequest, SendRequest, SubscribeRequest
+from a2a_server.values import value_class
 from a2a_server.wire import shared, v01, v03, v10
 from a2a_server.wire.fields import shown
 from a2a_server.wire.operations import Operation
@@ -60,7 +60,7 @@ _RELEASE = re.compile(r"([0-9]{1,4}\.[0-9]{1,4})(\.[0-9]{1,4})?", re.ASCII)
 _WIRES: Mapping[Generation, Wire] = MappingProxyType({wire.GENERATION: wire for wire in (v01, v03, v10)})
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Route:
     """How one method of one version is served: `operation` is what it asks for, `wire` parses it and tells its errors.
 

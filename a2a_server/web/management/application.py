@@ -18,7 +18,6 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope as HttpScope, Send
 
 from a2a_server.errors import ClientError, Conflict, DataRejected, Draining, StoreUnavailable
@@ -26,9 +25,10 @@ from a2a_server.model.objects import Scope
 from a2a_server.web import bodies
 from a2a_server.web.conditional import has_it
 from a2a_server.web.management import inputs, problems
+from a2a_server.web.management.below import PREFIX
 from a2a_server.web.management.openapi import Description
 from a2a_server.web.management.problems import Refused
-from a2a_server.web.management.table import EVENTS, JSON, PREFIX, Call, Reply, Route
+from a2a_server.web.management.table import EVENTS, JSON, LINES, Call, Reply, Route
 from a2a_server.web.refusals import busy, refusal
 from a2a_server.web.waits import Waits
 
@@ -141,24 +141,8 @@ class ManagementApi:
         if body and route.body is None:
             raise Refused(400, "This resource takes no body; leave it out.")
         if route.body is not None and not body and not route.body_optional:
-            raise Refused(400, "The body is missing; it must be a JSON object.")
+            raise inputs.missing(lines=typed and media_type in LINES)
         return body, media_type
-
-
-class Below(BaseRoute):
-    """Everything below the prefix, whatever characters its path has: Starlette's own routes end at a line break."""
-
-    def __init__(self, management: ManagementApi) -> None:
-        self._management = management
-
-    def matches(self, scope: HttpScope) -> tuple[Match, HttpScope]:
-        """Whether the path is one of the API's."""
-        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
-        return (Match.FULL if path == PREFIX or path.startswith(f"{PREFIX}/") else Match.NONE), {}
-
-    async def handle(self, scope: HttpScope, receive: Receive, send: Send) -> None:
-        """Answer the request."""
-        await self._management(scope, receive, send)
 
 
 def _by_length(routes: Sequence[Route]) -> dict[int, list[Route]]:

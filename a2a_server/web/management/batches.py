@@ -22,9 +22,10 @@ from a2a_server.service.bulk import BulkWork
 from a2a_server.service.management import message_of, options_of, reworded
 from a2a_server.service.results import Results
 from a2a_server.service.showing import STATES, ErrorShown, Shown, task_shown
-from a2a_server.web.management import inputs, problems
-from a2a_server.web.management.problems import Refused
-from a2a_server.web.management.table import LINES, PREFIX, Call, NoQuery, Query, Reply, Route
+from a2a_server.web.management import inputs
+from a2a_server.web.management.below import PREFIX
+from a2a_server.web.management.problems import ProblemShown, Refused, shown_as_item
+from a2a_server.web.management.table import LINES, Call, NoQuery, Query, Reply, Route
 from a2a_server.wire import v10
 
 BREATH: Final = 100
@@ -36,6 +37,7 @@ class BatchQuery(Query):
 
     atomic: bool | None = Field(None, description="As the body's; for JSON lines.")
     unique_key: BatchKey = Field("", description="As the body's; for JSON lines.")
+    dry_run: bool = Field(default=False, description="Check everything, answer what would come of it, store nothing.")
 
 
 class ResultsQuery(Query):
@@ -45,19 +47,11 @@ class ResultsQuery(Query):
     cursor: str = Field("", max_length=1024, description="The next of the page before.")
 
 
-class ProblemShown(Shown):
-    """Why something was not done."""
-
-    code: int = Field(description="The HTTP status that it would have had by itself.")
-    message: str
-    field: str | None = None
-
-
 class ItemShown(Shown):
     """What came of one task of a batch."""
 
     index: int
-    id: str | None = Field(None, description="Of the task.")
+    id: str | None = Field(None, description="Of the task; absent where it was refused, or (dry run) is not there yet.")
     repeat: bool | None = Field(None, description="It was there already.")
     error: ProblemShown | None = None
 
@@ -66,7 +60,7 @@ class BatchMade(Shown):
     """What came of a batch."""
 
     id: str | None = Field(None, description="Under which its tasks are found; absent where none was made or known.")
-    created: int = Field(description="Tasks that were made.")
+    created: int = Field(description="Tasks that were made; in a dry run, that would be.")
     repeated: int | None = Field(None, description="Tasks that were there already.")
     failed: int = Field(description="Tasks that were refused.")
     items: list[ItemShown]
@@ -176,6 +170,7 @@ class BatchPages:
                 "batches",
                 query=ResultsQuery,
                 result=ResultsShown,
+                result_lines=True,
             ),
             Route(
                 "POST",
@@ -207,16 +202,21 @@ class BatchPages:
                 await asyncio.sleep(0)
         try:
             batch = await self._batching.submit(
-                call.scope, items, atomic=atomic, unique_key=call.query.unique_key or call.body.unique_key
+                call.scope,
+                items,
+                atomic=atomic,
+                unique_key=call.query.unique_key or call.body.unique_key,
+                dry_run=call.query.dry_run,
             )
         except InvalidParams as error:
             reworded(error, _WORDS)
-        shown = [_item_shown(place, outcome) for place, outcome in enumerate(batch.outcomes)]
+        there = not call.query.dry_run
+        shown = [_item_shown(place, outcome, there=there) for place, outcome in enumerate(batch.outcomes)]
         failed, repeated = sum(one.error is not None for one in shown), sum(bool(one.repeat) for one in shown)
         created = len(shown) - failed - repeated
         made = BatchMade(id=batch.id or None, created=created, repeated=repeated or None, failed=failed, items=shown)
         headers = {"Location": f"{PREFIX}/batches/{batch.id}"} if batch.id else {}
-        return Reply(made, 201 if created else 200, headers)
+        return Reply(made, 201 if created and there else 200, headers)
 
     async def get(self, call: Call[NoQuery, None]) -> Reply:
         """GET /batches/{id}."""
@@ -248,7 +248,7 @@ class BatchPages:
         page = await self._results.page(call.scope, call.path["id"], call.query.limit, call.query.cursor)
         base_url = self._base_url()
         shown = [_result(row, task, base_url) for row, task in page.results]
-        lines = next((one for one in LINES if one in call.request.headers.get("accept", "").lower()), "")
+        lines = next((one for one in sorted(LINES) if one in call.request.headers.get("accept", "").lower()), "")
         if not lines:
             return Reply(ResultsShown(results=shown, next=page.next))
         body = "".join(f"{one.model_dump_json(by_alias=True, exclude_none=True)}\n" for one in shown)
@@ -290,12 +290,13 @@ def _refused(given: Any, error: Refused | InvalidParams) -> Item:  # noqa: ANN40
     return Item(Message(Role.USER, (Text(""),)), name if isinstance(name, str) else "", refused=error)
 
 
-def _item_shown(place: int, outcome: Submitted | Known | ClientError) -> ItemShown:
+def _item_shown(place: int, outcome: Submitted | Known | ClientError, *, there: bool) -> ItemShown:
     if isinstance(outcome, ClientError):
         return ItemShown(index=place, error=_problem(outcome))
     if isinstance(outcome, Known):
         return ItemShown(index=place, id=outcome.id, repeat=True)
-    return ItemShown(index=place, id=outcome.row.id, repeat=outcome.repeat or None)
+    known = outcome.row.id if there or outcome.repeat else None
+    return ItemShown(index=place, id=known, repeat=outcome.repeat or None)
 
 
 def _failure(row: TaskRow) -> BatchFailureShown:
@@ -322,7 +323,4 @@ def _problem(error: ClientError) -> ProblemShown:
             reworded(error, _WORDS)
         except InvalidParams as said:
             error = said
-    message, details = problems.words(error)
-    return ProblemShown(
-        code=problems.STATUSES.get(type(error), 400), message=message, field=details[0].field if details else None
-    )
+    return shown_as_item(error)

@@ -47,6 +47,7 @@ _KEYED: Final = {
 }
 """Operations that are told apart by a member of their own."""
 _THINGS: Final = {"tasks": "taskId", "schedules": "scheduleId", "batches": "batchId", "workers": "workerId"}
+_UNDONE: Final = "Nothing was done; this would come of it:"
 _OPERATORS: Final = (
     "What concerns the server itself is told only where it is bound to this machine (host 127.0.0.1): there is no "
     "authentication."
@@ -78,7 +79,8 @@ class Commands:
         if OPERATIONS[operation].for_operators and not self._operators():
             raise UnsupportedOperation(_OPERATORS)
         try:
-            data = await self._answered(scope, operation, _keyed(operation, command.arguments, key))
+            call = _call(self._routes[operation], scope, _keyed(operation, command.arguments, key))
+            data = await self._answered(operation, call)
         except Refused as error:
             if error.status != problems.INVALID:
                 raise UnsupportedOperation(error.message) from None
@@ -90,15 +92,14 @@ class Commands:
             raise Overloaded("Too many change the same things at the moment; try again.") from None
         except DataRejected:
             raise InvalidParams(f"{operation}: no name or text may hold the character U+0000.") from None
-        return Answered(data, said(operation, data))
+        told = said(operation, data)
+        return Answered(data, f"{_UNDONE}\n{told}" if _is_rehearsal(call) else told)
 
-    async def _answered(self, scope: Scope, operation: str, given: Mapping[str, Any]) -> JsonObject:
-        route = self._routes[operation]
-        call = _call(route, scope, given)
+    async def _answered(self, operation: str, call: Call[Any, Any]) -> JsonObject:
         try:
-            data = _data(call, await route.handler(call))
+            data = _data(call, await self._routes[operation].handler(call))
         except ClientError as error:
-            data = await self._as_it_is(scope, operation, call, error)
+            data = await self._as_it_is(operation, call, error)
         is_told = data.get("state") in _ENDED or "estimatedDuration" in data
         if operation in _ESTIMATED and not is_told and "skill" in data:
             past = await self._sizing.past(self._agent, str(data["skill"]))
@@ -108,21 +109,24 @@ class Commands:
                 )
         return data
 
-    async def _as_it_is(self, scope: Scope, operation: str, call: Call[Any, Any], error: ClientError) -> JsonObject:
+    async def _as_it_is(self, operation: str, call: Call[Any, Any], error: ClientError) -> JsonObject:
         """The thing, where the error says only that the command was carried out before. Raises the error."""
         if isinstance(error, TaskNotFound) and "id" in call.path:
             raise TaskNotFound(
                 f'There is no task "{call.path["id"]}" of yours; listTasks shows those that there are.'
             ) from None
         if isinstance(error, TaskNotCancelable):
-            task = await self._answered(scope, "getTask", {"id": call.path["id"]})
+            task = await self._again("getTask", call.scope, call.path["id"])
             if task["state"] == "canceled":
                 return task
             raise TaskNotCancelable(f"Task {task['id']} cannot be canceled: it has ended ({task['state']}).") from None
         made = str(call.given.get("id", ""))
         if operation == "createSchedule" and isinstance(error, UnsupportedOperation) and made.startswith(_MADE):
-            return await self._answered(scope, "getSchedule", {"id": made})
+            return await self._again("getSchedule", call.scope, made)
         raise error
+
+    async def _again(self, operation: str, scope: Scope, thing: str) -> JsonObject:
+        return await self._answered(operation, _call(self._routes[operation], scope, {"id": thing}))
 
 
 _MADE: Final = "made-"
@@ -136,7 +140,7 @@ def _keyed(operation: str, given: Mapping[str, Any], key: str) -> dict[str, Any]
         arguments.setdefault(name, key)
     elif operation == "createSchedule" and not arguments.get("id"):
         arguments["id"] = _MADE + key
-    elif operation == "createTask" and "dryRun" not in arguments:
+    elif operation == "createTask":
         arguments = _identified(arguments, key)
     return arguments
 
@@ -156,7 +160,7 @@ def _call(route: Route, scope: Scope, given: Mapping[str, Any]) -> Call[Any, Any
     """The arguments where a request would have them. Raises InvalidParams, Refused."""
     rest = dict(given)
     path = _path(route, rest)
-    in_query = set() if route.merge or route.body is None else _names(route.query) - _names(route.body)
+    in_query = set() if route.body is None else _names(route.query) - _names(route.body)
     query = rest if route.body is None else {name: rest.pop(name) for name in in_query & rest.keys()}
     body = {} if route.body is None else rest
     return Call(
@@ -168,6 +172,10 @@ def _call(route: Route, scope: Scope, given: Mapping[str, Any]) -> Call[Any, Any
         None,
         Request({"type": "http", "headers": []}),
     )
+
+
+def _is_rehearsal(call: Call[Any, Any]) -> bool:
+    return any(getattr(asked, "dry_run", False) for asked in (call.query, call.body))
 
 
 def _path(route: Route, rest: dict[str, Any]) -> dict[str, str]:

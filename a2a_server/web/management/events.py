@@ -25,8 +25,8 @@ from a2a_server.engine.many import Change, News, size_of
 from a2a_server.errors import Draining, StoreUnavailable
 from a2a_server.lifecycle.explaining import word
 from a2a_server.lifecycle.states import TERMINAL, status_word
-from a2a_server.model.management import Moment, Plain, StatusWord
-from a2a_server.model.objects import JsonObject, Lane, Phase, Progress, Scope, State
+from a2a_server.model.management import Moment, Plain, StatusWord, WantedPriority
+from a2a_server.model.objects import JsonObject, Phase, Progress, Scope, State
 from a2a_server.model.rows import Interest, TaskRow
 from a2a_server.model.times import timestamp
 from a2a_server.service.following import MOST_NAMED, Asked, Following
@@ -40,13 +40,11 @@ _SMALL: Final = 2_048
 
 _STATES: Final = {word(state): state for state in State}
 _PHASES: Final = {phase.name.lower(): phase for phase in Phase}
-_LANES: Final = {lane.name.lower(): lane for lane in Lane}
 
 StateWord = Literal[
     "submitted", "working", "completed", "failed", "canceled", "input-required", "rejected", "auth-required"
 ]
 PhaseWord = Literal["waiting", "scheduled", "ready", "held", "leased", "paused", "final"]
-LaneWord = Literal["critical", "high", "normal", "low", "backlog"]
 TaskId = Annotated[str, Field(min_length=1, max_length=256)]
 
 _log = logging.getLogger("a2a_server.web.events")
@@ -62,7 +60,7 @@ class EventsQuery(Query):
     state: tuple[StateWord, ...] = Field((), max_length=MOST_VALUES, description="In one of these states.")
     phase: tuple[PhaseWord, ...] = Field((), max_length=MOST_VALUES, description="In one of these phases.")
     skill: tuple[str, ...] = Field((), max_length=MOST_VALUES, description="Of one of these skills.")
-    priority: tuple[LaneWord, ...] = Field((), max_length=MOST_VALUES, description="Of one of these priorities.")
+    priority: tuple[WantedPriority, ...] = Field((), max_length=MOST_VALUES, description="Of one of these priorities.")
     tag: tuple[str, ...] = Field((), max_length=MOST_VALUES, description="With all of these tags.")
     context_id: str = Field("", max_length=256, description="Of this conversation.")
     parent_task_id: str = Field("", max_length=256, description="Parts of this task.")
@@ -137,7 +135,7 @@ class EventPages:
             skills=query.skill,
             states=tuple(_STATES[one] for one in query.state),
             phases=tuple(_PHASES[one] for one in query.phase),
-            lanes=tuple(_LANES[one] for one in query.priority),
+            lanes=query.priority,
             statuses=query.status,
             agent=query.agent,
             owner=query.owner,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from a2a_server.lifecycle.explaining import Estimate, Reason, Why, word
+from a2a_server.lifecycle.estimating import Estimate
+from a2a_server.lifecycle.explaining import Reason, Why, word
 from a2a_server.lifecycle.states import status_word
 from a2a_server.model.rows import Interest
 from a2a_server.model.times import timestamp
@@ -26,7 +27,7 @@ class ReasonShown(Shown):
     capacity: int | None = Field(None, description="How many may.")
     at: str | None = Field(None, description="When it starts, or began.")
     until: str | None = Field(None, description="When the reason goes away by itself.")
-    worker: str | None = Field(None, description="Who runs it.")
+    worker: str | None = Field(None, description="Who runs it, or could.")
     run: int | None = Field(None, description="Which run this is.")
     attempt: int | None = Field(None, description="Which attempt this is, or will be.")
     max_attempts: int | None = Field(None, description="How many there may be.")
@@ -36,7 +37,7 @@ class ReasonShown(Shown):
     queue: str | None = Field(None, description="The queue, which has the name of its skill.")
     lanes: dict[str, int] | None = Field(None, description="Tasks before it by lane.")
     needs: list[str] | None = Field(None, description="What it needs of its worker, as those before it do.")
-    missing: list[str] | None = Field(None, description="What no worker has.")
+    missing: list[str] | None = Field(None, description="What no worker has, or has left.")
     detail: str | None = Field(None, description="What an agent or a person said.")
 
 

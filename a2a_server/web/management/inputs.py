@@ -92,6 +92,14 @@ def parsed(route: Route, media_type: str, body: bytes) -> tuple[JsonObject, Mapp
     return document, {}
 
 
+def missing(*, lines: bool) -> Refused:
+    """What a body that holds nothing is refused with. lines: it was to be JSON lines."""
+    if not lines:
+        return Refused(400, "The body is missing; it must be a JSON object.")
+    text = "The body has no line; it must have one, a JSON object, for each task."
+    return Refused(400, text, [Detail("body", "must have at least 1 line")])
+
+
 def modelled(model: type[BaseModel], given: Mapping[str, Json], at: str = "") -> BaseModel:
     """What a model makes of JSON. Raises Refused.
 
@@ -137,5 +145,7 @@ def _lines(body: bytes) -> tuple[list[Json], dict[int, InvalidParams]]:
             value, why = None, error.message.removeprefix("Invalid JSON payload: ").replace(" at line 1,", " at")
             broken[len(found)] = InvalidParams(f"line {number}: {why}.", path=f"line {number}")
         found.append(value)
+    if not found:
+        raise missing(lines=True)
     jsonrpc.check_limits(found, len(body), most_keys=MOST_VALUES, most_values=MOST_VALUES)
     return found, broken

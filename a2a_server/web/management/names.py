@@ -7,7 +7,8 @@ from importlib.metadata import version
 from pydantic import Field
 
 from a2a_server.service.showing import Shown
-from a2a_server.web.management.table import PREFIX, Call, NoQuery, Reply, Route
+from a2a_server.web.management.below import PREFIX
+from a2a_server.web.management.table import Call, NoQuery, Reply, Route
 
 
 class Api(Shown):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from http import HTTPStatus
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any, Final
 
 import orjson
@@ -16,10 +17,38 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from starlette.responses import Response
 
 from a2a_server.web.conditional import has_it
-from a2a_server.web.management.table import JSON, PREFIX, Call, NoQuery, Reply, Route
+from a2a_server.web.management.below import PREFIX
+from a2a_server.web.management.table import JSON, LINES, Call, NoQuery, Reply, Route
 
 _REFS: Final = "#/components/schemas/"
 _ETAG: Final = {"ETag": {"description": "The revision, in quotes.", "schema": {"type": "string"}}}
+_LINK: Final = {"Link": {"description": "The next page of JSON lines, as rel=next.", "schema": {"type": "string"}}}
+_MADE: Final[Mapping[str, Any]] = {
+    "Location": {"description": "The address of what was made.", "required": True, "schema": {"type": "string"}}
+}
+_KNOWN: Final[Mapping[str, Any]] = {
+    "Location": {
+        "description": "The address of what was there already, where something was.",
+        "schema": {"type": "string"},
+    }
+}
+_LINE_TEXT: Final = {"schema": {"type": "string"}}
+_VARIABLES: Final[Mapping[str, str]] = {
+    "batches/{id}": "The batch, by the id that its making answered with.",
+    "limits/{key}": "The limit, by its key as the list of limits shows it, percent-encoded.",
+    "queues/{name}": "The queue, by its name as the list of queues shows it, percent-encoded.",
+    "schedules/{id}": "The schedule, by its id.",
+    "tasks/{id}": "The task, by its id.",
+    "tasks/{taskId}": "The task that the worker runs, by its id.",
+    "templates/{name}": "The template, by its name.",
+    "workers/{id}": "The worker, by its id.",
+}
+"""What the variables of paths stand for, by the segment before them."""
+_CONDITIONS: Final[Mapping[str, str]] = {
+    "If-Match": "Do it only if the thing has one of these revisions: its ETag, or several, separated by commas; else "
+    "412. Absent, or *, = whichever it has.",
+    "If-None-Match": "The ETags of what you have; 304 if the thing still has one of them.",
+}
 _ALWAYS: Final = (400, 403, 503)
 _OF_BODIES: Final = (413, 415)
 
@@ -124,7 +153,7 @@ def _operation(route: Route, schemas: Mapping[type[BaseModel], Any], definitions
     if route.body is not None:
         content = {JSON: {"schema": _patch(schemas[route.body], definitions) if route.merge else schemas[route.body]}}
         for other in sorted(route.media_types - {JSON}):
-            content[other] = content[JSON] if route.merge else {"schema": {"type": "string"}}
+            content[other] = content[JSON] if route.merge else _LINE_TEXT
         shown["requestBody"] = {"required": not route.body_optional, "content": content}
     return shown
 
@@ -132,7 +161,15 @@ def _operation(route: Route, schemas: Mapping[type[BaseModel], Any], definitions
 def _parameters(route: Route) -> list[dict[str, Any]]:
     text = {"type": "string", "minLength": 1, "maxLength": 256}
     shown: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": text} for name in route.variables
+        {
+            "name": after[1:-1],
+            "in": "path",
+            "required": True,
+            "schema": text,
+            "description": _VARIABLES[f"{before}/{after}"],
+        }
+        for before, after in pairwise(route.segments)
+        if after.startswith("{")
     ]
     whole = TypeAdapter(route.query).json_schema(by_alias=True, schema_generator=_Untitled)
     for name, schema in whole.get("properties", {}).items():
@@ -142,7 +179,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         shown.append({**one, "description": about} if about else one)
     if route.revised:
         name = "If-None-Match" if route.method == "GET" else "If-Match"
-        shown.append({"name": name, "in": "header", "required": False, "schema": {"type": "string"}})
+        one = {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+        shown.append({**one, "description": _CONDITIONS[name]})
     return shown
 
 
@@ -168,9 +206,12 @@ def _responses(route: Route, schemas: Mapping[type[BaseModel], Any]) -> dict[str
         one: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if result is not None:
             one["content"] = {JSON: {"schema": schemas[result]}}
+            if route.result_lines:
+                one["content"] |= dict.fromkeys(sorted(LINES), _LINE_TEXT)
         elif status == route.status and status != HTTPStatus.NO_CONTENT:
             one["content"] = {route.media_type: {}}
-        shown[str(status)] = {**one, "headers": _ETAG} if route.revised and result is not None else one
+        headers = _headers(route, status) if result is not None else {}
+        shown[str(status)] = {**one, "headers": headers} if headers else one
     if route.revised and route.method == "GET":
         shown["304"] = {"description": HTTPStatus(304).phrase}
     failing = {*_ALWAYS, *route.errors}
@@ -184,3 +225,11 @@ def _responses(route: Route, schemas: Mapping[type[BaseModel], Any]) -> dict[str
         about = HTTPStatus(status).phrase
         shown[str(status)] = {"description": about, "content": {JSON: {"schema": schemas[Error]}}}
     return shown
+
+
+def _headers(route: Route, status: int) -> Mapping[str, Any]:
+    """Of a success that shows something."""
+    found: dict[str, Any] = {**(_LINK if route.result_lines else {}), **(_ETAG if route.revised else {})}
+    if route.status == HTTPStatus.CREATED:
+        found |= _MADE if status == route.status else _KNOWN
+    return found

@@ -14,8 +14,9 @@ from a2a_server.model.queries import SearchCursor
 from a2a_server.model.rows import Key
 from a2a_server.model.times import timestamp
 from a2a_server.service.maintaining import Maintaining
-from a2a_server.service.retrying import Retrying
+from a2a_server.service.retrying import Retried, Retrying
 from a2a_server.service.showing import Shown
+from a2a_server.web.management.problems import ProblemShown, shown_as_item
 from a2a_server.web.management.table import Body, Call, NoQuery, Query, Reply, Route
 
 MOST_LETTERS = 1000
@@ -61,7 +62,7 @@ class RetriedShown(Shown):
 
     id: str
     new_id: str | None = None
-    error: str | None = None
+    error: ProblemShown | None = None
 
 
 class RetriedLetters(Shown):
@@ -153,7 +154,7 @@ class OperatingPages:
             found = await self._retrying.retry_dead_letters(call.scope, body.reason, body.limit)
         else:
             found = await self._retrying.retry_letters(call.scope, body.ids[: body.limit])
-        items = [RetriedShown(id=one.task_id, new_id=one.new_id or None, error=one.why_not or None) for one in found]
+        items = [_retried(one) for one in found]
         return Reply(RetriedLetters(matched=len(items), done=sum(1 for one in found if one.new_id), items=items))
 
     async def settings(self, call: Call[NoQuery, None]) -> Reply:  # noqa: ARG002 - a handler's shape
@@ -175,6 +176,11 @@ class OperatingPages:
             for state in sorted(survey.oldest)
         }
         return Reply(RetentionShown(dry_run=call.body.dry_run, archived=survey.archived, states=states))
+
+
+def _retried(one: Retried) -> RetriedShown:
+    error = None if one.why_not is None else shown_as_item(one.why_not)
+    return RetriedShown(id=one.task_id, new_id=one.new_id or None, error=error)
 
 
 def _closed(after: SearchCursor | None) -> str | None:

@@ -1,4 +1,7 @@
-"""What requests of the management API are refused with: the status of each error, and the fields at fault."""
+"""What requests of the management API are refused with: the status of each error, and the fields at fault.
+
+What is refused as one of many is told with its item, in one form everywhere: `ProblemShown`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
 from a2a_server.errors import (
@@ -22,9 +25,10 @@ from a2a_server.errors import (
     UnsupportedOperation,
 )
 from a2a_server.model.objects import OPTIONS_URI
-from a2a_server.model.options import of_name, plain_rule
+from a2a_server.service.showing import Shown
 from a2a_server.web.refusals import Detail, refusal
 from a2a_server.wire.fields import shown
+from a2a_server.wording import of_name, plain_rule
 
 STATUSES: Final = MappingProxyType(
     {
@@ -55,14 +59,29 @@ class Refused(Exception):
         super().__init__(message)
 
 
+class ProblemShown(Shown):
+    """Why something was not done."""
+
+    code: int = Field(description="The HTTP status that it would have had by itself.")
+    message: str
+    field: str | None = None
+
+
 def answer(error: ClientError | Refused) -> Response:
     """The error as a response."""
     if isinstance(error, Refused):
         return refusal(error.status, error.message, details=error.details)
     message, details = words(error)
-    status = STATUSES.get(type(error), 400)
+    status = STATUSES.get(type(error), INVALID)
     headers = {"Retry-After": str(error.retry_after_seconds)} if error.retry_after_seconds else {}
     return refusal(status, message, headers, details)
+
+
+def shown_as_item(error: ClientError) -> ProblemShown:
+    """The error of one thing of many."""
+    message, details = words(error)
+    field = details[0].field if details else None
+    return ProblemShown(code=STATUSES.get(type(error), INVALID), message=message, field=field)
 
 
 def words(error: ClientError) -> tuple[str, tuple[Detail, ...]]:
@@ -108,7 +127,7 @@ def _rule(kind: str, text: str, steps: Sequence[str | int], model: type[BaseMode
         return _unknown(str(steps[-1]), model) if len(steps) == 1 else "is not known here; leave it out"
     if kind.startswith("datetime") or kind == "timezone_aware":
         return _MOMENT
-    if steps and steps[0] == "priority":
+    if "priority" in steps:
         return "must be critical, high, normal, low, backlog, or 1 to 5"
     return plain_rule(text)
 

@@ -19,6 +19,7 @@ from a2a_server.service.pulled_files import Said
 from a2a_server.service.pullers import Registration
 from a2a_server.service.pulling import MOST_AT_ONCE, MOST_HELD, Pulled, Pulling, RunName
 from a2a_server.service.showing import Shown
+from a2a_server.web.management.below import PREFIX
 from a2a_server.web.management.table import Body, Call, NoQuery, Reply, Route
 from a2a_server.web.management.words import ArtifactName, LaneWord, Name, Words
 from a2a_server.wire.v10 import parse_part, render_message
@@ -265,7 +266,7 @@ class PullingPages:
             call.scope, Registration(tuple(dict.fromkeys(body.skills)), body.name, lanes, offer, lease)
         )
         shown = PullerShown(id=puller.key.hex(), lease_seconds=puller.lease_seconds, beat_seconds=puller.beat_seconds)
-        return Reply(shown)
+        return Reply(shown, headers={"Location": f"{PREFIX}/workers/{shown.id}"})
 
     async def leave(self, call: Call[NoQuery, None]) -> Reply:
         """Nothing."""

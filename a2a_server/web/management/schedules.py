@@ -18,10 +18,11 @@ from a2a_server.service.given import checked_id
 from a2a_server.service.revising import as_changed, expected
 from a2a_server.service.schedules import Schedules, ScheduleView
 from a2a_server.service.showing import Shown
+from a2a_server.web.management.below import PREFIX
 from a2a_server.web.management.inputs import modelled
 from a2a_server.web.management.merging import TRIES, contended, merged, paged
 from a2a_server.web.management.messages import message_of, message_shown
-from a2a_server.web.management.table import PREFIX, Body, Call, NoQuery, Query, Reply, Route
+from a2a_server.web.management.table import Body, Call, NoQuery, Query, Reply, Route
 from a2a_server.web.management.words import Name
 
 MOST_TICKS = 100
@@ -76,7 +77,9 @@ class ScheduleShown(Shown):
     next_at: str | None = Field(None, description="Its next tick; absent = it has none, or is paused.")
     upcoming: list[str] | None = None
     runs: int = Field(description="Ticks that made a task.")
-    skipped: int = Field(description="Ticks that did not.")
+    skipped: int = Field(
+        description="Ticks that did not; of a cron expression, at most 100 that were missed in a row are counted."
+    )
     last_at: str | None = None
     last_task_id: str | None = None
     last_error: str | None = Field(None, description="Why the last tick made no task.")
@@ -246,9 +249,9 @@ class SchedulePages:
         timing = schedule.timing
         starts = "startsAt" if timing.cron or timing.interval else "runAt"
         found: dict[str, Any] = {
-            "cron": timing.cron,
+            "cron": timing.cron or None,
             "timeZone": timing.zone,
-            "intervalSeconds": timing.interval / SECOND,
+            "intervalSeconds": timing.interval / SECOND if timing.interval else None,
             starts: _moment(timing.starts_at),
             "endsAt": _moment(timing.ends_at) if timing.ends_at else None,
             "maxRuns": schedule.max_runs,
@@ -295,12 +298,13 @@ class SchedulePages:
 
 
 def _patched(written: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """What is written then. Who names another way to tick need not take away what goes with the former."""
+    """What is written then. Who names another way to tick need not take away what makes no sense beside it."""
     for way in ("cron", "intervalSeconds", "runAt"):
-        if patch.get(way) is not None:
-            beside = {"cron", "timeZone", "intervalSeconds", "runAt", "startsAt"} - {way, *patch}
-            if way not in written or not written[way]:
-                written = {name: value for name, value in written.items() if name not in beside}
+        if patch.get(way) is not None and way not in written:
+            beside = {"cron", "timeZone", "intervalSeconds", "runAt"} - {way, *patch}
+            if way == "runAt" and "startsAt" not in patch:
+                beside.add("startsAt")
+            written = {name: value for name, value in written.items() if name not in beside}
     found: dict[str, Any] = merged(written, patch)
     return found
 

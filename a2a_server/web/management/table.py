@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel
@@ -13,8 +13,8 @@ from starlette.responses import Response
 from a2a_server.errors import InvalidParams
 from a2a_server.model.management import Asked
 from a2a_server.model.objects import JsonObject, Scope
+from a2a_server.values import value_class
 
-PREFIX: Final = "/api/v1"
 JSON: Final = "application/json"
 EVENTS: Final = "text/event-stream"
 MERGE: Final = "application/merge-patch+json"
@@ -37,7 +37,7 @@ class NoQuery(Query):
     """Of a route that takes no parameters."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Call(Generic[QueryT, BodyT]):
     """One request for a route, checked.
 
@@ -56,7 +56,7 @@ class Call(Generic[QueryT, BodyT]):
     broken: Mapping[int, InvalidParams] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Reply:
     """What a handler answers: `content` is sent without its members that are None. status: None = the route's.
 
@@ -73,7 +73,7 @@ Handler: TypeAlias = Callable[[Call[Any, Any]], Awaitable[Reply | Response]]
 """Answers a call. Raises ClientError, which `problems` gives a status, and StoreUnavailable."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Route:
     """A row of the table.
 
@@ -84,7 +84,8 @@ class Route:
     so; what it makes of the thing is for the handler to check. result: what it answers with (None = nothing, or
     `media_type` is no JSON). status: of success; also: other ones of success, each with what is answered then. errors:
     which it can end with beside those that any request can. revised: its thing has a revision, which is its ETag:
-    If-Match is heeded, and If-None-Match by GET.
+    If-Match is heeded, and If-None-Match by GET. result_lines: whether who prefers JSON lines gets these, with the next
+    page as a link.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -104,6 +105,7 @@ class Route:
     errors: tuple[int, ...] = ()
     revised: bool = False
     media_type: str = JSON
+    result_lines: bool = False
 
     @property
     def segments(self) -> tuple[str, ...]:

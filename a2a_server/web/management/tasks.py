@@ -30,8 +30,9 @@ from a2a_server.service.searching import Searching
 from a2a_server.service.showing import Beside, Shown, TaskShown, task_shown
 from a2a_server.service.sizing import Sizing
 from a2a_server.web.management import inputs
+from a2a_server.web.management.below import PREFIX
 from a2a_server.web.management.merging import TRIES, contended
-from a2a_server.web.management.table import PREFIX, Call, NoQuery, Query, Reply, Route
+from a2a_server.web.management.table import Call, NoQuery, Query, Reply, Route
 
 _NAMES: Final = {field.alias or name for name, field in TaskChange.model_fields.items()}
 
@@ -49,9 +50,16 @@ class ListQuery(TaskFilter):
     cursor: str = Field("", max_length=1024, description="The next of the page before.")
 
 
+class ChangeQuery(Query):
+    """How a task is changed."""
+
+    dry_run: bool = Field(default=False, description="Check everything, answer as it would be, and change nothing.")
+
+
 class DeleteQuery(Query):
     """How a task is deleted."""
 
+    dry_run: bool = Field(default=False, description="Check everything, answer as it is (200), and delete nothing.")
     cancel: bool = Field(default=False, description="Cancel it first where it has not ended.")
 
 
@@ -120,6 +128,7 @@ class TaskPages:
                 "Say anew what may be changed of a task.",
                 self.replace,
                 "tasks",
+                query=ChangeQuery,
                 body=TaskChange,
                 result=task,
                 revised=True,
@@ -132,6 +141,7 @@ class TaskPages:
                 "Change members of a task (RFC 7396).",
                 self.patch,
                 "tasks",
+                query=ChangeQuery,
                 body=TaskChange,
                 merge=True,
                 result=task,
@@ -147,7 +157,7 @@ class TaskPages:
                 "tasks",
                 query=DeleteQuery,
                 status=204,
-                also={202: task},
+                also={200: task, 202: task},
                 revised=True,
                 errors=(409,),
             ),
@@ -225,12 +235,13 @@ class TaskPages:
     async def create(self, call: Call[CreateQuery, NewTask]) -> Reply:
         """POST /tasks."""
         if call.query.dry_run:
-            return Reply(self._shown(await self._management.rehearse(call.scope, call.body)), 200)
+            return Reply(await self._shown(await self._management.rehearse(call.scope, call.body)), 200)
         made = await self._management.create(call.scope, call.body)
         where = {"Location": f"{PREFIX}/tasks/{_quoted(made.row.id)}"}
         if made.repeat:
-            return Reply(self._shown(made.row).model_copy(update={"repeat": True}), 200, where, made.row.rev)
-        return self._task(made.row, 201, where)
+            again = (await self._shown(made.row)).model_copy(update={"repeat": True})
+            return Reply(again, 200, where, made.row.rev)
+        return await self._task(made.row, 201, where)
 
     async def list(self, call: Call[ListQuery, None]) -> Reply:
         """GET /tasks."""
@@ -247,25 +258,17 @@ class TaskPages:
     async def get(self, call: Call[NoQuery, None]) -> Reply:
         """GET /tasks/{id}."""
         row = await self._reading.find(call.scope, call.path["id"])
-        started_at = (await self._reading.starts.of([row]))[row.key]
+        started_at = await self._started_at(row)
         times, feedback = await self._reading.timing.of(row, started_at), await self._feedback.of(row)
         duration = None if self._sizing is None else await self._sizing.duration(row)
         beside = Beside(started_at, times, feedback, duration, await self._auditing.of(row))
         return Reply(task_shown(row, self._agent, beside), revision=row.rev)
 
-    async def replace(self, call: Call[NoQuery, Any]) -> Reply:
+    async def replace(self, call: Call[ChangeQuery, Any]) -> Reply:
         """PUT /tasks/{id}."""
-        return self._task(
-            await self._management.change(
-                call.scope,
-                call.path["id"],
-                _fields(call.body),
-                spared=_NAMES - call.given.keys(),
-                revisions=call.revisions,
-            )
-        )
+        return await self._changed(call, call.body)
 
-    async def patch(self, call: Call[NoQuery, None]) -> Reply:
+    async def patch(self, call: Call[ChangeQuery, None]) -> Reply:
         """PATCH /tasks/{id}."""
         unknown = {name: value for name, value in call.given.items() if name not in _NAMES}
         inputs.modelled(TaskChange, unknown)
@@ -273,16 +276,7 @@ class TaskPages:
             document, rev = await self._management.changeable(call.scope, call.path["id"])
             change = inputs.modelled(TaskChange, merged(document, call.given))
             try:
-                return self._task(
-                    await self._management.change(
-                        call.scope,
-                        call.path["id"],
-                        _fields(change),
-                        spared=_NAMES - call.given.keys(),
-                        revisions=call.revisions,
-                        rev=rev,
-                    )
-                )
+                return await self._changed(call, change, rev)
             except Conflict:
                 continue
         raise contended()
@@ -290,27 +284,30 @@ class TaskPages:
     async def delete(self, call: Call[DeleteQuery, None]) -> Reply:
         """DELETE /tasks/{id}."""
         scope, task_id = call.scope, call.path["id"]
+        if call.query.dry_run:
+            row = await self._management.rehearse_deletion(scope, task_id, call.revisions, cancel=call.query.cancel)
+            return await self._task(row)
         if not call.query.cancel:
             await self._management.delete(scope, task_id, call.revisions)
             return Reply()
-        row = await self._management.cancel_and_delete(scope, task_id, call.revisions)
-        return Reply() if row is None else self._task(row, 202)
+        left = await self._management.cancel_and_delete(scope, task_id, call.revisions)
+        return Reply() if left is None else await self._task(left, 202)
 
     async def cancel(self, call: Call[NoQuery, None]) -> Reply:
         """POST /tasks/{id}/cancel."""
         row = await self._management.cancel(call.scope, call.path["id"])
-        return self._task(row, 200 if row.state in TERMINAL else 202)
+        return await self._task(row, 200 if row.state in TERMINAL else 202)
 
     async def retry(self, call: Call[NoQuery, NewRetry]) -> Reply:
         """POST /tasks/{id}/retry."""
         asked = call.body
         again = Again(asked.unique_key, asked.from_step, asked.text, dict(asked.parameters))
         row = await self._management.retry(call.scope, call.path["id"], again)
-        return self._task(row, 201, {"Location": f"{PREFIX}/tasks/{_quoted(row.id)}"})
+        return await self._task(row, 201, {"Location": f"{PREFIX}/tasks/{_quoted(row.id)}"})
 
     async def requeue(self, call: Call[NoQuery, NewDelay]) -> Reply:
         """POST /tasks/{id}/requeue."""
-        return self._task(await self._management.requeue(call.scope, call.path["id"], call.body.delay_seconds))
+        return await self._task(await self._management.requeue(call.scope, call.path["id"], call.body.delay_seconds))
 
     async def answer(self, call: Call[NoQuery, NewMessage]) -> Reply:
         """POST /tasks/{id}/messages."""
@@ -319,26 +316,41 @@ class TaskPages:
             raise InvalidParams("text or parts must be given, and only one of them.", path="text")
         parts: list[Any] = [{"text": said.text}] if said.parts is None else list(said.parts)
         message = parsed_message({"parts": parts, **({"messageId": said.message_id} if said.message_id else {})})
-        return self._task(await self._management.answer(call.scope, call.path["id"], message))
+        return await self._task(await self._management.answer(call.scope, call.path["id"], message))
 
     async def depend(self, call: Call[NoQuery, NewDependencies]) -> Reply:
         """POST /tasks/{id}/dependencies."""
         asked = call.body
-        return self._task(
+        return await self._task(
             await self._management.depend(call.scope, call.path["id"], asked.depends_on, asked.on_dependency_failure)
         )
 
     async def feedback(self, call: Call[NoQuery, NewFeedback]) -> Reply:
         """POST /tasks/{id}/feedback."""
         row = await self._feedback.give(call.scope, call.path["id"], call.body.rating, call.body.comment)
-        shown = task_shown(row, self._agent, Beside(feedback=await self._feedback.of(row)))
-        return Reply(shown, revision=row.rev)
+        beside = Beside(await self._started_at(row), feedback=await self._feedback.of(row))
+        return Reply(task_shown(row, self._agent, beside), revision=row.rev)
 
-    def _shown(self, row: TaskRow) -> TaskShown:
-        return task_shown(row, self._agent)
+    async def _changed(self, call: Call[ChangeQuery, Any], change: Any, rev: int | None = None) -> Reply:  # noqa: ANN401 - a `TaskChange`, which is made at run time
+        row = await self._management.change(
+            call.scope,
+            call.path["id"],
+            _fields(change),
+            spared=_NAMES - call.given.keys(),
+            revisions=call.revisions,
+            rev=rev,
+            dry_run=call.query.dry_run,
+        )
+        return Reply(await self._shown(row)) if call.query.dry_run else await self._task(row)
 
-    def _task(self, row: TaskRow, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
-        return Reply(self._shown(row), status, headers or {}, row.rev)
+    async def _started_at(self, row: TaskRow) -> int:
+        return (await self._reading.starts.of([row]))[row.key]
+
+    async def _shown(self, row: TaskRow) -> TaskShown:
+        return task_shown(row, self._agent, Beside(await self._started_at(row)))
+
+    async def _task(self, row: TaskRow, status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:
+        return Reply(await self._shown(row), status, headers or {}, row.rev)
 
 
 def _fields(change: Any) -> dict[str, Any]:  # noqa: ANN401 - a `TaskChange`, which is made at run time

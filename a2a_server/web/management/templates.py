@@ -12,9 +12,10 @@ from a2a_server.service.revising import as_changed, expected
 from a2a_server.service.showing import Shown
 from a2a_server.service.template_making import TemplateMaking
 from a2a_server.service.templates import Named, Templates
+from a2a_server.web.management.below import PREFIX
 from a2a_server.web.management.inputs import modelled
 from a2a_server.web.management.merging import TRIES, contended, merged, paged
-from a2a_server.web.management.table import PREFIX, Body, Call, NoQuery, Query, Reply, Route
+from a2a_server.web.management.table import Body, Call, NoQuery, Query, Reply, Route
 
 
 class TemplatePut(Body):
