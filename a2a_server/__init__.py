@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from a2a_server.agent import Agent, Partial
     from a2a_server.context import Answer, SyncTask, TaskContext, TaskHandle
     from a2a_server.errors import Fail, Reject, Retry
-    from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Role, Text
+    from a2a_server.model.objects import Artifact, Data, File, Message, Progress, Role, State, Text
     from a2a_server.model.runs import ChildResult, Happening
 
     __version__: str
@@ -35,6 +35,7 @@ __all__ = [
     "Reject",
     "Retry",
     "Role",
+    "State",
     "SyncTask",
     "TaskContext",
     "TaskHandle",
@@ -48,7 +49,7 @@ _HOMES = {
     "a2a_server.agent": ("Agent", "Partial"),
     "a2a_server.context": ("Answer", "SyncTask", "TaskContext", "TaskHandle"),
     "a2a_server.errors": ("Fail", "Reject", "Retry"),
-    "a2a_server.model.objects": ("Artifact", "Data", "File", "Message", "Progress", "Role", "Text"),
+    "a2a_server.model.objects": ("Artifact", "Data", "File", "Message", "Progress", "Role", "State", "Text"),
     "a2a_server.model.runs": ("ChildResult", "Happening"),
 }
 

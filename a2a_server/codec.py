@@ -8,6 +8,7 @@ Source: core.md sections 6 and 11.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -36,6 +37,9 @@ from a2a_server.model.rows import EventKind, EventRow, FreshRow
 
 FORMAT: Final = 1
 _HEAD: Final = bytes([FORMAT])
+_SHARED_SPECS: Final = 2048
+_SHARED_BYTES: Final = 512
+"""Of each at most."""
 
 
 class UnknownFormatError(Exception):
@@ -260,8 +264,16 @@ def _frozen(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 def decode_spec(body: bytes) -> TaskSpec:
     """What `encode_spec` was given."""
-    spec = _bare_specs.get(body) if len(body) <= _BARE_BYTES else None
+    spec = _shared_spec(body) if len(body) <= _SHARED_BYTES else None
     return _unpack_spec(body) if spec is None else spec
+
+
+@lru_cache(maxsize=_SHARED_SPECS)
+def _shared_spec(body: bytes) -> TaskSpec | None:
+    """One without free JSON, which somebody may change: every turn of its task reads it, and every reader of many."""
+    spec = _unpack_spec(body)
+    context = spec.wishes.context if spec.wishes is not None else None
+    return None if spec.parameters or spec.metadata is not None or context is not None else spec
 
 
 def shelf_scope(tenant: str, owner: str, context: str = "") -> bytes:
@@ -271,7 +283,7 @@ def shelf_scope(tenant: str, owner: str, context: str = "") -> bytes:
 
 def _unpack_spec(body: bytes) -> TaskSpec:
     packed = decode(body)
-    spec = TaskSpec(
+    return TaskSpec(
         packed["o"],
         packed.get("t", ""),
         packed.get("p", {}),
@@ -286,10 +298,9 @@ def _unpack_spec(body: bytes) -> TaskSpec:
         packed.get("c", ""),
         Method(packed.get("m", 0)),
         packed.get("g", ""),
+        packed.get("q", 0),
+        "d" in packed,
     )
-    if len(body) <= _BARE_BYTES and not packed.keys() & {"t", "p", "x", "w", "a"} and len(_bare_specs) < _BARE_SPECS:
-        _bare_specs[body] = spec
-    return spec
 
 
 _SPEC: Final = {
@@ -300,6 +311,8 @@ _SPEC: Final = {
     "c": "failing_code",
     "m": "method",
     "g": "through",
+    "q": "requeued",
+    "d": "cut_short",
 }
 _WISHES: Final = {
     "d": "description",
@@ -327,9 +340,6 @@ _NEEDS: Final = {
     "d": "duration_seconds",
 }
 
-# Most states come without a word, and most tasks without a wish: such bodies are few, and are decoded once.
+# Most states come without a word: such bodies are few, and are decoded once.
 _PLAIN_STATES: Final = {encode_status(state): state for state in State}
 _PLAIN_BYTES: Final = max(map(len, _PLAIN_STATES))
-_BARE_BYTES: Final = 48
-_BARE_SPECS: Final = 1024
-_bare_specs: dict[bytes, TaskSpec] = {}

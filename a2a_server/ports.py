@@ -130,9 +130,18 @@ class TaskStore(Protocol):
         ...
 
     async def ahead(self, row: TaskRow, most: int) -> Mapping[Lane, int]:
-        """How many READY tasks of its queue stand before this one in (lane, rank, key), by lane, zero counts left out.
+        """How many tasks stand before this one in (lane, rank, key), by lane, zero counts left out.
+
+        Of a HELD task those that the same gate holds, of any other the READY ones of its queue.
 
         Counted from the best one on, and no more than `most` in all, which bounds the cost too.
+        """
+        ...
+
+    async def leased(self, workers: Collection[Key], most: int) -> Mapping[tuple[Key, str], int]:
+        """How many tasks these workers run, by worker and queue; zero counts are left out.
+
+        No more than `most` are counted in all, which bounds the cost too.
         """
         ...
 
@@ -152,8 +161,11 @@ class TaskStore(Protocol):
         """Say that the worker lives. Blocking, own connection, for a thread of its own. False: it was declared dead."""
         ...
 
-    async def erase(self, keys: Collection[Key]) -> int:
-        """Delete FINAL tasks with all their rows and lower the tally. Returns how many. Idempotent."""
+    async def erase(self, keys: Collection[Key], *, whole: bool = False) -> int:
+        """Delete FINAL tasks with all their rows and lower the tally. Returns how many. Idempotent.
+
+        whole: all of them in one transaction, or none (0) if one of them is not FINAL or not there; else in steps.
+        """
         ...
 
     def blobs(self) -> Blobs | None:

@@ -182,7 +182,8 @@ class Agent:
         timeout_seconds: float | None = None,
         max_attempts: int | None = None,
         max_concurrency: int | None = None,
-        priority: Lane | int | str = Lane.NORMAL,
+        priority: Lane | int | str | None = None,
+        backoff_seconds: tuple[float, float] | None = None,
         default: bool = False,
         direct: bool = False,
         retry_on: type[Exception] | tuple[type[Exception], ...] = (),
@@ -211,7 +212,10 @@ class Agent:
                 timeout_seconds: longest time of one run; default: the server's.
                 max_attempts: tries in all, 1 = at most once; default: the server's.
                 max_concurrency: runs at the same time, in all processes together; default: no limit.
-                priority: of its tasks unless they say otherwise: critical, high, normal, low, backlog, or 1 to 5.
+                backoff_seconds: the wait before the second attempt, which doubles, and the longest; default: the
+                    server's `backoff_base_seconds` and `backoff_limit_seconds`.
+                priority: of its tasks unless they say otherwise: critical, high, normal, low, backlog, or 1 to 5;
+                    default: what `client_priorities` has for the client, else normal.
                 default: runs when a client names no skill; else the first registered one does.
                 direct: a `Message` that comes first is the whole answer, without a task; default: whether the return
                     type has a `Message` in it.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from a2a_server.agent.binding import Binding, Source
 from a2a_server.agent.hooks import Hooks
@@ -15,12 +17,15 @@ from a2a_server.agent.inspection import description_of, gives_message, inspected
 from a2a_server.errors import ConfigurationError, InvalidParams
 from a2a_server.model.card import AgentSkill
 from a2a_server.model.objects import OPTIONS_URI, Lane
-from a2a_server.model.options import TaskOptions
+from a2a_server.model.options import TaskOptions, spelled
 from a2a_server.model.runs import SkillSpec, Together
+from a2a_server.wording import plain_rule
 
 _NAMED = 20
 
 _Seconds = Annotated[float, Field(gt=0, le=366 * 86400)]
+_Wait = Annotated[float, Field(ge=0, le=86400)]
+_LongWait = Annotated[float, Field(ge=0, le=30 * 86400)]
 _Modes = tuple[Annotated[str, Field(min_length=1)], ...]
 
 
@@ -32,12 +37,26 @@ def _rate(value: object) -> object:
         return value
     number, slash, unit = (word.strip() for word in value.partition("/"))
     if not (slash and unit in _UNITS and number.isascii() and number.isdigit()):
-        raise ValueError("write it as 10/s, 600/min, 1000/h or 5000/day")
+        raise ValueError("no such rate")
     return int(number), _UNITS[unit]
 
 
 def _trip(value: object) -> object:
     return (value, None) if isinstance(value, int) else value
+
+
+def _rising(value: tuple[float, float] | None) -> tuple[float, float] | None:
+    if value is not None and value[0] > value[1]:
+        raise ValueError("must not have its first wait above its longest, as (1, 300) has not")
+    return value
+
+
+_FORMS = {
+    "rate": "such as 10/s, 600/min, 1000/h or 5000/day, or (starts, seconds), both above 0",
+    "breaker": "a number of failures, 0 to 1000, or (failures, seconds)",
+    "retry_on": "an exception class, or a tuple of them",
+}
+"""What options are that can be given in several forms."""
 
 
 class SkillOptions(BaseModel):
@@ -55,7 +74,8 @@ class SkillOptions(BaseModel):
     timeout_seconds: _Seconds | None = None
     max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = None
     max_concurrency: Annotated[int, Field(ge=1)] | None = None
-    priority: Lane = Lane.NORMAL
+    backoff_seconds: Annotated[tuple[_Wait, _LongWait] | None, AfterValidator(_rising)] = None
+    priority: Lane | None = None
     default: bool = False
     direct: bool = False
     retry_on: tuple[type[Exception], ...] = ()
@@ -112,7 +132,8 @@ def skill_of(function: Callable[..., Any], options: dict[str, Any], card: Sequen
         timeout_seconds=chosen.timeout_seconds,
         max_attempts=chosen.max_attempts,
         max_concurrency=chosen.max_concurrency,
-        priority=chosen.priority.value,
+        backoff_seconds=chosen.backoff_seconds,
+        priority=None if chosen.priority is None else chosen.priority.value,
         retry_on=chosen.retry_on,
         schema=binding.schema or {},
         direct=chosen.direct or gives_message(function),
@@ -151,7 +172,7 @@ def _options(function: str, options: dict[str, Any]) -> SkillOptions:
     given = options.pop("priority", None)
     try:
         if given is not None:
-            options["priority"] = TaskOptions.model_validate({"priority": given}).priority or Lane.NORMAL
+            options["priority"] = TaskOptions.model_validate({"priority": given}).priority
     except ValidationError as error:
         raise ConfigurationError(
             f"skill {function}(): option priority must be critical, high, normal, low, backlog, or 1 to 5"
@@ -159,5 +180,16 @@ def _options(function: str, options: dict[str, Any]) -> SkillOptions:
     try:
         return SkillOptions.model_validate(options)
     except ValidationError as error:
-        rules = (f"option {one['loc'][0]}: {one['msg']}" for one in error.errors(include_url=False))
-        raise ConfigurationError(f"skill {function}(): {'; '.join(rules)}") from error
+        faults = dict.fromkeys(map(_fault, error.errors(include_url=False, include_context=False)))
+        raise ConfigurationError(f"skill {function}(): {'; '.join(faults)}") from error
+
+
+def _fault(detail: ErrorDetails) -> str:
+    name, known = str(detail["loc"][0]), list(SkillOptions.model_fields)
+    if detail["type"] == "extra_forbidden":
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are: {', '.join(known)}"
+        return f"option {name} is not known; {hint}"
+    if name in _FORMS:
+        return f"option {name} must be {_FORMS[name]}"
+    return f"option {spelled(detail['loc'])} {plain_rule(detail['msg'])}"

@@ -279,7 +279,8 @@ class _Call:
             result = skill.function(**self._arguments)
             if skill.streams:
                 result = _drive(result, self.outputs, stop, lambda: wait_for_room(self._attempt, loop), yielded)
-            if not checked and not stop.is_set():
+            told = stop.is_set() or self._attempt.stopping is not None
+            if not (checked or told):  # who was told to stop has no result
                 self.outputs.returned(result)
             return result
 

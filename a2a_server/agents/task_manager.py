@@ -1,19 +1,19 @@
 """The task manager as an agent: its skills take commands about the caller's tasks, and answer with data and a text.
 
-A message holds a data part (`{"operation": "listTasks", …}`, model.commands) or a sentence (agents.task_commands). Who
-carries a command out is told apart: `Desk`. The scope of a command is that of the task which brings it, so nobody
-reaches through this agent what is not theirs.
+A message holds a data part (`{"operation": "listTasks", …}`, model.commands) or a sentence (agents.task_commands); a
+text beside a data part is for people, and is not read. Who carries a command out is told apart: `Desk`. The scope of a
+command is that of the task which brings it, so nobody reaches through this agent what is not theirs.
 
 A command may be carried out again when its worker died: whoever carries it out is given a key that is the same then.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 from a2a_server.agent import Agent
-from a2a_server.agents.task_commands import GRAMMAR, read
 from a2a_server.context import TaskContext
 from a2a_server.errors import ClientError, Draining, Fail, InvalidParams, Overloaded, Reject, Retry, StoreUnavailable
 from a2a_server.model.commands import OPERATION, OPERATIONS, Answered, Capability, Command, command_of
@@ -33,6 +33,11 @@ _EXAMPLES: Final = {
     Capability.EXECUTION: ["cancel TASK", '{"operation": "cancelTask", "taskId": "TASK"}'],
     Capability.MONITORING: ["why is TASK not running", '{"operation": "countTasks"}'],
 }
+
+
+_HELP: Final = f"""
+
+Or send a data part with an operation, {{"{OPERATION}": "listTasks"}}; a text beside it is not read."""
 
 
 class Desk(Protocol):
@@ -70,9 +75,9 @@ def _skill(
 ) -> Callable[[TaskContext], Awaitable[Artifact]]:
     async def skill(task: TaskContext) -> Artifact:
         try:
-            command = _command(task)
-            if command is None:
-                return _artifact(Answered({"operations": [*_names(takes)]}, GRAMMAR))
+            command = await _command(task)
+            if isinstance(command, str):
+                return _artifact(Answered({"operations": [*_names(takes)]}, command))
             if command.capability not in takes:
                 raise InvalidParams(_elsewhere(command, able))  # noqa: TRY301 - told as what the desk refuses
             answered = await desk.answer(Scope(task.tenant, task.owner, NAME), command, task.idempotency_key())
@@ -89,13 +94,22 @@ def _skill(
     return skill
 
 
-def _command(task: TaskContext) -> Command | None:
+async def _command(task: TaskContext) -> Command | str:
+    """The command; of a sentence that asks for help, what is understood."""
+    if any(isinstance(part, Data) and not isinstance(part.data, dict) for part in task.message.parts):
+        raise InvalidParams(f'A data part must be an object, such as {{"{OPERATION}": "listTasks"}}.')
     data = {**task.parameters, **task.data}
     if OPERATION in data:
         return command_of(data)
     if data:
         raise InvalidParams(f'A data part must say "{OPERATION}", one of: {", ".join(OPERATIONS)}.')
-    return read(task.text)
+    return await asyncio.to_thread(_spoken, task.text)
+
+
+def _spoken(text: str) -> Command | str:
+    from a2a_server.agents.task_commands import GRAMMAR, read  # noqa: PLC0415 - waits for the first sentence
+
+    return read(text) or GRAMMAR + _HELP
 
 
 def _names(capabilities: Collection[Capability]) -> list[str]:

@@ -7,14 +7,22 @@ import sys
 from a2a_server.cli import output
 from a2a_server.cli.admin import Pages, Source, under
 from a2a_server.cli.failures import CommandError, Exit, UsageError
-from a2a_server.cli.managing import reason, show_fields
+from a2a_server.cli.managing import reason, rehearsing, show_fields
 from a2a_server.cli.rpc import Json
 from a2a_server.cli.target import Target
 
 PAGE = 200
 
 
-def submit(file: Source, /, *, each: bool = False, unique_key: str = "", target: Target | None = None) -> int:
+def submit(
+    file: Source,
+    /,
+    *,
+    each: bool = False,
+    unique_key: str = "",
+    dry_run: bool = False,
+    target: Target | None = None,
+) -> int:
     """Submit many tasks from a file of JSON lines, and print the batch's id.
 
     All of them or none; with --each what is right is submitted, and it ends with 1 if one of them was refused.
@@ -24,6 +32,7 @@ def submit(file: Source, /, *, each: bool = False, unique_key: str = "", target:
             A hyphen reads stdin.
         each: Each for itself, instead of all or none.
         unique_key: At most one batch has this key; a repeat prints the id of the first one and makes nothing.
+        dry_run: Check everything, and submit nothing.
         target: Which server.
     """
     lines = _read(file)
@@ -39,11 +48,13 @@ def submit(file: Source, /, *, each: bool = False, unique_key: str = "", target:
             output.emit(f"{batch['id']}\n")
         repeated = int(batch.get("repeated") or 0)
         before = f", {repeated} of them before" if repeated else ""
-        output.say(f"{int(batch.get('created') or 0) + repeated} of {count} tasks submitted{before}")
+        done = "would be submitted" if dry_run else "submitted"
+        output.say(f"{int(batch.get('created') or 0) + repeated} of {count} tasks {done}{before}")
 
     chosen = target or Target()
     query = [("atomic", "false" if each else "true"), *([("uniqueKey", unique_key)] if unique_key else [])]
-    code = chosen.ask("POST", "batches", show, query, lines, doing=f"submitting {count} tasks")
+    doing = f"{'checking' if dry_run else 'submitting'} {count} tasks"
+    code = chosen.ask("POST", "batches", show, [*query, *rehearsing(dry_run)], lines, doing=doing)
     if failed:
         first = failed[0]
         line, why = f"line {numbers[int(first.get('index', 0))]}: ", reason(first["error"])

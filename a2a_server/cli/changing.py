@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, TypeAlias
 
 from a2a_server.cli import output
-from a2a_server.cli.admin import Admin, Source, under
+from a2a_server.cli.admin import Admin, Query, Source, under
 from a2a_server.cli.attachments import parts_of
 from a2a_server.cli.client import Priority
 from a2a_server.cli.failures import CommandError, Exit, RpcError, UsageError
 from a2a_server.cli.keeping import document
-from a2a_server.cli.managing import OnFailure, object_of, show_task
+from a2a_server.cli.managing import OnFailure, object_of, rehearsing, show_task
 from a2a_server.cli.rpc import Json
 from a2a_server.cli.target import Target
 
@@ -58,6 +59,7 @@ def change(
     remove: list[Removable] | None = None,
     replace: bool = False,
     revision: int | None = None,
+    dry_run: bool = False,
     target: Target | None = None,
 ) -> int:
     """Change what is said here of a task, and leave the rest; show the task.
@@ -83,6 +85,7 @@ def change(
         remove: Have this be as in a new task; may be given several times.
         replace: The file is all of it: what it does not say is as in a new task.
         revision: Only if it still has this revision, which `task show` tells.
+        dry_run: Only show the task as it would be.
         target: Which server.
     """
     body: Json = {} if file is None else document(file)
@@ -104,15 +107,16 @@ def change(
     body |= {name: value for name, value in said.items() if value is not None}
     adds, removes = add_tag or (), remove_tag or ()
     _check(body, one_by_one=bool(adds or removes), replace=replace, from_file=file is not None)
-    chosen = target or Target()
+    chosen, query = target or Target(), rehearsing(dry_run)
 
     async def work() -> int:
         async with chosen.admin() as admin:
             if adds or removes:
-                task = await _retagged(admin, id, body, lambda tags: retagged(tags, adds, removes), revision)
+                tags = partial(retagged, adds=adds, removes=removes)
+                task = await _retagged(admin, id, body, tags, revision=revision, query=query)
             else:
                 method = "PUT" if replace else "PATCH"
-                task = await admin.request(method, under("tasks", id), (), body, revision=revision)
+                task = await admin.request(method, under("tasks", id), query, body, revision=revision)
         (output.emit_json if chosen.json else show_task)(task)
         return Exit.OK
 
@@ -179,7 +183,13 @@ def retagged(tags: Sequence[str], adds: Sequence[str], removes: Sequence[str]) -
 
 
 async def _retagged(
-    admin: Admin, id: str, body: Json, change: Callable[[Sequence[str]], list[str]], revision: int | None
+    admin: Admin,
+    id: str,
+    body: Json,
+    change: Callable[[Sequence[str]], list[str]],
+    *,
+    revision: int | None,
+    query: Query,
 ) -> Json:
     """The task, changed at the revision that its tags were read at; read again where it changed meanwhile."""
     path = under("tasks", id)
@@ -187,7 +197,8 @@ async def _retagged(
         task = await admin.request("GET", path)
         at = task.get("revision") if revision is None else revision
         try:
-            return await admin.request("PATCH", path, (), {**body, "tags": change(task.get("tags") or ())}, revision=at)
+            said = {**body, "tags": change(task.get("tags") or ())}
+            return await admin.request("PATCH", path, query, said, revision=at)
         except RpcError as error:
             if error.code != CHANGED_MEANWHILE or revision is not None:
                 raise

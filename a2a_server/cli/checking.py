@@ -47,7 +47,8 @@ def check(
 
     Args:
         subject: config, queues, card or store.
-        agent: The agent whose card is checked, as `run` takes it; its code is loaded. Without it: agent_card.json.
+        agent: The agent whose card is checked, and whether it has the skills that templates in the settings name; as
+            `run` takes it, its code is loaded. Without it: agent_card.json.
         output: For people, or JSON: one object.
         flags: Settings as flags.
     """
@@ -78,7 +79,7 @@ def examine(subjects: tuple[Subject, ...], agent: str, flags: Flags) -> list[Fin
             for one in dict.fromkeys(("config", *subjects))
         ]
     checks: dict[str, Callable[[], str]] = {
-        "config": lambda: _config(sourced, flags),
+        "config": lambda: _config(sourced, flags, agent),
         "queues": lambda: _queues(sourced.settings),
         "card": lambda: _card(agent),
         "store": lambda: _store(sourced.settings),
@@ -93,12 +94,22 @@ def _finding(subject: str, look: Callable[[], str]) -> Finding:
         return Finding(subject, ok=False, text=str(error))
 
 
-def _config(sourced: Sourced, flags: Flags) -> str:
+def _config(sourced: Sourced, flags: Flags, agent: str) -> str:
     from a2a_server.settings import knobs
 
+    if sourced.settings.templates:
+        _check_templates(sourced.settings, agent)
     given = len(sourced.sources)
     read = f"{flags.config}, environment and flags" if flags.config else "environment and flags (no --config given)"
     return f"read {read}: {given} of {len(knobs())} settings are given, the others have their defaults"
+
+
+def _check_templates(settings: Settings, agent: str) -> None:
+    """Their skills too, where the agent is named."""
+    from a2a_server.cli.loading import load_agent
+    from a2a_server.wiring.templates import templates_of
+
+    templates_of(settings, load_agent(agent).specs if agent else ())
 
 
 def _queues(settings: Settings) -> str:

@@ -140,7 +140,7 @@ def submit(
     body |= {name: value for name, value in said.items() if value}
     if not body:
         raise UsageError("there is nothing to submit; give a text, --skill or --template")
-    query = [("dryRun", "true")] if dry_run else []
+    query = rehearsing(dry_run)
     chosen = target or Target()
 
     def made(task: Json) -> None:
@@ -189,17 +189,15 @@ def retry(
     return (target or Target()).ask("POST", under("tasks", id, "retry"), _show_id, (), body)
 
 
-def requeue(
-    id: str, /, *, delay: Annotated[float, Parameter(show_default=True)] = 60.0, target: Target | None = None
-) -> int:
+def requeue(id: str, /, *, delay: float | None = None, target: Target | None = None) -> int:
     """Have a task start later.
 
     Args:
         id: The task's id.
-        delay: So many seconds from now.
+        delay: So many seconds from now; without it 60, twice as many with each requeue of the task, at most 3,600.
         target: Which server.
     """
-    body = {"delaySeconds": delay}
+    body = {} if delay is None else {"delaySeconds": delay}
     return (target or Target()).ask("POST", under("tasks", id, "requeue"), _say_state, (), body)
 
 
@@ -214,20 +212,29 @@ def reprioritise(id: str, priority: Priority, /, *, target: Target | None = None
     return (target or Target()).ask("PATCH", under("tasks", id), _say_state, (), {"priority": priority})
 
 
-def delete(id: str, /, *, cancel: bool = False, revision: int | None = None, target: Target | None = None) -> int:
+def delete(
+    id: str,
+    /,
+    *,
+    cancel: bool = False,
+    revision: int | None = None,
+    dry_run: bool = False,
+    target: Target | None = None,
+) -> int:
     """Delete a task that has ended, with everything of it.
 
     Args:
         id: The task's id.
         cancel: Cancel it first, if it has not ended.
         revision: Only if it still has this revision, which `task show` tells.
+        dry_run: Only say whether it could be.
         target: Which server.
     """
 
     def deleted(_: Json) -> None:
-        output.emit(f"task {id} is {'canceled and then ' if cancel else ''}deleted\n")
+        output.emit(f"task {id} {'would be' if dry_run else 'is'} {'canceled and then ' if cancel else ''}deleted\n")
 
-    query = [("cancel", "true")] if cancel else []
+    query = [*([("cancel", "true")] if cancel else []), *rehearsing(dry_run)]
     return (target or Target()).ask("DELETE", under("tasks", id), deleted, query, revision=revision)
 
 
@@ -276,8 +283,8 @@ def bulk(
         id: The tasks' ids.
         filters: Or the tasks that match, as NAME=VALUE; may be given several times.
         priority: How urgent they are from now on (reprioritise).
-        delay: So many seconds from now (requeue).
-        atomic: All of them or none, at most 1,000; not with delete.
+        delay: So many seconds from now (requeue); without it as `task requeue`.
+        atomic: All of them or none, at most 1,000.
         limit: How many at most, up to 10,000.
         dry_run: Only say how many match.
         target: Which server.
@@ -302,6 +309,11 @@ def bulk(
         which = "cannot be done, so none was" if atomic else "failed"
         raise CommandError(f"{len(failed)} {which}, the first: task {first.get('id')}: {reason(first.get('error'))}")
     return code
+
+
+def rehearsing(dry_run: bool) -> list[tuple[str, str]]:
+    """What asks that everything is checked and nothing done."""
+    return [("dryRun", "true")] if dry_run else []
 
 
 def show_task(task: Json) -> None:

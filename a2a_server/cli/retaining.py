@@ -52,38 +52,28 @@ def run(
             survey = asyncio.run(retire((flags or Flags()).settings().settings, dry_run=dry_run))
     except EngineError as error:
         raise CommandError(str(error) or type(error).__name__) from error
-    found = _described(survey)
-    if output == "json":
-        emit_json({"dryRun": dry_run, "archived": survey.archived, "states": found})
-        return Exit.OK
-    for state, one in found.items():
-        _say(state, one["tasks"], one["waiting"], one["oldest_days"])
-    _total(survey.retired.total(), dry_run=dry_run)
+    answer = {"dryRun": dry_run, "archived": survey.archived, "states": _described(survey)}
+    (emit_json if output == "json" else _show)(answer)
     return Exit.OK
 
 
 def _show(answer: Json) -> None:
     states = answer.get("states") or {}
     for state, one in states.items():
-        _say(state, one["retired"], one["waiting"], one["oldestDays"])
-    _total(sum(one["retired"] for one in states.values()), dry_run=bool(answer.get("dryRun")))
-
-
-def _say(state: str, tasks: int, waiting: int, oldest_days: float) -> None:
-    kept = f", {waiting} more wait for others" if waiting else ""
-    emit(f"{state:<10} {tasks:>8}  the oldest ended {oldest_days:.0f} days ago{kept}\n")
-
-
-def _total(tasks: int, *, dry_run: bool) -> None:
-    emit(f"{tasks} task{'' if tasks == 1 else 's'} {'would be' if dry_run else 'were'} deleted.\n")
+        kept = f", {one['waiting']} more wait for others" if one["waiting"] else ""
+        emit(f"{state:<10} {one['retired']:>8}  the oldest ended {one['oldestDays']:.0f} days ago{kept}\n")
+    tasks = sum(one["retired"] for one in states.values())
+    said = "would be" if answer.get("dryRun") else "was" if tasks == 1 else "were"
+    emit(f"{tasks} task{'' if tasks == 1 else 's'} {said} deleted.\n")
 
 
 def _described(survey: Survey) -> dict[str, dict[str, Any]]:
+    """As `POST /api/v1/retention` answers."""
     return {
         state.name.lower(): {
-            "tasks": survey.retired[state],
+            "retired": survey.retired[state],
             "waiting": survey.waiting[state],
-            "oldest_days": survey.oldest[state] / DAY,
+            "oldestDays": round(survey.oldest[state] / DAY, 3),
         }
         for state in sorted(survey.oldest)
     }

@@ -21,6 +21,7 @@ from a2a_server.cli.target import Target
 
 MOST_WATCHED = 50
 LOOK_AGAIN_SECONDS = 2.0
+WHICH = "name tasks, or a --batch, or choose them with --filter and --context; not several"
 
 
 def watch(
@@ -48,13 +49,13 @@ def watch(
     ids = list(dict.fromkeys(id))
     if admin or batch or filters:
         if bool(ids) + bool(batch) + bool(filters or context) > 1:
-            raise UsageError("name tasks, or a --batch, or choose them with --filter and --context; not several")
+            raise UsageError(WHICH)
         from a2a_server.cli.crowds import watch_many
 
         named = [("batch", batch), ("contextId", context)]
         return watch_many(target, ids, [*((name, value) for name, value in named if value), *pairs(filters or ())])
     if bool(ids) == bool(context):
-        raise UsageError("name tasks, or a conversation with --context; not both")
+        raise UsageError(WHICH)
     lines = Lines(target, lambda: datetime.now().astimezone())
 
     def show(item: Json) -> None:

@@ -19,16 +19,29 @@ def listed(value: object) -> object:
 
 def counted(value: object) -> object:
     """A text like `gpu=2,licence=5` as the amounts by name; anything else as it is. ValueError: no such text."""
+    return _paired(value, "amounts, each once: gpu=2,licence=5")
+
+
+def ranked(value: object) -> object:
+    """A text like `local=high` as the lanes by name, in small letters; anything else as it is. ValueError as above."""
+    lanes = _paired(value, "lanes, each once: local=high")
+    if not isinstance(lanes, dict):
+        return lanes
+    words = {name: lane.strip().lower() if isinstance(lane, str) else lane for name, lane in lanes.items()}
+    return {name: "normal" if lane == "medium" else lane for name, lane in words.items()}
+
+
+def _paired(value: object, rule: str) -> object:
     if not isinstance(value, str):
         return value
-    amounts: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for part in value.strip().removeprefix("{").removesuffix("}").split(","):
-        name, equals, amount = (word.strip() for word in part.partition("="))
-        if name and (not equals or name in amounts):
-            raise ValueError("must be names with amounts, each once: gpu=2,licence=5")
+        name, equals, given = (word.strip() for word in part.partition("="))
+        if name and (not equals or name in pairs):
+            raise ValueError(f"must be names with {rule}")
         if name:
-            amounts[name] = amount
-    return amounts
+            pairs[name] = given
+    return pairs
 
 
 class Block(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from a2a_server.settings.addresses import ARTIFACTS, NOTIFIERS, QUEUES, STORES, address, bindable, is_loopback, public
-from a2a_server.settings.block import Block, counted, listed
+from a2a_server.settings.block import Block, counted, listed, ranked
 from a2a_server.settings.task_manager import DAY, TaskManager
 from a2a_server.settings.task_templates import TaskTemplate, TemplateName
 
@@ -24,6 +24,9 @@ Words: TypeAlias = Annotated[
 
 
 ResourceName: TypeAlias = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+LaneName: TypeAlias = Literal["critical", "high", "normal", "low", "backlog"]
 
 
 def _lower(value: object) -> object:
@@ -92,10 +95,8 @@ class Settings(Block):
         False,  # noqa: FBT003 - a default
         description="Measure processor time and memory of every run, and write them into the task's journal.",
     )
-    lanes: Annotated[tuple[Literal["critical", "high", "normal", "low", "backlog"], ...], BeforeValidator(_lanes)] = (
-        Field(
-            (), description="Lanes that the worker takes tasks of: critical, high, normal, low, backlog; empty = all."
-        )
+    lanes: Annotated[tuple[LaneName, ...], BeforeValidator(_lanes)] = Field(
+        (), description="Lanes that the worker takes tasks of: critical, high, normal, low, backlog; empty = all."
     )
     queues: Words = Field((), description="Queues that the worker takes tasks of, by skill; empty = all.")
     aging_seconds: float = Field(
@@ -140,6 +141,14 @@ class Settings(Block):
     )
     client_skill_max_concurrency: int = Field(
         0, ge=0, le=1_000_000, description="Tasks of one client and one skill that run at once; 0 = any number."
+    )
+    client_priorities: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=256)], LaneName], BeforeValidator(ranked)
+    ] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="Priorities of clients' tasks where neither the task, its template nor its skill has one: "
+        "local=high. Until there is authentication every client is called local.",
     )
     agent_max_concurrency: int = Field(
         0, ge=0, le=1_000_000, description="Tasks of the agent that run at once, in all processes; 0 = any number."

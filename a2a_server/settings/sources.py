@@ -19,6 +19,7 @@ from a2a_server.errors import ConfigurationError
 from a2a_server.settings.addresses import beside
 from a2a_server.settings.catalogue import Path as Names, block_of, names_of
 from a2a_server.settings.knobs import NESTED, PREFIX, Settings
+from a2a_server.wording import of_name, plain_rule
 
 DEFAULT = "default"
 
@@ -160,14 +161,6 @@ FILED = ("store", "queue", "notifier", "artifacts")
 STORE: Names = ("store",)
 TASKS: Names = ("task_manager", "databases", "tasks")
 
-_PLAIN = (
-    ("Input should", "must"),
-    ("less than or equal to", "at most"),
-    ("greater than or equal to", "at least"),
-    ("be greater than", "be above"),
-    ("valid tuple", "list of texts"),
-)
-
 
 def _environment() -> dict[str, Any]:
     if not any(name.upper().startswith(PREFIX) for name in os.environ):
@@ -211,11 +204,10 @@ def _nearest(given: str, known: Sequence[str]) -> str:
 
 def _faults(error: ValidationError, sources: Mapping[Names, str]) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_input=False):
-        path = tuple(str(step) for step in fault["loc"])
-        rule = fault["msg"].removeprefix("Value error, ")
+        rule = plain_rule(fault["msg"].replace("valid tuple", "list of texts"))
         if fault["type"] in ("model_type", "model_attributes_type"):
             rule = "must be a mapping of names to values"
-        for theirs, ours in _PLAIN:
-            rule = rule.replace(theirs, ours)
+        place, rule = of_name(fault["loc"], rule)
+        path = tuple(map(str, place))
         source = next((sources[path[:end]] for end in range(len(path), 0, -1) if path[:end] in sources), None)
         yield f"{'.'.join(path)} ({source}): {rule}" if source else rule

@@ -97,7 +97,8 @@ async def connect(agent: Agent, **settings: object) -> AsyncIterator[Connection]
     """Serve `agent` in the running event loop while the context lasts, and talk to it.
 
     Tasks live in a temporary directory, on a free port of 127.0.0.1. Two defaults differ from a server's, so that tests
-    are quick: the first wait between attempts is 10 ms, and the end waits for no running task (it is handed back).
+    are quick: the first wait between attempts is 10 ms, but of skills with `backoff_seconds`, and the end waits for no
+    running task (it is handed back).
 
     Args:
         agent: what to serve.
@@ -265,6 +266,8 @@ def _result(body: Json) -> Json:
 
 
 def _params(text: str | None, said: Said) -> Json:
+    if unknown := said.keys() - Said.__annotations__.keys():
+        raise TypeError(f"a message says no {', '.join(sorted(unknown))}; it says {', '.join(Said.__annotations__)}")
     options, generation = said.get("options"), said.get("generation", "1.0")
     metadata = {**said.get("metadata", {}), **({OPTIONS_URI: options} if options else {})}
     params: Json = {"metadata": metadata} if metadata else {}

@@ -7,7 +7,7 @@ its own; and a card. None of them is reached through another's address.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,23 +16,24 @@ from a2a_server.agents.skill import SkillRunner
 from a2a_server.agents.task_manager import NAME, task_manager
 from a2a_server.engine.engine import Engine
 from a2a_server.engine.limits import Limits
+from a2a_server.engine.usage import Usage
 from a2a_server.errors import StoreUnavailable
 from a2a_server.model.commands import Answered, Command
 from a2a_server.model.objects import Scope
 from a2a_server.ports import TaskStore
-from a2a_server.service.sizing import Sizing
 from a2a_server.settings import Settings
 from a2a_server.settings.addresses import is_loopback
-from a2a_server.web.management.table import Route
+from a2a_server.values import value_class
 
 if TYPE_CHECKING:
     from a2a_server.web.management.commanding import Commands
+    from a2a_server.web.management.table import Route
 
 SLOTS = 32
 """Commands that the task manager carries out at once, in a process."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_class(frozen=True, slots=True)
 class Mount:
     """A further agent. id: what it says of itself beside its name. slots, threads: of its own worker."""
 
@@ -64,19 +65,21 @@ class Desk:
         routes: Callable[[], Awaitable[Sequence[Route]]],
         settings: Settings,
         ledger: TaskStore,
-        sizing: Sizing,
+        usage: Usage,
     ) -> None:
         """From now on commands are about the tasks of this engine's agent.
 
-        routes: gives those of the management API; asked at the first command. ledger: of alerts.
+        routes: gives those of the management API; asked at the first command. ledger: of alerts. usage: what runs took.
         """
 
         async def made() -> Commands:
             table = await routes()
             # Read with the routes, for the first command.
+            from a2a_server.service.sizing import Sizing
             from a2a_server.web.management.commanding import Commands
             from a2a_server.web.management.monitoring import MonitoringPages
 
+            sizing = Sizing(usage)
             told = MonitoringPages(engine, ledger, sizing).routes()
             return Commands((*table, *told), engine.agent, sizing, lambda: is_loopback(settings.host))
 
@@ -111,6 +114,7 @@ def mounted(engine: Engine, mounts: Sequence[Mount], limits: Limits, about: Mapp
             queues=(),
             client_max_concurrency=0,
             client_skill_max_concurrency=0,
+            client_priorities={},
             agent_max_concurrency=0,
         )
         told = told_of(own, serves=mount.name, agent=mount.agent.name, agentId=mount.id, **about)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import cast
 
@@ -27,6 +27,11 @@ from a2a_server.wiring.system import System, guard, in_url
 
 LISTEN_BACKLOG = 2048
 CLOSE_SECONDS = 10
+LAST_REQUEST_SECONDS = 1.0
+"""How long a server that stops lets clients ask once more on the connections that they have."""
+RECENT_SECONDS = 5.0
+"""Connections that were idle for longer are closed at once: hardly anybody asks on them at that very moment."""
+_LOOK_SECONDS = 0.05
 SPARE_DESCRIPTORS = 512
 """Files that the process opens beside its connections."""
 
@@ -34,7 +39,13 @@ _log = logging.getLogger("a2a_server.wiring")
 
 
 class Server(uvicorn.Server):
-    """uvicorn that ends waits and streams first when it is told to stop, and then exits with 0."""
+    """uvicorn that lets clients ask once more and ends waits and streams when it is told to stop, and exits with 0.
+
+    Theory of operation. A client may be asking on an idle connection at the moment at which it is closed, and cannot
+    know whether it was heard. So the last answer on a connection says that it is closed. What comes meanwhile is
+    answered as ever: only then waits and streams end, whose clients shall go on elsewhere. Connections that nobody has
+    taken from the listener would be cut with it, so they are taken first.
+    """
 
     def __init__(self, system: System, on_ready: Callable[[Server], None]) -> None:
         super().__init__(
@@ -62,9 +73,35 @@ class Server(uvicorn.Server):
             self._on_ready(self)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let blocking calls answer and streams end, so that clients come back later; then close connections."""
+        """Let clients ask once more, blocking calls answer and streams end; then close connections."""
+        accepted = [connection for listener in sockets or () for connection in _accepted(listener)]
+        for server in self.servers:
+            server.close()
+        await self._drain(accepted)
         self._system.engine.hub.close()
         await super().shutdown(sockets)
+
+    async def _drain(self, accepted: Sequence[socket.socket]) -> None:
+        """Until every client knows that its connection closes, or has had its time. accepted: further connections."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + min(LAST_REQUEST_SECONDS, self._system.settings.drain_seconds)
+        connections = cast("set[Protocol]", self.server_state.connections)
+        for connection in accepted:
+            with suppress(OSError):  # its client has gone
+                await loop.connect_accepted_socket(self._protocol, connection)
+        for protocol in list(connections):
+            protocol.drain(RECENT_SECONDS)
+        awaited = True
+        while awaited and loop.time() < ends_at and not self.force_exit:
+            await asyncio.sleep(_LOOK_SECONDS)
+            awaited = any(protocol.awaits for protocol in connections)
+        for protocol in list(connections):
+            protocol.shutdown()
+        await asyncio.sleep(_LOOK_SECONDS)  # what came last begins: waits that have begun are answered when they end
+
+    def _protocol(self) -> asyncio.Protocol:
+        made = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return made(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -164,6 +201,13 @@ def _allow_descriptors(wanted: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
     if allowed < wanted:
         _log.warning("This process may open %d files; max_connections would need %d (ulimit -n).", allowed, wanted)
+
+
+def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that wait at the listener."""
+    with suppress(OSError):  # BlockingIOError: no more are there
+        for _ in range(LISTEN_BACKLOG):
+            yield listener.accept()[0]
 
 
 def _listener(host: str, port: int) -> socket.socket:

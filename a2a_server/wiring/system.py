@@ -9,12 +9,14 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from random import Random
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 
 from a2a_server.agent import Agent
 from a2a_server.agents.skill import SkillRunner
 from a2a_server.engine.engine import Engine, wall_clock
+from a2a_server.engine.late import Late
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.reaching import reached
 from a2a_server.engine.usage import Usage
@@ -23,8 +25,6 @@ from a2a_server.ports import TaskStore
 from a2a_server.running import AgentRunner
 from a2a_server.service.files import Files
 from a2a_server.service.operations import Operations
-from a2a_server.service.schedules import Schedules
-from a2a_server.service.sizing import Sizing
 from a2a_server.settings import Settings, kind_of, knobs, local_path, value_of
 from a2a_server.settings.addresses import is_loopback
 from a2a_server.settings.services import shown
@@ -36,14 +36,17 @@ from a2a_server.web.bodies import Bodies
 from a2a_server.web.card import CardPages
 from a2a_server.web.guards import HostCheck, allowed_names
 from a2a_server.web.health import HealthPages
-from a2a_server.web.management.application import ManagementApi
-from a2a_server.web.management.table import Route
 from a2a_server.web.rpc import Dispatcher
 from a2a_server.web.uploads import Uploads
 from a2a_server.wiring.backends import ALONE, backends_of, shares
 from a2a_server.wiring.monitored import ledger_address, ledger_of, metered, monitor_of, optimiser_of
 from a2a_server.wiring.mounting import Desk, mounted, mounts_of, told_of
+from a2a_server.wiring.scheduled import serve_schedules
 from a2a_server.wiring.templates import templates_of
+
+if TYPE_CHECKING:
+    from a2a_server.web.management.application import ManagementApi
+    from a2a_server.web.management.table import Route
 
 LAST_WORDS_SECONDS = 1.0
 """How long a stop waits for what runs took to be written."""
@@ -96,9 +99,9 @@ class Process:
             working=bool(settings.workers),
             about=told_of(limits, agent=agent.name, **about),
             observer=self.metrics,
-            templates=templates_of(settings),
+            templates=templates_of(settings, runner.skills),
         )
-        Schedules(self.engine).serve()
+        serve_schedules(self.engine)
         self.mounted = mounted(self.engine, mounts, limits, about)
         self.monitor = monitor_of(self.engine, settings, ledger, self.metrics)
         for work in (self.monitor.run, self.usage.run):
@@ -107,27 +110,27 @@ class Process:
             self.engine.also(optimiser_of(self.engine, limits, self.metrics).run)
         self.base_url = settings.public_url or f"http://{in_url(settings.host)}:{settings.port}"
         self._name = agent.name
-        self._sizing = Sizing(self.usage)
-        self._routes: Sequence[Route] = ()
-        self._reading = asyncio.Lock()
-        desk.opened(self.engine, self.routes, settings, ledger, self._sizing)
+        self._routes = Late(self._read_routes)
+        desk.opened(self.engine, self.routes, settings, ledger, self.usage)
 
     async def routes(self) -> Sequence[Route]:
         """The rows of the management API. Its modules are read at the first call: many a server is never asked."""
-        async with self._reading:
-            if not self._routes:
-                all_routes = await asyncio.to_thread(_reading_routes)
-                settings = self.settings
-                self._routes = all_routes(
-                    self.engine,
-                    lambda: self.base_url,
-                    agent=self._name,
-                    heartbeat_seconds=settings.heartbeat_seconds,
-                    write_stall_seconds=settings.write_stall_seconds,
-                    settings={knob.name: (value_of(settings, knob), knob.description) for knob in knobs()},
-                    sizing=self._sizing,
-                )
-        return self._routes
+        return await self._routes.get()
+
+    def _read_routes(self) -> Callable[[], Sequence[Route]]:
+        from a2a_server.service.sizing import Sizing
+        from a2a_server.web.management.routes import all_routes
+
+        settings = self.settings
+        return lambda: all_routes(
+            self.engine,
+            lambda: self.base_url,
+            agent=self._name,
+            heartbeat_seconds=settings.heartbeat_seconds,
+            write_stall_seconds=settings.write_stall_seconds,
+            settings={knob.name: (value_of(settings, knob), knob.description) for knob in knobs()},
+            sizing=Sizing(self.usage),
+        )
 
     def _warn(self) -> None:
         if self._lock is None and kind_of(self.settings.artifacts) == "file":
@@ -221,10 +224,15 @@ class System(Process):
             ArtifactPages(Files(backends.store), backends.artifacts, stall_seconds=settings.write_stall_seconds),
             Uploads(self.engine, base_url, stall_seconds=settings.write_stall_seconds),
             HealthPages(self.engine, self.metrics),
-            management=ManagementApi(self.routes, local=lambda: is_loopback(settings.host)),
+            management=Late(self._read_management).get,
             agents={mount.name: site(mount.agent, engine, AGENTS + mount.name) for mount, engine in self.mounted},
             lifespan=lifespan,
         )
+
+    def _read_management(self) -> Callable[[], ManagementApi]:
+        from a2a_server.web.management.application import ManagementApi
+
+        return lambda: ManagementApi(self.routes, local=lambda: is_loopback(self.settings.host))
 
 
 def guard(system: System) -> None:
@@ -232,13 +240,6 @@ def guard(system: System) -> None:
     settings = system.settings
     allowed = allowed_names(settings.host, settings.public_url, settings.allowed_hosts)
     system.app.add_middleware(HostCheck, allowed=allowed)
-
-
-def _reading_routes() -> Callable[..., Sequence[Route]]:
-    """On a thread: it takes longer than the event loop may stand still."""
-    from a2a_server.web.management.routes import all_routes
-
-    return all_routes
 
 
 def limits_of(settings: Settings) -> Limits:
