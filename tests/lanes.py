@@ -5,6 +5,9 @@ Most tests wait more than they compute, so more lanes run at once than there are
 whole when it has ended; the last lines are one for each lane, and the sum of all.
 
 Which files belong to a lane is counted, not listed: every `n`th file of a folder. A new file is in one lane by itself.
+
+Few tests that failed while all ran at once are run again when all have ended, alone: a machine that had no time for a
+test is no fault of it. What fails then too fails the run; what does not is told as unsteady in the end, to be mended.
 """
 # ruff: noqa: T201 - it talks to a terminal
 
@@ -21,7 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.server.elsewhere import SETS
@@ -54,17 +57,23 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a lane ended. code: pytest's. counts: of its last line, by pytest's words; none where there is none."""
+    """How a lane ended. code: pytest's. counts: of its last line, by pytest's words; none where there is none.
+
+    again: the code of what had failed, run again; None = it was not.
+    """
 
     lane: Lane
     code: int
     seconds: float
     counts: Counter[str]
+    again: int | None = None
 
     @property
     def line(self) -> str:
         """For people."""
         ended = "" if self.code == 0 else f", exit code {self.code}"
+        if self.again is not None:
+            ended += ", failed again" if self.again else ", passed when run again alone: UNSTEADY"
         return f"{self.lane.name}: {told(self.counts)} in {self.seconds:.0f} s{ended}"
 
 
@@ -72,8 +81,12 @@ def found_in(place: Path) -> Iterable[Path]:
     return [place] if place.is_file() else place.rglob("test_*.py")
 
 
+FAILED = 1
+"""pytest's exit code where tests failed, and nothing else went wrong."""
 NOTHING_CHOSEN = 5
-"""pytest's exit code where no test was left."""
+"""And where no test was left."""
+MOST_AGAIN = 4
+"""So many failures of all lanes may be the machine's; more are somebody's."""
 DRILLS = "acceptance/test_drills.py"
 EVERYTHING = (  # what takes longest begins first
     Lane("drills", (DRILLS,)),
@@ -117,6 +130,7 @@ def main() -> int:
         home.chmod(0o711)  # services that run as nobody look for their files below it
         try:
             outcomes = asyncio.run(everything(chosen(elsewhere=asked.elsewhere), asked.at_once, home, words))
+            outcomes = asyncio.run(once_more(outcomes, home, words))
         except (KeyboardInterrupt, asyncio.CancelledError):
             print("lanes: ended before their time", flush=True)
             return 130
@@ -127,8 +141,13 @@ def main() -> int:
     minutes, rest = divmod(round(seconds), 60)
     whole = told(sum((outcome.counts for outcome in outcomes), Counter()))
     print(f"===== {whole} in {seconds:.2f}s ({minutes}:{rest:02}) =====", flush=True)
-    fine = {0, NOTHING_CHOSEN} if words else {0}  # -k may leave nothing of a lane
-    return 0 if all(outcome.code in fine for outcome in outcomes) else 1
+    return 0 if passed(outcomes, words) else 1
+
+
+def passed(outcomes: Sequence[Outcome], words: Sequence[str] = ()) -> bool:
+    """Whether nothing failed, or nothing twice. words: arguments of pytest, which may leave nothing of a lane."""
+    fine = {0, NOTHING_CHOSEN} if words else {0}
+    return fine.issuperset(outcome.code if outcome.again is None else outcome.again for outcome in outcomes)
 
 
 async def everything(lanes: Sequence[Lane], at_once: int, home: Path, words: Sequence[str] = ()) -> list[Outcome]:
@@ -152,6 +171,21 @@ async def everything(lanes: Sequence[Lane], at_once: int, home: Path, words: Seq
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(number, lane)) for number, lane in enumerate(lanes)]
     return [task.result() for task in tasks]
+
+
+async def once_more(outcomes: Sequence[Outcome], home: Path, words: Sequence[str] = ()) -> list[Outcome]:
+    """Runs what failed again, one lane after the other, if it is little enough. Arguments as `everything`."""
+    failed = sum(outcome.counts["failed"] + outcome.counts["error"] for outcome in outcomes)
+    if failed > MOST_AGAIN:
+        return [*outcomes]
+    only_failed = ("--last-failed", "--last-failed-no-failures=none")
+    found = []
+    for number, outcome in enumerate(outcomes):
+        again = None
+        if outcome.code == FAILED:
+            again = (await run(outcome.lane, home / f"{number}-again", [*words, *only_failed])).code
+        found.append(replace(outcome, again=again))
+    return found
 
 
 async def run(lane: Lane, home: Path, words: Sequence[str]) -> Outcome:

@@ -69,7 +69,7 @@ def _is_whole(command: str) -> bool:
     return command.count("'") % 2 == 0 and not command.endswith("\\")
 
 
-def unlike(commands: Sequence[Command], cwd: Path, port: int, seconds: float = 50) -> list[str]:
+def unlike(commands: Sequence[Command], cwd: Path, port: int, seconds: float = 200) -> list[str]:
     """What the commands print otherwise than shown, run in one shell; nothing where all is as shown.
 
     A server that a command starts in the background is waited for.

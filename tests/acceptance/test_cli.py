@@ -163,19 +163,19 @@ def test_errors_of_the_server_are_one_line(served: Served) -> None:
 
 
 def test_a_timeout_says_how_to_go_on(served: Served) -> None:
-    done = served.call("send", "--skill", "counts", "--data", '{"upto": 30}', "--timeout", "0.8")
+    done = served.call("send", "--skill", "counts", "--data", '{"upto": 90}', "--timeout", "3")
     assert done.returncode == 5
     command = re.search(r"Follow it with: (.*)", done.stderr)
     assert command is not None
     words = shlex.split(command[1])
     followed = subprocess.run([COMMAND, *words[1:]], capture_output=True, text=True, timeout=50, check=False)
     assert followed.returncode == 0
-    assert followed.stdout.endswith("28 29 \n")
+    assert followed.stdout.endswith("88 89 \n")
 
 
 def test_interrupting_leaves_the_task_running(served: Served) -> None:
     client = subprocess.Popen(
-        served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 40}'),
+        served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 500}'),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -198,7 +198,7 @@ def test_a_stream_survives_the_server(tmp_path: Path, number: signal.Signals) ->
     served.start()
     try:
         client = subprocess.Popen(
-            served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 30}'),
+            served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 60}'),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -208,7 +208,7 @@ def test_a_stream_survives_the_server(tmp_path: Path, number: signal.Signals) ->
         served.start()
         rest, err = client.communicate(timeout=90)
         assert (client.returncode, err) == (0, b"connection lost, trying again\n")
-        assert (begin + rest).decode().split() == [str(count) for count in range(30)]
+        assert (begin + rest).decode().split() == [str(count) for count in range(60)]
     finally:
         served.stop()
 

@@ -22,7 +22,7 @@ WORKBENCH = "a2a_server.examples.workbench:agent"
 
 
 def command(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *words], cwd=directory, capture_output=True, text=True, timeout=50, check=False)
+    return subprocess.run([COMMAND, *words], cwd=directory, capture_output=True, text=True, timeout=100, check=False)
 
 
 def done(directory: Path, *words: str) -> str:
@@ -40,7 +40,7 @@ def refused(directory: Path, *words: str) -> str:
 
 
 def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -81,7 +81,7 @@ def test_a_running_server_is_backed_up_and_all_its_tasks_end_where_they_are_rest
         ended, large, asks = sent(served, "echo before"), sent(served, "blob 300000"), sent(served, "ask 1")
         until(lambda: is_in(served, ended, "COMPLETED") and is_in(served, large, "COMPLETED"))
         until(lambda: is_in(served, asks, "INPUT_REQUIRED"))
-        runs = {sent(served, f"stream {number} 0.3"): number for number in (16, 18, 20)}
+        runs = {sent(served, f"stream {number} 0.6"): number for number in (16, 18, 20)}
         until(lambda: all("chunk 1" in json.dumps(task_of(served, id)) for id in runs))
         before = task_of(served, ended)
         told = done(live, "backup", "../backup")

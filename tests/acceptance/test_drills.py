@@ -25,6 +25,9 @@ from tests.drills.soak import soak
 from tests.drills.stream import stream
 from tests.services import Missing
 
+MOST_SECONDS = 600
+"""A drill may take on a machine that is slow; a fourth of it as a rule."""
+
 
 @pytest.fixture
 def seed() -> int:
@@ -32,7 +35,7 @@ def seed() -> int:
     return int(os.environ.get("A2A_TEST_SEED") or random.randrange(10**6))  # noqa: S311 - no secret
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_nothing_is_lost_stuck_or_repeated_when_the_server_is_killed(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,7 +43,7 @@ async def test_nothing_is_lost_stuck_or_repeated_when_the_server_is_killed(
         verdict(await crash(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_streams_go_on_without_a_gap_and_silent_readers_harm_nobody(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,7 +51,7 @@ async def test_streams_go_on_without_a_gap_and_silent_readers_harm_nobody(
         verdict(await stream(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_whatever_arrives_is_answered_as_it_should_be(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,7 +59,7 @@ async def test_whatever_arrives_is_answered_as_it_should_be(
         verdict(await fuzz(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_no_order_of_faults_in_several_processes_breaks_a_promise(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,7 +67,7 @@ async def test_no_order_of_faults_in_several_processes_breaks_a_promise(
         verdict(await history(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_processes_are_replaced_one_by_one_while_hardly_a_call_fails(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +75,7 @@ async def test_processes_are_replaced_one_by_one_while_hardly_a_call_fails(
         verdict(await rolling(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_nothing_grows_but_what_is_kept_of_tasks(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,7 +83,7 @@ async def test_nothing_grows_but_what_is_kept_of_tasks(
         verdict(await soak(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_whatever_clients_and_handlers_do_the_engine_does_what_the_rules_say(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +91,7 @@ async def test_whatever_clients_and_handlers_do_the_engine_does_what_the_rules_s
         verdict(await model(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_no_limit_is_exceeded_and_no_work_left_lying(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,7 +99,7 @@ async def test_no_limit_is_exceeded_and_no_work_left_lying(
         verdict(await gates(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_who_sends_one_task_is_not_starved_by_who_sends_thousands(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,7 +107,7 @@ async def test_who_sends_one_task_is_not_starved_by_who_sends_thousands(
         verdict(await fairness(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_of_a_cancel_and_a_result_one_wins_and_each_tick_makes_one_task(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +115,7 @@ async def test_of_a_cancel_and_a_result_one_wins_and_each_tick_makes_one_task(
         verdict(await races(tmp_path, CI, seed))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(MOST_SECONDS)
 async def test_a_graph_of_tasks_runs_to_its_end_in_its_order(
     tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -247,6 +247,7 @@ async def test_no_statement_reads_a_whole_table(path: Path, store: SqliteStore) 
             await store.rows(RowQuery(table, (key(1),), (key(1), last)))
         await store.due_records(("schedule",), 9)
         await store.oldest(key(1), 9)
+        await store.leased([key(1)], 9)
         for search in SEARCHES:
             await store.search(search)
         await store.erase([key(3)])

@@ -394,17 +394,18 @@ async def test_beats_get_through_beside_a_writer(store: TaskStore, other: TaskSt
 # erase
 
 
-async def test_erase_takes_final_tasks_with_all_their_rows(database: Database, store: TaskStore) -> None:
-    def everything(number: int) -> dict[str, list[object]]:
-        return {
-            "events": [rows.status(number, 1), rows.chunk(number, 2)],
-            "journal": [JournalRow(key(number), 1, JournalKind.LEASED, 1, b"")],
-            "messages": [rows.message(number, 1)],
-            "artifacts": [rows.artifact(number)],
-            "states": [StateRow(key(number), "step", "a", 1, 1, b"-")],
-            "sent": [rows.sent(number, f"a{number}"), rows.sent(number, f"b{number}")],
-        }
+def everything_of(number: int) -> dict[str, list[object]]:
+    return {
+        "events": [rows.status(number, 1), rows.chunk(number, 2)],
+        "journal": [JournalRow(key(number), 1, JournalKind.LEASED, 1, b"")],
+        "messages": [rows.message(number, 1)],
+        "artifacts": [rows.artifact(number)],
+        "states": [StateRow(key(number), "step", "a", 1, 1, b"-")],
+        "sent": [rows.sent(number, f"a{number}"), rows.sent(number, f"b{number}")],
+    }
 
+
+async def test_erase_takes_final_tasks_with_all_their_rows(database: Database, store: TaskStore) -> None:
     tasks = [rows.final(1), rows.final(2), rows.leased(3, key(8)), rows.final(4, visible=False)]
     await put(
         store,
@@ -416,7 +417,7 @@ async def test_erase_takes_final_tasks_with_all_their_rows(database: Database, s
         },
     )
     for number in (1, 2, 3, 4):
-        await put(store, **everything(number))
+        await put(store, **everything_of(number))
     wanted: list[Key] = [key(n) for n in (1, 3, 4, 404, 1)]
     assert await store.erase(wanted) == 2
     assert await store.erase(wanted) == 0
@@ -467,3 +468,19 @@ async def test_many_tasks_are_erased_at_once(store: TaskStore) -> None:
     assert await store.erase({row.key for row in many}) == 600
     assert await store.totals(TallyQuery()) == {}
     assert (await store.page(TaskQuery("", "local", "Echo"))).rows == []
+
+
+async def test_many_tasks_are_erased_as_a_whole_or_not_at_all(store: TaskStore, database: Database) -> None:
+    many = [rows.final(n) for n in range(600)]
+    await put(store, new_tasks=[*many, rows.task(601)], tally={("a", rows.tally_key(many[0])): 600})
+    await put(store, **everything_of(7))
+    keys = [row.key for row in many]
+    for other in (key(601), key(1404)):
+        assert await store.erase([*keys, other], whole=True) == 0
+    assert await store.totals(TallyQuery()) == {rows.tally_key(many[0]): 600}
+    assert len(await store.events(key(7), 0, 10, LIMIT)) == 2
+    assert await store.erase([*keys, keys[0]], whole=True) == 600
+    assert await store.erase([], whole=True) == 0
+    assert await store.totals(TallyQuery()) == {}
+    assert list(await store.events(key(7), 0, 10, LIMIT)) == []
+    assert database.faults() == []

@@ -35,8 +35,9 @@ SETTINGS = {
     "DRAIN_SECONDS": "3",
     "HEARTBEAT_SECONDS": "1",
     "LOG_LEVEL": "info",
+    "START_SECONDS": "120",
 }
-"""Short, so that things happen while a drill looks."""
+"""Short, so that things happen while a drill looks; but a process waits long for a service that is started again."""
 BROKERS: Mapping[str, str] = MappingProxyType({"redis": "redis", "rabbitmq": "rabbitmq"})
 """Which service each queue needs beside the store; `store` needs none."""
 

@@ -24,7 +24,7 @@ from a2a_server.model.rows import (
     TallyKey,
     TaskRow,
 )
-from a2a_server.model.schedules import SCHEDULE
+from a2a_server.model.schedule_keys import SCHEDULE
 from a2a_server.ports import TaskStore
 from tests.drills.laws import Told
 from tests.drills.ledger import Violation

@@ -18,8 +18,8 @@ from tests.services.server import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = str(Path(sys.executable).with_name("a2a-server"))
-_START_SECONDS = 40.0
-_STOP_SECONDS = 20.0
+_START_SECONDS = 150.0
+_STOP_SECONDS = 60.0
 
 
 class ServerFailure(Exception):

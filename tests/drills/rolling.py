@@ -33,7 +33,7 @@ from tests.server.waiting import until
 _CLIENTS = 4
 _READERS = 2
 _BETWEEN_SECONDS = 6.0
-"""Of load between two restarts; each costs a call or two whose connection closes under it."""
+"""Of load between two restarts; each may cost a call that comes at the last moment."""
 _LEAST_CALLS = 1_000
 _MORE_SECONDS = 45.0
 """For those that are missing behind the last restart."""

@@ -45,8 +45,9 @@ _LEAST_SAMPLES = 6
 _REPLACED_EVERY_SECONDS = 30.0
 _OF_TASKS = ("artifact", "event", "journal", "message", "push", "sent", "state", "edge", "tag")
 """Tables whose rows belong to tasks and go with them."""
-_OF_PROCESSES = ("fair", "tally", "worker")
-"""Tables whose rows each process that was ever started adds to, within bounds that no soak reaches."""
+_OF_PROCESSES = {"fair": 4, "tally": 4, "worker": 1}
+"""Tables whose rows each process that was ever started adds to, within bounds that no soak reaches, and how many more
+of each process are no growth yet: it counts under a lane, a skill or a state when it first meets it."""
 _MARGIN = 1.25
 _FEW = 4
 """So many more are no growth yet."""
@@ -164,9 +165,9 @@ def grown(samples: Sequence[Sample]) -> list[Violation]:
         if after_each > before_each * _MARGIN + 0.5:
             text = f"{table}: {before_each:.2f} rows a task in the first half, {after_each:.2f} in the second"
             found.append(Violation("grows-per-task", "", text))
-    for table in _OF_PROCESSES:
+    for table, few in _OF_PROCESSES.items():
         before_each, after_each = (_per_process(half, f"table {table}") for half in (first, second))
-        if after_each > before_each * _MARGIN + 1:
+        if after_each > before_each * _MARGIN + few:
             text = f"{table}: {before_each:.2f} rows a process in the first half, {after_each:.2f} in the second"
             found.append(Violation("grows-per-process", "", text))
     return found + _grown_processes(samples)

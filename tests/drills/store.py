@@ -11,7 +11,7 @@ from a2a_server import codec
 from a2a_server.lifecycle.schedules import unpacked
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.rows import EdgeRow, EventRow, Key, RecordRow
-from a2a_server.model.schedules import SCHEDULE
+from a2a_server.model.schedule_keys import SCHEDULE
 from a2a_server.stores.sqlite_rows import EVENT_COLUMNS
 from tests.drills.dumped import is_own, said, schedule_of, stored_edge, stored_event
 from tests.drills.stored import Position, Rows, StoredSend, StoredTask

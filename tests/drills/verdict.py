@@ -34,7 +34,7 @@ from tests.drills.report import say
 from tests.drills.wires import LOST, Refused, Wire, wires
 from tests.drills.witness import Witness
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 150.0
 _READERS = 8
 _REPLAYS = 60
 _SHOWN_TASKS = 10

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from a2a_server import Agent, Fail, Message, Role, TaskContext, Text
+from a2a_server import Agent, Fail, Message, Retry, Role, TaskContext, Text
 
 Json = dict[str, Any]
 
@@ -38,6 +38,12 @@ async def ask(task: TaskContext, text: str) -> str:
 async def fail(text: str) -> str:
     """Fail."""
     raise Fail("it cannot be done")
+
+
+@agent.skill
+async def flaky(text: str = "") -> str:
+    """Fail so that it is tried again tomorrow."""
+    raise Retry("the line is busy", after_seconds=86_400)
 
 
 @agent.skill

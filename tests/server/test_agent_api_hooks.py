@@ -232,7 +232,7 @@ async def test_what_a_task_did_is_undone_at_its_deadline() -> None:
         task = await talk(server, {"text": "wait", "options": {"timeoutSeconds": 0.2}})
     assert state(task) == "failed"
     [reason] = undone.reasons[task["id"]]
-    assert "longer than the task allows" in reason
+    assert "longer than the task's timeoutSeconds" in reason
 
 
 async def question(task: TaskContext) -> None:

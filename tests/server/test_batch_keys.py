@@ -162,12 +162,12 @@ class Overtaken(Batching):
     overtaken: Callable[[], Awaitable[object]] | None = None
 
     async def _walked(
-        self, scope: Scope, walks: Mapping[str, set[str]], many: SubmitMany
+        self, scope: Scope, walks: Mapping[str, set[str]], many: SubmitMany, *, dry_run: bool
     ) -> Sequence[Submitted | ClientError]:
         if many.kept is None and self.overtaken is not None:
             overtaken, self.overtaken = self.overtaken, None
             await overtaken()
-        return await super()._walked(scope, walks, many)
+        return await super()._walked(scope, walks, many, dry_run=dry_run)
 
 
 async def test_who_is_overtaken_finds_what_the_other_made(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,3 +175,21 @@ async def test_files_of_a_batch_that_is_refused_are_not_kept(scene: Scene) -> No
     (kept,) = done(await scene.submit(Item(large)))
     await scene.server.reached(kept.row.id, State.COMPLETED)
     assert len(await scene.server.engine.backends.artifacts.list("", 10)) == 1
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+async def test_a_rehearsal_is_decided_like_the_batch_and_leaves_nothing(scene: Scene, atomic: bool) -> None:
+    [there] = done(await scene.submit(item("there", delaySeconds=600)))
+    items = [item("a", delaySeconds=600), item("b", "#a", parentTaskId=there.row.id), item("c", "#b", there.row.id)]
+    rehearsed = await scene.batching.submit(Scope(), items, atomic=atomic, unique_key="k", dry_run=True)
+    assert (rehearsed.id, await scene.stored()) == ("", 1)
+    made = await scene.batching.submit(Scope(), items, atomic=atomic, unique_key="k")
+    assert await scene.stored() == 4
+    for would_be, one in zip(rehearsed.outcomes, made.outcomes, strict=True):
+        assert isinstance(would_be, Submitted)
+        assert isinstance(one, Submitted)
+        assert (would_be.row.phase, would_be.row.unmet) == (one.row.phase, one.row.unmet)
+    circle = [item("x", there.row.id, parentTaskId=there.row.id)]
+    for dry_run in (True, False):
+        with pytest.raises(InvalidParams, match="wait"):
+            await scene.batching.submit(Scope(), circle, atomic=atomic, dry_run=dry_run)

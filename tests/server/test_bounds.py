@@ -17,7 +17,8 @@ from a2a_server.lifecycle.requirements import Pool
 from a2a_server.model.objects import Lane, Message, Phase, Role, Scope, State, Text
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import FairKey, RecordRow
-from a2a_server.model.schedules import SchedulePlan, schedule_key
+from a2a_server.model.schedule_keys import schedule_key
+from a2a_server.model.schedules import SchedulePlan
 from a2a_server.model.turns import Changes, Loaded, Needs
 from a2a_server.policy import SECOND
 from a2a_server.service.limiting import Limiting

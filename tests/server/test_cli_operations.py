@@ -17,7 +17,8 @@ from a2a_server.cli import main
 from a2a_server.cli.failures import Exit
 from a2a_server.cli.rpc import Connection
 from a2a_server.model.commands import OPERATIONS
-from a2a_server.web.management.table import PREFIX, Route
+from a2a_server.web.management.below import PREFIX
+from a2a_server.web.management.table import Route
 from tests.server.managing import Managed, managed, seen
 
 pytestmark = pytest.mark.embedded
@@ -181,6 +182,15 @@ async def _tasks(shell: Shell) -> None:
 
 async def _changes(shell: Shell, other: str) -> None:
     await shell("task", "change", other, "--title", "Old", "--tag", "a")
+    for words in (["--title", "Dry"], ["--add-tag", "dry"], [shell.file({"title": "Dry"}), "--replace"]):
+        shown = await shell.json("task", "change", other, *words, "--dry-run")
+        assert "Dry" in shown["title"] or "dry" in shown["tags"]
+        shown = await shell.json("task", "show", other)
+        assert (shown["title"], shown["tags"]) == ("Old", ["a"])
+    assert await shell("task", "delete", other, "--cancel", "--dry-run") == (
+        f"task {other} would be canceled and then deleted\n"
+    )
+    await shell("task", "delete", other, "--dry-run", code=Exit.ERROR)
     shown = await shell.json("task", "change", other, "--title", "New", "--add-tag", "b", "--remove-tag", "a")
     assert (shown["title"], shown["tags"]) == ("New", ["b"])
     shown = await shell.json("task", "change", other, "--add-tag", "c", "--remove", "title", "--priority", "high")
@@ -258,6 +268,8 @@ async def _detail(shell: Shell) -> None:
 
 
 async def _batches(shell: Shell) -> None:
+    assert await shell("batch", "submit", shell.file({"text": "a"}, {"text": "#0"}), "--dry-run") == ""
+    assert shell.err == "2 of 2 tasks would be submitted\n"
     batch = (await shell("batch", "submit", shell.file({"text": "a"}, {"text": "b"}))).strip()
     await shell("task", "watch", "--batch", batch)
     await shell("batch", "show", batch)

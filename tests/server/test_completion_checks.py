@@ -70,6 +70,11 @@ def why(task: Task) -> str:
     return task.status.message.text if task.status.message else ""
 
 
+def code_of(task: Task) -> str:
+    about: Any = (task.status.metadata or {}).get(TASK_URI, {})
+    return str(about.get("code", ""))
+
+
 def recorded(task: Task) -> dict[str, bool]:
     about: Any = (task.status.metadata or {}).get(TASK_URI, {})
     return {one["name"]: one["passed"] for one in about.get("checks", ())}
@@ -91,9 +96,11 @@ async def test_a_task_completes_with_its_named_checks(tmp_path: Path) -> None:
         assert '"format" did not pass (no capital)' in why(bad)
         assert "completeWhen" in why(bad)
         assert recorded(bad) == {"format": False, "totals": True}
+        assert code_of(bad) == "checks"
         assert not bad.artifacts, "a result that misses a check is not written"
         wrong = await server.send("Wrong wrong", completeWhen={"checks": ["totals"]})
         assert '"totals" did not pass' in why(wrong)
+        assert code_of(wrong) == code_of(await server.send("wrong")) == "checks"
 
 
 @pytest.mark.parametrize("skill", ["sums", "unchecked", "plainly"])
@@ -102,6 +109,7 @@ async def test_a_check_that_nobody_recorded_fails_the_task(tmp_path: Path, skill
         task = await server.send("Good", skill=skill, completeWhen={"checks": ["speling"]})
         assert task.status.state is State.FAILED
         assert '"speling" was never recorded. Recorded: ' in why(task)
+        assert code_of(task) == "checks"
         assert why(task).endswith(
             {"sums": '"format" (passed), "totals" (passed).', "plainly": '"format" (passed).'}.get(skill, "nothing.")
         )
@@ -146,6 +154,7 @@ async def test_every_door_takes_it() -> None:
         task = await ended(made["id"])
         assert (task["state"], task["completeWhen"]) == ("failed", checks)
         assert '"format" did not pass' in task["error"]["text"]
+        assert task["error"]["code"] == "checks"
         batch = await office.post(
             "/batches", {"tasks": [{"text": "Good", "completeWhen": {"children": "all", **checks}}]}
         )

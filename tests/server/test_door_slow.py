@@ -50,7 +50,7 @@ async def test_slow_headers(name: str, later: bool) -> None:
         await connection.say(begin)
         dripping = asyncio.create_task(drip(connection, more))
         [answer] = await connection.answers()
-        assert 0.2 < time.monotonic() - started < 5
+        assert 0.2 < time.monotonic() - started < 30
         await dripping
         assert (answer.status, answer.headers["connection"]) == (408, "close")
         assert b"header_seconds" in answer.body

@@ -149,6 +149,11 @@ async def test_a_limit_that_is_used_up_and_the_run_that_uses_it() -> None:
         assert (held["phase"], held["status"], held["state"]) == ("held", "blocked", "submitted")
         assert (reason["kind"], reason["gate"]) == ("limit", "skill:lonely")
         assert (reason["used"], reason["capacity"]) == (1, 1)
+        third = await start(server, "lonely")
+        await row_of(server, third, Phase.HELD)
+        limit, behind = (await explained(server, third))["reasons"]
+        assert (limit["kind"], behind["kind"], behind["lanes"]) == ("limit", "behind", {"normal": 1})
+        assert behind["text"] == "It stands behind 1 task that waits for the same (1 in lane normal)."
         running = await explained(server, first)
         [reason] = running["reasons"]
         assert (reason["kind"], reason["worker"], reason["run"]) == ("running", row.worker.hex(), 1)
@@ -273,6 +278,30 @@ async def test_no_worker_has_what_it_needs() -> None:
         [reason] = (await explained(server, task_id))["reasons"]
         assert (reason["kind"], reason["missing"]) == ("worker", ["tag gpu"])
         go.set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "takes", "needs", "short"),
+    [
+        ({"worker_cpu": 2}, {"cpu": 1.5}, {"cpu": 1}, "cpu 1 (1.5 of 2 in use)"),
+        ({"worker_memory_bytes": 100}, {"memoryBytes": 60}, {"memoryBytes": 50}, "memoryBytes 50 (60 of 100 in use)"),
+        ({"worker_storage_bytes": 9}, {"storageBytes": 6}, {"storageBytes": 5}, "storageBytes 5 (6 of 9 in use)"),
+    ],
+)
+async def test_the_pool_of_its_worker_is_in_use(
+    settings: dict[str, float], takes: Json, needs: Json, short: str
+) -> None:
+    agent, go = crew()
+    async with connect(agent, **settings) as server:
+        first = await start(server, "slow", requires=takes)
+        row = await row_of(server, first, Phase.LEASED)
+        waiting = await start(server, "slow", requires=needs)
+        [reason] = (await explained(server, waiting))["reasons"]
+        assert (reason["kind"], reason["worker"], reason["missing"]) == ("room", row.worker.hex(), [short])
+        brief = await told(server, waiting)
+        assert brief == {"reasons": [{"kind": "room", "text": reason["text"]}]}
+        go.set()
+        await row_of(server, waiting, Phase.FINAL)
 
 
 async def test_what_is_not_there_and_what_lists_leave_out() -> None:

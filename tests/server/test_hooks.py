@@ -11,6 +11,7 @@ import pytest
 from a2a_server.codec import decode
 from a2a_server.engine import telling
 from a2a_server.errors import Fail, LeaseLost, Reject, Retry
+from a2a_server.lifecycle.limits import Pause
 from a2a_server.model.objects import Phase, State, Text
 from a2a_server.model.queries import RowQuery, Table, TaskQuery
 from a2a_server.model.rows import JournalRow, PushRow
@@ -384,3 +385,25 @@ async def test_a_failure_stays_one_though_an_artifact_cannot_be_kept(
     assert task.status.message is not None
     assert task.status.message.text == "no luck"
     assert script.calls.count(("run", "go")) == 1
+
+
+@pytest.mark.parametrize("text", ["wait", "fail"])
+async def test_a_queue_that_is_paused_holds_no_roll_back(tmp_path: Path, text: str) -> None:
+    begun = asyncio.Event()
+
+    async def handler(attempt: Attempt) -> str:
+        await begun.wait()
+        return await by_its_words(attempt)
+
+    script = Scripted(handler, rolls_back=True)
+    async with serving(script, tmp_path) as served:
+        task_id = await served.start(text)
+        await until(lambda: ("run", text) in script.calls)
+        await served.engine.submit(Pause("queue:script", reason="night"))
+        begun.set()
+        if text == "wait":
+            await served.cancel(task_id)
+        await served.reached(task_id, Phase.FINAL)
+        behind = await served.start("ok")
+        await served.reached(behind, Phase.HELD)
+    assert len(rolled_back(script)) == 1

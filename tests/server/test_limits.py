@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,26 @@ async def test_a_breaker_opens_tries_and_closes(tmp_path: Path) -> None:
         closed = await gate(server, "breaker:call")
         assert closed is not None
         assert (closed.capacity, closed.reason) == (None, "")
+
+
+async def test_a_deadline_says_nothing_of_the_skill(tmp_path: Path) -> None:
+    agent = Agent("Slow")
+
+    @agent.skill(id="call", breaker=(1, 60.0))
+    async def call(text: str) -> str:
+        await asyncio.Event().wait()
+        return text
+
+    async with running(agent, tmp_path, poll_seconds=LONG) as server:
+        late = await server.send(deadline=datetime.now(UTC) + timedelta(seconds=1.5))  # to be sent before that
+        assert late.status.state is State.FAILED
+        closed = await gate(server, "breaker:call")
+        assert closed is not None
+        assert (closed.capacity, closed.used) == (None, 0)
+        assert (await server.send(timeoutSeconds=0.2)).status.state is State.FAILED
+        opened = await gate(server, "breaker:call")
+        assert opened is not None
+        assert opened.reason == "Its runs failed 1 times in a row."
 
 
 async def test_a_breaker_of_the_settings_counts_every_skill_apart(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,7 +11,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from a2a_server.testing import connect
+from a2a_server.service import batching
+from a2a_server.testing import Connection, connect
 from tests.server.managed import Api, Json, agent, error_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -20,9 +22,14 @@ OF_ACTION: dict[str, dict[str, Any]] = {"reprioritise": {"priority": "high"}, "r
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def api(http: httpx2.AsyncClient) -> AsyncIterator[Api]:
+async def served() -> AsyncIterator[Connection]:
     async with connect(agent) as connection:
-        yield Api(http, connection.url)
+        yield connection
+
+
+@pytest.fixture
+def api(http: httpx2.AsyncClient, served: Connection) -> Api:
+    return Api(http, served.url)
 
 
 async def test_a_batch_is_made_with_references_among_its_tasks(api: Api) -> None:
@@ -105,6 +112,53 @@ async def test_a_batch_that_is_not_atomic_says_of_each_what_came_of_it(api: Api)
     assert len(await api.all(batch=made["id"])) == 2
 
 
+async def test_a_rehearsed_batch_says_what_would_come_of_it_and_makes_nothing(api: Api) -> None:
+    there = await api.create(text="x", uniqueKey="there before the batch")
+    tasks: list[Json] = [
+        {"name": "last", "text": "c", "dependsOn": ["#first", "#1"], "title": "rehearsed"},
+        {"text": "x", "uniqueKey": "there before the batch"},
+        {"name": "first", "text": "a", "title": "rehearsed", "parentTaskId": "#last"},
+    ]
+    response = await api.ask("POST", "/batches?dryRun=true", {"tasks": [*tasks[:2], {**tasks[2], "parentTaskId": ""}]})
+    assert (response.status_code, response.headers.get("location")) == (200, None)
+    assert response.json() == {
+        "created": 2,
+        "repeated": 1,
+        "failed": 0,
+        "items": [{"index": 0}, {"index": 1, "id": there["id"], "repeat": True}, {"index": 2}],
+    }
+    circle = await api.ask("POST", "/batches?dryRun=true", {"tasks": tasks, "atomic": False})
+    assert (circle.status_code, error_of(circle)["details"][0]["field"]) == (400, "tasks")
+    wrong = [{"text": "x", "title": "rehearsed"}, {"text": "x", "dependsOn": ["nobody"]}, {"text": "x", "skill": "no"}]
+    refused = await api.ask("POST", "/batches?dryRun=true", {"tasks": wrong[:2]})
+    assert (refused.status_code, error_of(refused)["details"][0]["field"]) == (400, "tasks[1].dependsOn[0]")
+    each = await api.post("/batches?dryRun=true", {"tasks": wrong, "atomic": False})
+    assert (each["created"], each["failed"], each["items"][0]) == (1, 2, {"index": 0})
+    assert [item["error"]["field"] for item in each["items"][1:]] == ["tasks[1].dependsOn[0]", "tasks[2].skill"]
+    assert await api.all(title="rehearsed") == []
+
+
+async def test_items_of_a_rehearsed_batch_may_wait_for_any_other_one(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "TOGETHER", 2)
+    tasks = [{"text": "x", "title": "chained", **({"dependsOn": [f"#{n - 1}"]} if n else {})} for n in range(7)]
+    body = {"tasks": tasks, "atomic": False, "uniqueKey": "chain"}
+    assert (await api.post("/batches?dryRun=true", body))["created"] == 7
+    assert await api.all(title="chained") == []
+    made = await api.post("/batches", body, 201)
+    assert made["created"] == 7
+    again = await api.post("/batches?dryRun=true", body)
+    assert (again["id"], again["created"], again["repeated"]) == (made["id"], 0, 7)
+    assert [item["id"] for item in again["items"]] == [item["id"] for item in made["items"]]
+
+
+async def test_a_rehearsed_batch_keeps_no_files(api: Api, served: Connection) -> None:
+    store = served._system.engine.backends.artifacts
+    before = await store.list("", 1000)
+    file = {"raw": base64.b64encode(b"x" * 300_000).decode(), "filename": "a.bin"}
+    await api.post("/batches?dryRun=true", {"tasks": [{"message": {"parts": [file]}}]})
+    assert await store.list("", 1000) == before
+
+
 @pytest.mark.parametrize("media_type", ["application/jsonl", "application/x-ndjson"])
 async def test_json_lines_are_a_batch(api: Api, media_type: str) -> None:
     lines = [{"name": "a", "text": "1"}, {"text": "2", "dependsOn": ["#a"]}]
@@ -125,6 +179,10 @@ async def test_json_lines_are_a_batch(api: Api, media_type: str) -> None:
     assert (some["created"], some["failed"]) == (2, 1)
     many = await api.ask("POST", "/batches", content=b"{}\n" * 10_001, headers=headers)
     assert (many.status_code, error_of(many)["details"][0]["field"]) == (400, "body")
+    for nothing in (b"", b"\n", b" \n\r\n"):
+        empty = await api.ask("POST", "/batches", content=nothing, headers=headers)
+        said = "The body has no line; it must have one, a JSON object, for each task."
+        assert (empty.status_code, error_of(empty)["message"]) == (400, said)
     elsewhere = await api.ask("POST", "/tasks", content=body, headers=headers)
     assert elsewhere.status_code == 415
 
@@ -232,23 +290,15 @@ async def test_results_come_in_the_order_of_the_items(api: Api) -> None:
     assert (await api.ask("GET", "/batches/nope/results")).status_code == 404
 
 
-async def test_parameters_that_a_skill_does_not_take_are_refused_before_it_runs(api: Api) -> None:
-    wrong = {"skill": "remember", "parameters": {"number": "many"}, "title": "unfit"}
-    for method, path, body, field in (
-        ("POST", "/tasks?dryRun=true", wrong, "parameters.number"),
-        ("POST", "/tasks", wrong, "parameters.number"),
-        ("POST", "/batches", {"tasks": [{"text": "x", "title": "unfit"}, wrong]}, "tasks[1].parameters.number"),
-    ):
-        response = await api.ask(method, path, body)
-        [detail] = error_of(response)["details"]
-        assert (response.status_code, detail["field"]) == (400, field)
-        assert error_of(response)["message"].startswith(f"{field} must be a valid integer")
-    assert await api.all(title="unfit") == []
-    each = await api.post("/batches", {"tasks": [wrong], "atomic": False})
-    assert each["items"][0]["error"]["field"] == "tasks[0].parameters.number"
-    data = {"parts": [{"data": {"number": 4}}]}  # stands instead of the parameter
-    for fine in ({"parameters": {"number": 3, "unknown": "x"}}, {"parameters": {"number": "x"}, "message": data}):
-        await api.create(skill="remember", **fine)
+@pytest.mark.parametrize("atomic", [False, True])
+async def test_what_has_not_ended_is_not_deleted_with_others_and_the_error_fits_there(api: Api, atomic: bool) -> None:
+    later = await api.create(text="x", runAt=LATER)
+    report = await api.post("/tasks/bulk", {"action": "delete", "ids": [later["id"]], "atomic": atomic})
+    [failed] = report["failed"]
+    assert failed["error"]["message"].startswith(
+        "The task has not ended; cancel it first. Where it is deleted by itself"
+    )
+    await api.stop(later["id"])
 
 
 @pytest.mark.parametrize(
@@ -259,7 +309,6 @@ async def test_parameters_that_a_skill_does_not_take_are_refused_before_it_runs(
         ("/batches", {"tasks": [{}], "uniqueKey": "\n"}, "uniqueKey must be text without control characters."),
         ("/tasks/bulk", {"action": "cancel", "ids": []}, "ids must have at least 1 item, not 0."),
         ("/tasks/bulk", {"action": "cancel", "ids": [""]}, "ids[0] must have at least 1 character."),
-        ("/tasks/bulk", {"action": "delete", "ids": ["a"], "atomic": True}, "atomic is not for action delete"),
     ],
 )
 async def test_refusals_name_field_and_rule_in_plain_words(api: Api, path: str, body: object, says: str) -> None:
@@ -347,6 +396,42 @@ async def test_one_thing_is_done_to_all_or_to_none(api: Api) -> None:
             assert all(was != one for was, one in zip(before, now, strict=True))
             before = now
     assert {(await api.get(f"/tasks/{task_id}"))["state"] for task_id in ids} == {"canceled"}
+
+
+async def test_a_filter_takes_times_and_priorities_as_lists_do(api: Api) -> None:
+    made = [await api.create(text="x", runAt=LATER, tags=["when"], priority=number) for number in (1, 3, 5)]
+    ids, times = [task["id"] for task in made], [task["createdAt"] for task in made]
+    found: list[tuple[Json, list[str]]] = [
+        ({"createdFrom": times[1], "createdTo": times[2]}, ids[1:2]),
+        ({"updatedFrom": times[1], "updatedTo": "2199-01-01t00:00:00+01:00"}, ids[1:]),
+        ({"priority": [1, "backlog"]}, [ids[0], ids[2]]),
+        ({"priority": ["medium", "3"]}, [ids[1]]),
+    ]
+    for members, wanted in found:
+        bulk: Json = {"action": "cancel", "filter": {"tag": ["when"], **members}, "dryRun": True}
+        assert (await api.post("/tasks/bulk", bulk))["matched"] == len(wanted)
+        listed = await api.all(tag="when", **members)
+        assert sorted(task["id"] for task in listed) == sorted(wanted)
+
+
+async def test_all_are_deleted_or_none(api: Api) -> None:
+    ended = [(await api.done(text="x", tags=["away"]))["id"] for _ in range(3)]
+    later = (await api.create(text="x", runAt=LATER, tags=["away"]))["id"]
+    bulk = {"action": "delete", "atomic": True}
+    for rehearsed in (False, True):
+        some = [ended[0], "nobody", later, *ended[1:]]
+        report = await api.post("/tasks/bulk", {**bulk, "ids": some, "dryRun": rehearsed})
+        codes = {one["id"]: one["error"]["code"] for one in report["failed"]}
+        assert (report["matched"], report["done"], codes) == (5, 0, {"nobody": 404, later: 409})
+    dry = await api.post("/tasks/bulk", {**bulk, "ids": ended, "dryRun": True})
+    assert dry == {"matched": 3, "done": 0, "failed": [], "more": False}
+    assert len(await api.all(tag="away")) == 4
+    report = await api.post("/tasks/bulk", {**bulk, "filter": {"tag": ["away"]}})
+    assert report == {"matched": 3, "done": 3, "failed": [], "more": False}
+    assert [task["id"] for task in await api.all(tag="away")] == [later]
+    assert (await api.post("/tasks/bulk", {**bulk, "filter": {"tag": ["away"]}}))["matched"] == 0
+    again = await api.post("/tasks/bulk", {**bulk, "ids": ended})
+    assert (again["done"], [one["error"]["code"] for one in again["failed"]]) == (0, [404] * 3)
 
 
 @pytest.mark.parametrize("atomic", [False, True])

@@ -104,12 +104,25 @@ async def test_parts_are_found_below_their_parent(api: Api, tasks: dict[str, Jso
     assert [task["id"] for task in await api.all(parentTaskId=parent["id"])] == [child["id"]]
     assert (await api.get(f"/tasks/{parent['id']}/children"))["tasks"][0]["id"] == child["id"]
     assert child["parentTaskId"] == parent["id"]
-    made = [await api.create(text="x", parentTaskId=parent["id"], tags=["part"], runAt=LATER) for _ in range(3)]
+    other = await api.create(text="x", runAt=LATER)
+    made = [await api.create(text="x", parentTaskId=other["id"], tags=["part"], runAt=LATER) for _ in range(3)]
     for filters in ({"tag": "part"}, {"tag": "part", "state": "submitted"}):
-        found = await api.all(parentTaskId=parent["id"], limit=1, **filters)
+        found = await api.all(parentTaskId=other["id"], limit=1, **filters)
         assert [task["id"] for task in found] == [task["id"] for task in reversed(made)]
-    await api.post("/tasks/bulk", {"action": "cancel", "ids": [task["id"] for task in made]})
-    await api.post("/tasks/bulk", {"action": "delete", "ids": [task["id"] for task in made]})
+
+
+async def test_a_part_is_kept_until_the_whole_has_ended(api: Api) -> None:
+    whole = await api.create(text="x", runAt=LATER)
+    part = await api.create(text="x", parentTaskId=whole["id"], runAt=LATER)
+    await api.stop(part["id"])
+    refused = await api.ask("DELETE", f"/tasks/{part['id']}")
+    assert (refused.status_code, "part of one that has not ended" in error_of(refused)["message"]) == (409, True)
+    for atomic in (False, True):
+        bulk = {"action": "delete", "ids": [part["id"]], "atomic": atomic}
+        assert [one["id"] for one in (await api.post("/tasks/bulk", bulk))["failed"]] == [part["id"]]
+    await api.stop(whole["id"])
+    both = {"action": "delete", "ids": [whole["id"], part["id"]], "atomic": True}
+    assert (await api.post("/tasks/bulk", both))["done"] == 2
 
 
 async def test_a_long_title_is_told_from_one_that_begins_so(api: Api) -> None:

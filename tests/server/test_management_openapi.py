@@ -51,6 +51,62 @@ async def test_the_document_is_sound(document: Json) -> None:
     assert all(f"'#/components/schemas/{name}'" in text for name in KNOWN)
 
 
+async def test_every_parameter_is_described(document: Json) -> None:
+    parameters = [
+        (path, one["in"], one["name"], one.get("description", ""))
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        for one in operation["parameters"]
+    ]
+    assert {where for _, where, _, _ in parameters} == {"path", "query", "header"}
+    assert not [one for one in parameters if not one[-1].endswith((".", ")"))]
+
+
+@pytest.mark.parametrize("kind", ["application/jsonl", "application/x-ndjson", "application/json"])
+async def test_the_results_of_a_batch_come_as_the_document_says(api: Api, document: Json, kind: str) -> None:
+    told = document["paths"]["/api/v1/batches/{id}/results"]["get"]["responses"]["200"]
+    batch = await api.post("/batches", {"tasks": [{"text": "a"}, {"text": "b"}]}, 201)
+    path = f"/batches/{batch['id']}/results"
+    response = await api.ask("GET", path, headers={"Accept": kind}, params={"limit": 1})
+    found = response.headers["content-type"].partition(";")[0]
+    assert found == kind
+    assert found in told["content"]
+    assert ("link" in response.headers) is (kind != "application/json")
+    assert told["headers"].keys() == {"Link"}
+
+
+async def test_what_is_made_is_where_the_document_says(api: Api, document: Json) -> None:
+    failed = await api.done(text="x", skill="fail")
+    making: dict[str, Json] = {
+        "/tasks": {"text": "x"},
+        f"/tasks/{failed['id']}/retry": {},
+        "/batches": {"tasks": [{"text": "x"}]},
+        "/schedules": {"id": "made", "cron": "0 3 * * *", "text": "x"},
+        "/schedules/made/trigger": {},
+        "/templates": {"name": "made", "text": "x"},
+        "/workers": {"skills": ["echo"]},
+    }
+    made = {
+        path.removeprefix("/api/v1"): answers["201"].get("headers", {})
+        for path, operations in document["paths"].items()
+        for answers in (operation["responses"] for operation in operations.values())
+        if "201" in answers
+    }
+    assert made.keys() == {path.replace(failed["id"], "{id}").replace("/made/", "/{id}/") for path in making}
+    assert [path for path, headers in made.items() if not headers.get("Location", {}).get("required")] == []
+    for path, body in making.items():
+        response = await api.ask("POST", path, body)
+        assert response.status_code == 201, (path, response.text)
+        found = await api.ask("GET", response.headers["location"].removeprefix("/api/v1"))
+        assert found.status_code == 200, path
+    again = [await api.ask("POST", "/tasks", {"text": "x", "uniqueKey": "made"}) for _ in range(2)]
+    assert [one.status_code for one in again] == [201, 200]
+    assert again[0].headers["location"] == again[1].headers["location"]
+    for path in ("/tasks", "/batches"):
+        known = document["paths"][f"/api/v1{path}"]["post"]["responses"]["200"]["headers"]["Location"]
+        assert "required" not in known, "a dry run has none"
+
+
 @pytest.mark.timeout(300)
 async def test_the_server_does_what_the_document_says(api: Api, document: Json) -> None:
     """Whatever the document allows is understood, what it does not is refused, and every answer is as described."""

@@ -165,10 +165,11 @@ async def test_dead_letters_are_listed_in_pages_and_tried_again_once(office: Man
     assert (first["matched"], first["done"]) == (2, 1)
     again = {one["id"]: one for one in first["items"]}
     assert "newId" in again[ids[0]]
-    assert again["nobody"]["error"]
     rest = await office.post("/dead-letters/retry", {"reason": "attempts"})
     assert {one["id"] for one in rest["items"]} == set(ids[1:])
     assert rest["done"] == 2
+    bulk = await office.post("/tasks/bulk", {"ids": ["nobody"], "action": "retry"})
+    assert again["nobody"]["error"] == bulk["failed"][0]["error"] == {"code": 404, "message": "Task not found."}
     for one in [*again.values(), *rest["items"]]:
         if "newId" in one:
             await ended(office, one["newId"])

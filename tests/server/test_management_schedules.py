@@ -116,6 +116,21 @@ async def test_put_replaces_and_patch_changes(clock: Managed) -> None:
     assert replaced["createdAt"] == shown["createdAt"]
 
 
+async def test_a_patch_to_another_way_to_tick_keeps_the_start(clock: Managed) -> None:
+    body = {"id": name(), "cron": "30 2 * * *", "timeZone": "Europe/Berlin", "text": "x", "startsAt": LATER}
+    shown = await clock.post("/schedules", body)
+    path = f"/schedules/{shown['id']}"
+    await clock.refused(400, "PATCH", path, {"cron": None})
+    every = await clock.done("PATCH", path, {"cron": None, "intervalSeconds": 60})
+    assert every["startsAt"] == every["nextAt"] == shown["startsAt"]
+    daily = await clock.done("PATCH", path, {"cron": "0 0 * * *"})
+    assert (daily["startsAt"], daily["nextAt"]) == (shown["startsAt"], "2099-01-01T00:00:00.000Z")
+    sooner = await clock.done("PATCH", path, {"cron": "0 0 * * *", "startsAt": "2098-01-01T00:00:00Z"})
+    assert sooner["nextAt"] == "2098-01-01T00:00:00.000Z"
+    once = await clock.done("PATCH", path, {"runAt": LATER})
+    assert (once["nextAt"], "startsAt" in once) == ("2099-01-01T00:00:00.000Z", False)
+
+
 async def test_who_names_a_revision_changes_that_or_nothing(clock: Managed) -> None:
     shown = await made(clock)
     path, tag = f"/schedules/{shown['id']}", f'"{shown["revision"]}"'
@@ -178,6 +193,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"text": "x", "cron": "0 0 30 2 *"}, "cron"),
     ({"text": "x", "cron": "0 0 * * *", "timeZone": "Mars/Olympus"}, "timeZone"),
     ({**GOOD, "intervalSeconds": 0.5}, "intervalSeconds"),
+    ({**GOOD, "intervalSeconds": 0}, "intervalSeconds"),
     ({**GOOD, "intervalSeconds": -1}, "intervalSeconds"),
     ({**GOOD, "intervalSeconds": 1e12}, "intervalSeconds"),
     ({**GOOD, "intervalSeconds": "60"}, "intervalSeconds"),
@@ -189,10 +205,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({**GOOD, "missed": "never"}, "missed"),
     ({**GOOD, "overlap": "queue"}, "overlap"),
     ({**GOOD, "paused": "yes"}, "paused"),
-    ({**GOOD, "options": {"skill": "nobody"}}, "skill"),
+    ({**GOOD, "options": {"skill": "nobody"}}, "options.skill"),
+    ({**GOOD, "options": {"requires": {"resources": {"tpu": 1}}}}, "options.requires.resources.tpu"),
+    ({**GOOD, "options": {"parameters": {"times": "many"}}}, "options.parameters.times"),
     ({**GOOD, "options": {"colour": "red"}}, "options.colour"),
     ({**GOOD, "options": {"runAt": LATER}}, "options.runAt"),
-    ({**GOOD, "options": {"template": "nobody"}}, "template"),
+    ({**GOOD, "options": {"template": "nobody"}}, "options.template"),
     ({**GOOD, "contextId": "x" * 257}, "contextId"),
     ({**GOOD, "message": {"parts": [{"text": "y"}]}}, "text"),
     ({"intervalSeconds": 60, "message": {}}, "message.parts"),
@@ -231,6 +249,9 @@ async def test_bad_input_is_refused_and_changes_nothing(clock: Managed, body: di
         ({"text": 5}, "text"),
         ({"message": {"parts": []}}, "message.parts"),
         ({"intervalSeconds": None}, "cron"),
+        ({"intervalSeconds": 0}, "intervalSeconds"),
+        ({"runAt": LATER, "startsAt": LATER}, "startsAt"),
+        ({"options": {"parameters": {"times": "many"}}}, "options.parameters.times"),
     ],
 )
 async def test_a_bad_patch_changes_nothing(clock: Managed, patch: dict[str, Any], field: str) -> None:

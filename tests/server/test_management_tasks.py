@@ -147,11 +147,66 @@ async def test_a_rehearsal_checks_all_and_stores_nothing(api: Api) -> None:
         ({"dependsOn": ["nobody"]}, "dependsOn[0]"),
         ({"parentTaskId": "nobody"}, "parentTaskId"),
         ({"deadline": "2001-01-01T00:00:00Z"}, "deadline"),
-        ({"dependsOn": [upstream["id"]], "parentTaskId": upstream["id"]}, "dependsOn"),
+        ({"dependsOn": [upstream["id"]], "parentTaskId": upstream["id"]}, "dependsOn[0]"),
     ):
         response = await api.ask("POST", "/tasks?dryRun=true", {"text": "x", **wrong})
         assert (response.status_code, error_of(response)["details"][0]["field"]) == (400, field)
     await api.stop(upstream["id"])
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_a_rehearsed_change_answers_as_it_would_be_and_changes_nothing(api: Api, method: str) -> None:
+    made = await api.create(text="x", runAt=LATER, title="old", tags=["a"])
+    path, tag = f"/tasks/{made['id']}", f'"{made["revision"]}"'
+    change = {"title": "new", "priority": "high", "runAt": "2036-01-01T00:00:00Z", "tags": ["a", "b"]}
+    response = await api.ask(method, f"{path}?dryRun=true", change, headers={"If-Match": tag})
+    would_be = response.json()
+    assert (response.status_code, response.headers.get("etag"), would_be["revision"]) == (200, None, made["revision"])
+    assert (await api.get(path))["title"] == "old"
+    assert await api.all(tag="b", contextId=made["contextId"]) == []
+    real = (await api.ask(method, path, change, headers={"If-Match": tag})).json()
+    assert real | {"revision": made["revision"]} == would_be
+    stale = await api.ask(method, f"{path}?dryRun=true", {"title": "newer"}, headers={"If-Match": tag})
+    assert stale.status_code == 412
+    for wrong, field in (({"deadline": "2001-01-01T00:00:00Z"}, "deadline"), ({"maxAttempts": 0}, "maxAttempts")):
+        response = await api.ask(method, f"{path}?dryRun=true", wrong)
+        assert (response.status_code, error_of(response)["details"][0]["field"]) == (400, field)
+    await api.stop(made["id"])
+    late = await api.ask("PATCH", f"{path}?dryRun=true", {"priority": "low"})
+    assert (late.status_code, (await api.ask(method, "/tasks/none?dryRun=true", {})).status_code) == (409, 404)
+
+
+async def test_a_rehearsed_deletion_says_whether_it_could_be_done(api: Api) -> None:
+    ended, later = await api.done(text="x"), await api.create(text="x", runAt=LATER)
+    works = await api.create(skill="wait")
+    await api.reached(works["id"], "working")
+    whole = await api.create(text="x", runAt=LATER, completeWhen="all")
+    part = await api.create(text="x", runAt=LATER, parentTaskId=whole["id"])
+    for task, query, status in (
+        (ended, "", 200),
+        (ended, "&cancel=true", 200),
+        (later, "", 409),
+        (later, "&cancel=true", 200),
+        (works, "", 409),
+        (works, "&cancel=true", 200),
+        (part, "&cancel=true", 409),
+        ({"id": "nothing"}, "", 404),
+    ):
+        response = await api.ask("DELETE", f"/tasks/{task['id']}?dryRun=true{query}")
+        assert response.status_code == status, (task, query, response.text)
+        if status == 200:
+            found = await api.get(f"/tasks/{task['id']}")
+            assert (response.json()["state"], response.json()["revision"]) == (found["state"], found["revision"])
+    stale = await api.ask("DELETE", f"/tasks/{ended['id']}?dryRun=true", headers={"If-Match": '"99"'})
+    assert stale.status_code == 412
+    assert [(await api.get(f"/tasks/{one['id']}"))["state"] for one in (ended, later, works, part)] == [
+        "completed",
+        "submitted",
+        "working",
+        "submitted",
+    ]
+    for one in (works, whole):
+        await api.stop(one["id"])
 
 
 async def test_etags_say_whether_it_changed(api: Api) -> None:
@@ -242,6 +297,19 @@ async def test_a_new_time_is_heeded(api: Api) -> None:
     assert (await api.ask("PATCH", f"/tasks/{late['id']}", {"deadline": soon})).status_code == 200
     assert (await api.reached(made["id"], "final"))["state"] == "completed"
     assert (await api.reached(late["id"], "final"))["state"] == "failed"
+
+
+async def test_attempts_that_are_due_cannot_be_taken_away(api: Api) -> None:
+    made = await api.create(skill="flaky", maxAttempts=3)
+    await api.reached(made["id"], "scheduled")
+    path = f"/tasks/{made['id']}"
+    response = await api.ask("PATCH", path, {"maxAttempts": 1})
+    error = error_of(response)
+    assert (response.status_code, error["details"][0]["field"]) == (400, "maxAttempts")
+    assert "at least 2" in error["message"]
+    assert "cancel the task" in error["message"]
+    assert (await api.ask("PATCH", path, {"maxAttempts": 2})).json()["maxAttempts"] == 2
+    await api.stop(made["id"])
 
 
 async def test_what_is_too_late_to_change_is_refused(api: Api) -> None:
@@ -376,6 +444,8 @@ async def test_dependencies_are_added_as_long_as_nothing_runs(api: Api) -> None:
     assert circle.status_code in {400, 409}
     unknown = await api.ask("POST", f"/tasks/{second['id']}/dependencies", {"dependsOn": [first["id"], "nobody"]})
     assert (unknown.status_code, error_of(unknown)["details"][0]["field"]) == (400, "dependsOn[1]")
+    twice = await api.create(text="x", dependsOn=[first["id"], second["id"], first["id"]])
+    assert (twice["dependsOn"], twice["unmet"]) == ([first["id"], second["id"]], 2)
     await api.stop(first["id"])
     assert (await api.reached(second["id"], "final"))["state"] == "failed"
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from pydantic import BaseModel, model_validator
 
 from a2a_server import Agent
 from tests.server.managing import Managed, fields_of, managed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Order(BaseModel):
+    """A whole data part, that only makes sense when all of it is there."""
+
+    amount: int = 0
+    colour: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not (self.amount and self.colour):
+            raise ValueError("must say how many of which colour")
+        return self
 
 
 def agent() -> Agent:
@@ -22,13 +36,17 @@ def agent() -> Agent:
     async def tell(text: str, times: int = 1) -> str:
         return text * times
 
+    @agent.skill
+    async def order(wanted: Order) -> str:
+        return wanted.colour * wanted.amount
+
     return agent
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def office() -> AsyncIterator[Managed]:
     configured = {"standard": {"text": "hello ", "description": "The usual.", "options": {"priority": "low"}}}
-    async with managed(agent(), templates=configured) as server:
+    async with managed(agent(), templates=configured, resources={"gpu": 2}) as server:
         yield server
 
 
@@ -65,6 +83,16 @@ async def test_tasks_that_a_template_names_are_there(office: Managed) -> None:
     assert (await made(office, options={"dependsOn": [task["id"]]}))["options"] == {"dependsOn": [task["id"]]}
     body = {"name": name(), "options": {"parentTaskId": task["id"]}}
     assert "has ended" in (await office.refused(400, "POST", "/templates", body))["message"]
+
+
+async def test_what_a_template_leaves_open_the_send_may_say(office: Managed) -> None:
+    options = {"skill": "order", "parameters": {"colour": "red"}, "requires": {"resources": {"gpu": 2}}}
+    assert (await made(office, options=options))["options"] == options
+    body = {"name": name(), "options": {**options, "parameters": {"amount": "few"}}}
+    assert fields_of(await office.refused(400, "POST", "/templates", body)) == ["options.parameters.amount"]
+    task: dict[str, Any] = {"skill": "order", "parameters": {"colour": "red"}}
+    assert fields_of(await office.refused(400, "POST", "/tasks", {**task, "text": "x"})) == ["parameters"]
+    await office.post("/tasks", {**task, "message": {"parts": [{"data": {"amount": 2}}]}})
 
 
 async def test_a_name_is_given_once(office: Managed) -> None:
@@ -134,6 +162,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"options": {"template": "standard"}}, "options.template"),
     ({"options": {"uniqueKey": "x"}}, "options.uniqueKey"),
     ({"options": {"deadline": "2099-01-01T00:00:00Z"}}, "options.deadline"),
+    ({"options": {"skill": "nobody"}}, "options.skill"),
+    ({"options": {"requires": {"resources": {"tpu": 1}}}}, "options.requires.resources.tpu"),
+    ({"options": {"requires": {"resources": {"gpu": 3}}}}, "options.requires.resources.gpu"),
+    ({"options": {"skill": "tell", "parameters": {"times": "many"}}}, "options.parameters.times"),
     ({"options": []}, "options"),
     ({"text": 1}, "text"),
     ({"text": "x" * 100_001}, "text"),

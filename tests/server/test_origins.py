@@ -280,6 +280,20 @@ async def test_times_of_a_task_that_ran_at_once(office: Managed) -> None:
 
 
 @pytest.mark.backends
+async def test_every_answer_with_a_task_that_began_says_when(office: Managed) -> None:
+    body = {"text": "slow", "skill": "fail", "uniqueKey": str(uuid4())}
+    task = await office.post("/tasks", body)
+    path = f"/tasks/{task['id']}"
+    assert task["state"] == "working"
+    assert task["startedAt"] == (await office.get(path))["startedAt"]
+    assert (await office.post("/tasks", body))["startedAt"] == task["startedAt"]
+    assert (await office.post(f"{path}/cancel"))["startedAt"] == task["startedAt"]
+    ended = await over(office, task["id"])
+    rated = await office.post(f"{path}/feedback", {"rating": 5})
+    assert (rated["startedAt"], rated["durationSeconds"]) == (task["startedAt"], ended["durationSeconds"])
+
+
+@pytest.mark.backends
 async def test_a_task_that_waited_was_queued_when_it_could_run(office: Managed) -> None:
     first = await office.post("/tasks", {"text": "x", "runAt": LATER})
     second = await office.post("/tasks", {"text": "x", "dependsOn": [first["id"]]})

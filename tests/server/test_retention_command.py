@@ -66,8 +66,8 @@ def test_a_dry_run_says_what_would_go_and_touches_nothing(tmp_path: Path, capsys
     assert main(["retention", "run", "--dry-run", "-o", "json", *flags(tmp_path)]) == 0
     said: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert said["dryRun"]
-    assert said["states"]["completed"]["tasks"] == 2
-    assert 40 <= said["states"]["completed"]["oldest_days"] < 41
+    assert said["states"]["completed"]["retired"] == 2
+    assert 40 <= said["states"]["completed"]["oldestDays"] < 41
     assert main(["retention", "run", "--dry-run", *flags(tmp_path)]) == 0
     assert "2 tasks would be deleted." in capsys.readouterr().out
     assert (tasks(tmp_path), objects(tmp_path)) == (3, 3)

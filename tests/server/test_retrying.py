@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from a2a_server import Agent, Fail, File, Retry, TaskContext
 from a2a_server.codec import decode_spec
 from a2a_server.errors import InvalidParams, TaskNotFound, UnsupportedOperation
 from a2a_server.lifecycle.dead_letters import Dead
-from a2a_server.model.objects import Generation, Message, Phase, Role, Scope, State, Task, Text, Wishes
+from a2a_server.model.objects import TASK_URI, Generation, Message, Phase, Role, Scope, State, Task, Text, Wishes
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import TaskRow
@@ -243,6 +244,39 @@ async def test_dead_letters_are_listed_and_tried_again_once(tmp_path: Path) -> N
             assert (await ended(server, one.new_id)).status.state is State.COMPLETED
         assert await retrying.retry_dead_letters(ME, Dead.ATTEMPTS) == []
         assert [one.reason for one in (await retrying.dead_letters(ME)).letters] == [Dead.DEADLINE]
+
+
+async def test_a_missed_deadline_is_told_alike_whoever_ends_the_run(tmp_path: Path) -> None:
+    agent = Agent("Slow")
+
+    @agent.skill(id="slow")
+    async def slow(text: str) -> str:
+        await asyncio.Event().wait()
+        return text
+
+    async with running(agent, tmp_path, cancel_grace_seconds=0.1) as server:
+        long = await server.send("go", timeoutSeconds=0.2)
+        late = await server.send("go", deadline=datetime.now(UTC) + timedelta(seconds=1.5))  # to be sent before that
+        assert (code_of(long), code_of(late)) == ("timeout", "deadline")
+        assert "timeoutSeconds" in said(long)
+        killed = await server.start("go", deadline=datetime.now(UTC) + timedelta(minutes=2))
+        overdue = await server.start("go", timeoutSeconds=60, deadline=datetime.now(UTC) + timedelta(minutes=2))
+        for one in (killed, overdue):
+            await server.reached(one, Phase.LEASED)
+        server.engine.worker.crash()
+        server.store.inner._offset += 2 * 86_400 * SECOND  # type: ignore[attr-defined]  # the store's clock
+        server.engine.duties.sweeper.expect(0)
+        found = await ended(server, killed)
+        assert (code_of(found), said(found)) == ("deadline", said(late))
+        found = await ended(server, overdue)
+        assert (code_of(found), said(found)) == ("timeout", said(long)), "its timeout was first"
+        letters = (await Retrying(server.engine).dead_letters(ME, Dead.DEADLINE)).letters
+        assert {one.task_id for one in letters} == {late.id, killed}
+
+
+def code_of(task: Task) -> object:
+    about: Any = (task.status.metadata or {}).get(TASK_URI, {})
+    return about.get("code")
 
 
 async def test_a_task_that_waits_starts_sooner_or_later(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ from a2a_server import Agent, Fail, Retry, TaskContext
 from a2a_server.codec import decode, decode_spec
 from a2a_server.errors import UnsupportedOperation
 from a2a_server.lifecycle.dead_letters import Dead
+from a2a_server.lifecycle.labels import RETRY
+from a2a_server.model.management import Bulk, BulkAction
 from a2a_server.model.objects import Data, Phase, Scope, State, Task
-from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.queries import RowQuery, Search, Table
 from a2a_server.model.requests import GetRequest
 from a2a_server.model.rows import JournalRow, Key
 from a2a_server.service.retrying import Again, Retrying
+from a2a_server.service.together import Together
 from tests.server.engines import Running, running
 
 pytestmark = pytest.mark.embedded
@@ -243,3 +246,66 @@ async def test_a_parent_waits_for_parts_that_are_tried_again(tmp_path: Path) -> 
         task = await finished(server, again.id)
         assert (await server.row(queued.id)).state is State.COMPLETED
         assert task.status.state is State.COMPLETED
+
+
+def together(server: Running) -> Together:
+    return Together(server.engine, Retrying(server.engine))
+
+
+async def retry_of(server: Running, task_id: str) -> str:
+    query = Search("", "local", "", tag=RETRY + task_id, limit=2)
+    [row] = (await server.store.inner.search(query)).rows
+    return row.id
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["the whole first", "the parts first"])
+async def test_a_whole_and_its_parts_are_tried_again_in_one_turn(tmp_path: Path, order: int) -> None:
+    works = Works()
+    async with running(works.agent, tmp_path) as server:
+        parent, parts = await held(server, "all", "fail", "good", "fail")
+        works.broken = False
+        ids = [parent, parts[0], parts[2]][::order]
+        again = Bulk(action=BulkAction.RETRY, atomic=True)
+        assert await together(server).run(ME, again.model_copy(update={"dry_run": True}), ids) == []
+        assert len(await server.store.inner.oldest(Key(b""), 50)) == 4
+        assert await together(server).run(ME, again, ids) == []
+        task = await finished(server, await retry_of(server, parent))
+        assert task.status.state is State.COMPLETED
+        result = task.artifacts[0].parts[0]
+        assert isinstance(result, Data)
+        found: Any = result.data
+        assert {one["taskId"] for one in found} == {
+            await retry_of(server, parts[0]),
+            parts[1],
+            await retry_of(server, parts[2]),
+        }
+
+
+async def test_a_whole_is_refused_in_one_turn_where_a_part_is_not_tried_again(tmp_path: Path) -> None:
+    works = Works()
+    async with running(works.agent, tmp_path) as server:
+        parent, parts = await held(server, "all", "fail", "fail")
+        again = Bulk(action=BulkAction.RETRY, atomic=True)
+        [(refused, error)] = await together(server).run(ME, again, [parent, parts[0]])
+        assert refused == parent
+        assert f"{parts[1]} (failed). Retry them first, or together with it" in error.message
+        assert parts[0] not in error.message
+        assert len(await server.store.inner.oldest(Key(b""), 50)) == 3, "nothing was made"
+
+
+async def test_parts_of_parts_are_tried_again_in_one_turn(tmp_path: Path) -> None:
+    works = Works()
+    async with running(works.agent, tmp_path) as server:
+        whole = await server.send("go", skill="hold", completeWhen="all")
+        half = await server.send("go", skill="hold", completeWhen=1, parentTaskId=whole.id)
+        part = await server.start("fail", parentTaskId=half.id)
+        await server.reached(part, State.FAILED)
+        assert (await server.answer(half, "yes")).status.state is State.FAILED
+        assert (await server.answer(whole, "yes")).status.state is State.FAILED
+        works.broken = False
+        again = Bulk(action=BulkAction.RETRY, atomic=True)
+        assert await together(server).run(ME, again, [whole.id, half.id, part]) == []
+        await finished(server, await retry_of(server, half.id))
+        task = await finished(server, await retry_of(server, whole.id))
+        assert task.status.state is State.COMPLETED
+        assert _states(task) == ["completed"]

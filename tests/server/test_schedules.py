@@ -13,14 +13,17 @@ import pytest
 
 from a2a_server import Agent
 from a2a_server.codec import decode_spec
-from a2a_server.engine.scheduling import Agenda, Scheduler
+from a2a_server.engine import agenda
+from a2a_server.engine.agenda import Agenda
+from a2a_server.engine.scheduling import Scheduler
 from a2a_server.engine.writer import Writer
 from a2a_server.errors import InvalidParams, UnsupportedOperation
 from a2a_server.model.objects import Data, File, Generation, Message, Role, Scope, State, Text
 from a2a_server.model.queries import TaskQuery
 from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import TaskRow
-from a2a_server.model.schedules import SCHEDULE, SchedulePlan
+from a2a_server.model.schedule_keys import SCHEDULE
+from a2a_server.model.schedules import SchedulePlan
 from a2a_server.policy import SECOND
 from a2a_server.service.schedules import Schedules
 from tests.server.engines import Running, running
@@ -63,6 +66,11 @@ class Clockwork:
     def pass_by(self, seconds: float) -> None:
         self.server.store.inner._offset += round(seconds * SECOND)  # type: ignore[attr-defined]  # the store's clock
         self.server.engine.duties.sweeper.expect(0)
+
+    def go_back(self, seconds: float) -> None:
+        """As if it were set while no server runs: the store's time never goes back otherwise."""
+        self.server.store.inner._latest = 0  # type: ignore[attr-defined]
+        self.pass_by(-seconds)
 
     async def tasks(self) -> list[TaskRow]:
         page = await self.server.store.page(TaskQuery("", "local", "", limit=5000))
@@ -127,9 +135,9 @@ async def test_a_thousand_ticks_and_two_schedulers_make_a_thousand_tasks(tmp_pat
         scheduler = Scheduler(writer, clock.schedules.made, clock=engine.clock, grace=0)
         other.serve(SCHEDULE, scheduler.fire)
         for number in range(many):
-            await clock.create(f"every-{number}", text=str(number), interval_seconds=10)
+            await clock.create(f"every-{number}", text=str(number), interval_seconds=3600)
         for _ in range(rounds):
-            clock.pass_by(10)
+            clock.pass_by(3600)  # so long that the test's own time makes no tick
             for _ in range(3):
                 await asyncio.gather(other.ring_records(), engine.duties.agenda.ring_records())
         rows = await clock.until_tasks(many * rounds)
@@ -153,8 +161,37 @@ async def test_what_was_missed_while_no_server_ran(tmp_path: Path) -> None:
         assert names == ["all"] * 5 + ["once"]
         skipped = await clock.schedules.get(ME, "skip")
         assert skipped is not None
-        assert (skipped.schedule.runs, skipped.schedule.skipped) == (0, 1)
+        assert (skipped.schedule.runs, skipped.schedule.skipped) == (0, 5)
         assert "Nobody was there" in skipped.schedule.last_error
+        once = await clock.schedules.get(ME, "once")
+        assert once is not None
+        assert (once.schedule.runs, once.schedule.skipped) == (1, 4)
+
+
+async def test_a_clock_that_was_far_ahead_silences_no_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda, "MENDED_AT_ONCE", 1)
+    async with clockwork(tmp_path) as clock:
+        await clock.create("cron", cron="30 2 * * *")
+        await clock.create("often")
+        await clock.create("paused", paused=True)
+        before = {view.id: view.due_at for view in await clock.schedules.known(ME)}
+        clock.pass_by(100 * 86_400)
+        await clock.until_tasks(2, State.COMPLETED)
+        clock.go_back(100 * 86_400)
+        await clock.server.start("as any turn, it says what time it is")
+        ahead = await clock.schedules.get(ME, "often")
+        assert ahead is not None
+        assert ahead.due_at > before["often"] + 99 * 86_400 * SECOND
+        duties = clock.server.engine.duties
+        assert duties.agenda.mend_records in duties.sweeper._tidies
+        await duties.agenda.mend_records()
+        after = {view.id: view for view in await clock.schedules.known(ME)}
+        assert {name: view.due_at - before[name] for name, view in after.items()} in (
+            {"cron": 0, "often": late, "paused": 0} for late in (0, 60 * SECOND)
+        )
+        assert all(view.upcoming[:1] == ((view.due_at,) if view.due_at else ()) for view in after.values())
+        clock.pass_by(61)
+        await clock.until_tasks(4, State.COMPLETED)
 
 
 async def test_pause_resume_change_and_delete(tmp_path: Path) -> None:

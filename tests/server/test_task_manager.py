@@ -100,6 +100,21 @@ async def server_task(stage: Stage, task_id: str) -> dict[str, Any]:
     return dict(await stage.server.get(task_id))
 
 
+async def test_what_is_only_rehearsed_is_told_as_that(stage: Stage) -> None:
+    made = await stage.answered(operation="createTask", text="x", runAt="2099-01-01T00:00:00Z", title="old")
+    for command in (
+        {"operation": "changeTask", "taskId": made["id"], "title": "new"},
+        {"operation": "replaceTask", "taskId": made["id"], "title": "new"},
+        {"operation": "createBatch", "tasks": [{"text": "y"}]},
+        {"operation": "deleteTask", "taskId": made["id"], "cancel": True},
+        {"operation": "deleteTask", "taskId": made["id"], "cancel": "yes", "dryRun": "yes"},
+    ):
+        task = await stage.told(**{"dryRun": True, **command})
+        assert task["status"]["state"] == DONE, task["status"]
+        assert task["artifacts"][0]["parts"][1]["text"].startswith("Nothing was done; this would come of it:\n")
+    assert [(one["id"], one["title"]) for one in (await stage.answered("list tasks"))["tasks"]] == [(made["id"], "old")]
+
+
 async def test_a_question_is_answered(stage: Stage) -> None:
     asked = await stage.server.send("ask")
     explained = await stage.answered(operation="explain_task", task_id=asked["id"])
@@ -176,6 +191,19 @@ async def test_bad_input_is_rejected_and_stores_nothing(stage: Stage, data: dict
     assert task["status"]["state"] == REJECTED
     assert reason(task).startswith(said)
     assert (await stage.answered("count tasks"))["states"] == {}
+
+
+@pytest.mark.parametrize("text", [[], [{"text": "list tasks"}]])
+async def test_a_data_part_that_is_no_object_is_rejected(stage: Stage, text: list[dict[str, str]]) -> None:
+    message = {"messageId": "list", "role": "ROLE_USER", "parts": [{"data": [1, 2]}, *text]}
+    task = (await called(stage.server.url, "SendMessage", {"message": message}))["task"]
+    assert task["status"]["state"] == REJECTED
+    assert reason(task) == 'A data part must be an object, such as {"operation": "listTasks"}.'
+
+
+async def test_help_says_that_a_text_beside_a_data_part_is_not_read(stage: Stage) -> None:
+    task = await stage.told("help")
+    assert task["artifacts"][0]["parts"][1]["text"].endswith("a text beside it is not read.")
 
 
 async def test_what_cannot_be_done_fails_and_says_why(stage: Stage) -> None:
@@ -271,7 +299,8 @@ async def test_what_is_carried_out_again_is_made_once(stage: Stage) -> None:
     commands = await commands_of(stage)
 
     async def twice(operation: str, **arguments: Any) -> tuple[Any, Any]:  # noqa: ANN401 - a command's arguments
-        found = [(await commands.answer(Scope(), Command(operation, arguments), operation)).data for _ in range(2)]
+        command, key = Command(operation, arguments), "-".join((operation, *arguments))
+        found = [(await commands.answer(Scope(), command, key)).data for _ in range(2)]
         return found[0], found[1]
 
     first, again = await twice("createBatch", tasks=[{"text": "one"}, {"text": "two", "dependsOn": ["#0"]}])
@@ -288,8 +317,9 @@ async def test_what_is_carried_out_again_is_made_once(stage: Stage) -> None:
     first, again = await twice("retryTask", taskId=first["taskId"])
     assert first["id"] == again["id"]
     message = {"parts": [{"text": "one"}], "metadata": {"mine": 1}}
-    first, again = await twice("createTask", message=message)
-    assert first["id"] == again["id"]
+    for arguments in ({"message": message}, {"text": "one", "dryRun": False}):
+        first, again = await twice("createTask", **arguments)
+        assert first["id"] == again["id"]
 
 
 async def test_tasks_are_changed_rated_retried_and_deleted(stage: Stage) -> None:

@@ -136,11 +136,19 @@ def test_templates_of_a_settings_file(tmp_path: Path) -> None:
     engine = System(agent(), load(config, **store)).engine
     assert engine.templates["nightly"].options.parameters == {"pages": 3}
     config.write_text("templates:\n  nightly:\n    options: {titel: x}\n")
-    with pytest.raises(ConfigurationError, match=r"templates\.nightly: options\.titel is not an option"):
+    with pytest.raises(ConfigurationError, match=r"templates\.nightly\.options\.titel is not an option"):
+        System(agent(), load(config, **store))
+    config.write_text("templates:\n  nightly:\n    options: {skill: nosuch}\n")
+    with pytest.raises(
+        ConfigurationError, match=r'templates\.nightly\.options\.skill: this agent has no skill "nosuch"'
+    ):
         System(agent(), load(config, **store))
     for wrong, words in (
-        ("templates:\n  'a b': {}\n", r"templates\.a b"),
-        ("templates:\n  nightly: {words: x}\n", r"templates\.nightly\.words"),
+        ("templates:\n  'a b': {}\n", r"templates\.a b \(in .*\): is a name that must be 1 to 128 letters, digits"),
+        (
+            "templates:\n  nightly: {words: x}\n",
+            r"templates\.nightly\.words \(in .*\): is not known here; leave it out",
+        ),
         ("templates: [nightly]\n", "templates"),
     ):
         config.write_text(wrong)

@@ -35,8 +35,8 @@ class Kind:
 
     name: ClassVar[str]
     needs: ClassVar[int] = 1
-    seconds: ClassVar[float] = 30.0  # from start to the first answer
-    ends_within: ClassVar[float] = 20.0  # seconds after its signal to end; it is killed then
+    seconds: ClassVar[float] = 90.0  # from start to the first answer
+    ends_within: ClassVar[float] = 60.0  # seconds after its signal to end; it is killed then
     calmly: ClassVar[signal.Signals] = signal.SIGTERM
     at_once: ClassVar[signal.Signals] = signal.SIGKILL
     unprivileged: ClassVar[bool] = False  # the program refuses to run as root
@@ -176,7 +176,7 @@ class RabbitMQ(Kind):
 
     name = "rabbitmq"
     needs = 3
-    seconds = 60.0
+    seconds = 120.0
 
     @property
     def url(self) -> str:

@@ -147,6 +147,10 @@ class MisbehavingStore:
         self._speak_if_down()
         return await self.inner.ahead(row, most)
 
+    async def leased(self, workers: Collection[Key], most: int) -> Mapping[tuple[Key, str], int]:
+        self._speak_if_down()
+        return await self.inner.leased(workers, most)
+
     async def next_alarm(self, kinds: Collection[str] = ()) -> int | None:
         self._speak_if_down()
         return await self.inner.next_alarm(kinds)
@@ -166,8 +170,8 @@ class MisbehavingStore:
         self._speak_if_down()
         return self.inner.beat(worker)
 
-    async def erase(self, keys: Collection[Key]) -> int:
-        return await self.inner.erase(keys)
+    async def erase(self, keys: Collection[Key], *, whole: bool = False) -> int:
+        return await self.inner.erase(keys, whole=whole)
 
     def blobs(self) -> Blobs | None:
         return self.inner.blobs()

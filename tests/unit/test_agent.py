@@ -45,7 +45,7 @@ def test_a_bare_skill_takes_everything_from_its_function() -> None:
 
     (spec,) = agent.specs
     assert (spec.id, spec.name, spec.description) == ("say_back", "say back", "Say it back.")
-    assert (spec.default, spec.threaded, spec.priority) == (True, False, 3)
+    assert (spec.default, spec.threaded, spec.priority) == (True, False, None)
     assert agent.skills[0].function is say_back.function
     card = agent.card
     assert (card.name, card.description, card.version) == ("Echo", "Echoes.", "2.0")
@@ -68,6 +68,7 @@ def test_options_win_over_the_function() -> None:
         max_concurrency=3,
         priority="high",
         retry_on=KeyError,
+        backoff_seconds=(2, 60),
     )
     def summarise(text: str) -> str:
         return text
@@ -88,6 +89,7 @@ def test_options_win_over_the_function() -> None:
         max_concurrency=3,
         priority=2,
         retry_on=(KeyError,),
+        backoff_seconds=(2.0, 60.0),
         schema=spec.schema,
     )
     assert agent.card.skills[0].output_modes == ["text/markdown"]
@@ -231,11 +233,16 @@ def test_functions_that_cannot_be_skills(function: object, said: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"timeout_seconds": 0}, "skill coroutine(): option timeout_seconds: Input should be greater than 0"),
-        ({"tags": "text"}, "option tags: Input should be a valid tuple"),
-        ({"max_attempts": 0}, "option max_attempts"),
-        ({"retry_on": (int,)}, "option retry_on"),
-        ({"timeout": 3}, "option timeout: Extra inputs are not permitted"),
+        ({"timeout_seconds": 0}, "skill coroutine(): option timeout_seconds must be above 0"),
+        ({"tags": "text"}, "option tags must be a list"),
+        ({"tags": ["a", 1]}, "option tags[1] must be a valid string"),
+        ({"max_attempts": 0}, "option max_attempts must be at least 1"),
+        ({"retry_on": (int,)}, "option retry_on must be an exception class, or a tuple of them"),
+        ({"retry_on": "x"}, "coroutine(): option retry_on must be an exception class, or a tuple of them"),
+        ({"rate": "10"}, "option rate must be such as 10/s, 600/min, 1000/h or 5000/day, or (starts, seconds)"),
+        ({"breaker": "x"}, "option breaker must be a number of failures, 0 to 1000, or (failures, seconds)"),
+        ({"timeout": 3}, "option timeout is not known; did you mean timeout_seconds?"),
+        ({"foo": 1}, "option foo is not known; known are: id, name, "),
         ({"priority": "urgent"}, "option priority must be critical, high, normal, low, backlog, or 1 to 5"),
         ({"id": "a\nb"}, "option id must be printable text"),
     ],

@@ -84,6 +84,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         store=store,
         artifacts=artifacts,
         limits=LIMITS,
+        retries=LIMITS.retries,
         on_lost=lambda _: None,
         awaited=lambda _: True,
         spawning=childless,

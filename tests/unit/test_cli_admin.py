@@ -48,7 +48,11 @@ def asked(request: httpx2.Request) -> tuple[str, str, object]:
         (["task", "show", "a/b?c"], "GET /api/v1/tasks/a%2Fb%3Fc", None),
         (["task", "cancel", "T", "--admin"], "POST /api/v1/tasks/T/cancel", None),
         (["task", "retry", "T", "--from-step", "fetch"], "POST /api/v1/tasks/T/retry", {"fromStep": "fetch"}),
-        (["task", "requeue", "T"], "POST /api/v1/tasks/T/requeue", {"delaySeconds": 60.0}),
+        (["task", "requeue", "T"], "POST /api/v1/tasks/T/requeue", {}),
+        (["task", "requeue", "T", "--delay", "90"], "POST /api/v1/tasks/T/requeue", {"delaySeconds": 90.0}),
+        (["task", "bulk", "requeue", "T"], "POST /api/v1/tasks/bulk", {
+            "action": "requeue", "dryRun": False, "ids": ["T"],
+        }),
         (["task", "reprioritise", "T", "high"], "PATCH /api/v1/tasks/T", {"priority": "high"}),
         (["task", "feedback", "T", "--rating", "5", "--comment", "good"], "POST /api/v1/tasks/T/feedback", {
             "rating": 5, "comment": "good",
@@ -176,12 +180,12 @@ def test_a_hyphen_is_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_dead_letter_that_stays_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    items = [{"id": "T", "newId": "U"}, {"id": "V", "error": "Task not found"}]
+    items = [{"id": "T", "newId": "U"}, {"id": "V", "error": {"code": 404, "message": "Task not found."}}]
     answering(monkeypatch, {"matched": 2, "done": 1, "items": items})
     assert main(["dead-letters", "retry", "T", "V"]) == Exit.ERROR
     shown = capsys.readouterr()
     assert shown.out == "T  again as U\n"
-    assert "1 failed, the first: task V: Task not found" in shown.err
+    assert "1 failed, the first: task V: Task not found.\n" in shown.err
 
 
 @pytest.mark.parametrize(

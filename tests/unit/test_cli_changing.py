@@ -255,6 +255,10 @@ def test_what_a_server_s_retention_did(monkeypatch: pytest.MonkeyPatch, capsys: 
         "failed            3  the oldest ended 91 days ago, 1 more wait for others",
         "3 tasks were deleted.",
     ]
+    one = {"failed": {"retired": 1, "waiting": 0, "oldestDays": 91.4}}
+    answering(monkeypatch, {"dryRun": False, "archived": 0, "states": one})
+    assert main(["retention", "run", "--admin"]) == Exit.OK
+    assert capsys.readouterr().out.endswith("\n1 task was deleted.\n")
 
 
 def test_the_table_has_a_bar_for_all_where_their_number_is_known() -> None:

@@ -61,6 +61,33 @@ def test_settings_that_cannot_be_used_stop_what_needs_them(capsys: pytest.Captur
     assert (code, found["config"][0]) == (1, False)
 
 
+@pytest.mark.parametrize(
+    ("options", "words", "said"),
+    [
+        ("priority: nosuch", (), "templates.bad.options.priority must be critical, high, normal, low, backlog"),
+        (
+            "requires: {resources: {tpu: 1}}",
+            (),
+            'templates.bad.options.requires.resources.tpu: there is no resource "t',
+        ),
+        ("skill: nosuch", ("--agent", "a.py"), 'templates.bad.options.skill: this agent has no skill "nosuch"'),
+        ("parameters: {text: 5}", ("--agent", "a.py"), "templates.bad.options.parameters.text must be a valid string"),
+    ],
+)
+def test_templates_that_no_server_would_start_with(
+    here: Path, capsys: pytest.CaptureFixture[str], options: str, words: tuple[str, ...], said: str
+) -> None:
+    (here / "a.py").write_text(AGENT)
+    (here / "c.yaml").write_text(f"templates: {{bad: {{options: {{{options}}}}}}}\n")
+    code, found = checked(capsys, "config", "--config", "c.yaml", *words)
+    assert code == 1
+    assert found["config"][1].startswith(said)
+    assert main(["run", "a.py", "--config", "c.yaml", "--port", "0"]) == 2
+    assert said in capsys.readouterr().err
+    (here / "c.yaml").write_text("templates: {good: {options: {skill: echo, parameters: {text: x}}}}\n")
+    assert checked(capsys, "config", "--config", "c.yaml", *words)[0] == 0
+
+
 def test_the_card_of_an_agent_or_of_the_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "echo_checked.py").write_text(AGENT)
     code, found = checked(capsys, "card", "--agent", "echo_checked.py")

@@ -39,6 +39,7 @@ from a2a_server.model.objects import (
     StatusEvent,
     TaskSpec,
     Text,
+    Wishes,
 )
 from a2a_server.model.rows import EventKind, EventRow, Key
 
@@ -130,15 +131,45 @@ def test_a_specification_comes_back(spec: TaskSpec) -> None:
     assert decode_spec(encode_spec(spec)) == spec
 
 
-@given(st.builds(TaskSpec, numbers, failing_code=texts, method=st.sampled_from(Method), through=texts))
+@given(
+    st.builds(
+        TaskSpec,
+        numbers,
+        failing_code=texts,
+        method=st.sampled_from(Method),
+        through=texts,
+        requeued=st.integers(0, 2**31),
+        cut_short=st.booleans(),
+    )
+)
 @steady
 def test_where_a_task_came_from_comes_back(spec: TaskSpec) -> None:
     assert decode_spec(encode_spec(spec)) == spec
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        TaskSpec(parameters={"list": [1]}),
+        TaskSpec(metadata={"list": [1]}),
+        TaskSpec(wishes=Wishes(context={"list": [1]})),
+    ],
+    ids=["parameters", "metadata", "context"],
+)
+def test_who_changes_free_values_changes_them_for_nobody_else(spec: TaskSpec) -> None:
+    body = encode_spec(spec)
+    for _ in range(2):
+        found = decode_spec(body)
+        assert found == spec
+        for free in (found.parameters, found.metadata, found.wishes.context if found.wishes else None):
+            if isinstance(free, dict):
+                free["list"] = []
+
+
 def test_a_specification_of_before_says_nothing_of_where_its_task_came_from() -> None:
     found = decode_spec(encode({"o": 60.0, "t": "title"}))
     assert (found.title, found.method, found.through, found.failing_code) == ("title", Method.UNKNOWN, "", "")
+    assert found.requeued == 0
 
 
 @given(json_values)

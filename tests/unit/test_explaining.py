@@ -7,18 +7,9 @@ from typing import Any
 import pytest
 
 from a2a_server.codec import encode, encode_spec, encode_status
-from a2a_server.lifecycle.explaining import (
-    MOST_NAMED,
-    OPEN_ENDED,
-    Around,
-    Reason,
-    Waits,
-    Why,
-    estimate,
-    reasons,
-    waits_of,
-)
-from a2a_server.lifecycle.requirements import Offer
+from a2a_server.lifecycle.estimating import Waits, estimate, waits_of
+from a2a_server.lifecycle.explaining import MOST_NAMED, OPEN_ENDED, Around, Reason, Why, reasons
+from a2a_server.lifecycle.requirements import Offer, Pool
 from a2a_server.model.objects import Lane, Message, Phase, Requires, Role, State, TaskSpec, Text, Wishes
 from a2a_server.model.rows import EdgeKind, EdgeRow, GateRow, Key, TaskRow, WorkerRow
 from a2a_server.policy import SECOND
@@ -155,6 +146,39 @@ def test_what_no_worker_has_is_named_as_the_nearest_one_lacks_it() -> None:
     assert only(task(spec=needs), around(workers=[far, near, whole])).kind is Why.NEXT
 
 
+def test_a_pool_that_is_in_use_is_told_for_each_resource_that_is_short() -> None:
+    needs = Requires(cpu=1, memory_bytes=64, storage_bytes=5)
+    row = task(spec=TaskSpec(wishes=Wishes(requires=needs)))
+    only_one = worker(offers=Offer(cpu=2, memory_bytes=64).about)
+    reason = only(row, around(workers=[only_one], taken={WORKER: Pool(1500, 1, 10**9)}))
+    short = ("cpu 1 (1.5 of 2 in use)", "memoryBytes 64 (1 of 64 in use)")
+    assert reason == Reason(
+        Why.ROOM,
+        f"The only worker that can run it has no room for it: it needs {', '.join(short)}.",
+        worker=WORKER.hex(),
+        queue="echo",
+        missing=short,
+    )
+    storage = worker(offers=Offer(storage_bytes=8).about)
+    assert only(row, around(workers=[storage], taken={WORKER: Pool(0, 0, 4)})).missing == (
+        "storageBytes 5 (4 of 8 in use)",
+    )
+    assert estimate(row, [reason], Waits(SECOND, SECOND, 5), NOW) is not None, "room comes by itself"
+
+
+def test_one_worker_with_room_is_enough() -> None:
+    row = task(spec=TaskSpec(wishes=Wishes(requires=Requires(tags=("gpu",), cpu=1))))
+    able = worker(offers=Offer(tags=("gpu",), cpu=2).about)
+    other = able._replace(id=Key(b"x" * 16))
+    unable = worker(offers=Offer(cpu=64).about)._replace(id=Key(b"y" * 16))
+    workers, full = [able, other, unable], Pool(2000)
+    reason = only(row, around(workers=workers, taken={able.id: full, other.id: full}))
+    assert (reason.kind, reason.missing) == (Why.ROOM, ("cpu 1 (2 of 2 in use)",))
+    assert reason.text.startswith("None of the 2 workers that can run it has room for it: of worker 7")
+    reason = only(row, around(workers=workers, taken={able.id: full, other.id: Pool(1000)}))
+    assert reason.text == "It is next: a worker takes it as soon as one has a free slot and room for it."
+
+
 def test_a_task_that_starts_later() -> None:
     row = task(Phase.SCHEDULED, due_at=NOW + HOUR)
     assert only(row, around(rows.gate("skill:echo", capacity=1, used=1), workers=None)) == Reason(
@@ -229,6 +253,10 @@ def test_a_task_that_is_being_stopped_or_undone() -> None:
     assert (undoing.kind, undoing.detail) == (Why.UNDOING, "The disk is full.")
     assert "ends as failed" in undoing.text
     assert following.kind is Why.BEHIND
+    shut = (rows.gate("queue:echo", closed_until=OPEN_ENDED), rows.gate("breaker:echo", closed_until=NOW + HOUR))
+    assert [one.kind for one in reasons(row, around(*shut))] == [Why.UNDOING]
+    full = reasons(row, around(rows.gate("skill:echo", capacity=1, used=1)))
+    assert [one.kind for one in full] == [Why.UNDOING, Why.LIMIT]
 
 
 def test_a_task_that_has_ended() -> None:

@@ -13,7 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.lanes import ELSEWHERE, EVERYTHING, ROOT, TESTS, Lane, chosen, everything, told
+from tests.lanes import (
+    ELSEWHERE,
+    EVERYTHING,
+    MOST_AGAIN,
+    ROOT,
+    TESTS,
+    Lane,
+    Outcome,
+    chosen,
+    everything,
+    once_more,
+    passed,
+    told,
+)
 from tests.server.elsewhere import SETS
 
 
@@ -94,6 +107,62 @@ async def test_no_more_run_at_once_than_is_allowed(tmp_path: Path) -> None:
     text = "import os, time\nos.mkdir({0!r})\ntime.sleep(0.2)\nos.rmdir({0!r})\ndef test_a(): pass\n"
     lanes = [made(tmp_path / "in", f"n{number}", text.format(str(tmp_path / "only"))) for number in range(2)]
     assert [outcome.code for outcome in await everything(lanes, 0, tmp_path, PLAIN)] == [0, 0]
+
+
+async def test_few_failures_are_run_again_alone_and_stay_failures_if_they_fail_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("-o", f"cache_dir={tmp_path / 'cache'}", "-W", "ignore", "-c", os.devnull)
+    once = f"""
+from pathlib import Path
+def test_a(): pass
+def test_b():
+    ran = Path({str(tmp_path / "ran")!r})
+    seen = ran.exists()
+    ran.touch()
+    assert seen
+"""
+    lanes = [
+        made(tmp_path / "in", "good", "def test_c(): pass\n"),
+        made(tmp_path / "in", "once", once),
+        made(tmp_path / "in", "always", "def test_d(): assert False\n"),
+    ]
+    found = await once_more(await everything(lanes, 1, tmp_path, words), tmp_path, words)
+    assert [(outcome.code, outcome.again) for outcome in found] == [(0, None), (1, 0), (1, 1)]
+    assert re.fullmatch(
+        r"once: 1 failed, 1 passed in \d+ s, exit code 1, passed .* again alone: UNSTEADY", found[1].line
+    )
+    assert found[2].line.endswith(", failed again")
+    out = capfd.readouterr().out
+    assert out.count("== lane once\n") == 2
+    assert out.count("== lane good\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "again", "words", "fine"),
+    [
+        (0, None, (), True),
+        (1, None, (), False),
+        (1, 0, (), True),
+        (1, 1, (), False),
+        (2, None, (), False),
+        (-9, None, (), False),
+        (5, None, (), False),
+        (5, None, ("-k", "x"), True),
+        (1, 5, (), False),
+    ],
+)
+def test_a_run_passes_where_nothing_failed_or_nothing_twice(
+    code: int, again: int | None, words: tuple[str, ...], fine: bool
+) -> None:
+    lanes = [Outcome(EVERYTHING[0], 0, 1.0, Counter()), Outcome(EVERYTHING[1], code, 1.0, Counter(), again)]
+    assert passed(lanes, words) is fine
+
+
+async def test_many_failures_are_not_run_again(tmp_path: Path) -> None:
+    text = "".join(f"def test_{number}(): assert False\n" for number in range(MOST_AGAIN + 1))
+    outcomes = await everything([made(tmp_path / "in", "many", text)], 1, tmp_path, PLAIN)
+    assert [outcome.again for outcome in await once_more(outcomes, tmp_path, PLAIN)] == [None]
 
 
 async def test_who_ends_them_ends_their_lanes_tidily_and_sees_what_they_said(tmp_path: Path) -> None:

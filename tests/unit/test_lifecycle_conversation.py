@@ -305,13 +305,28 @@ def test_a_last_run_that_gates_hold_again_and_again_waits_no_longer_for_it() -> 
     row = failing(store)
     for _ in range(2):
         store.now += LAST_RUN_WAIT // 4
-        store.one(limits.Pause("skill:echo"))
+        store.one(limits.SetLimit("skill:echo", 0))
         assert not store.one(claim(1)).rows
         assert (store.tasks[row.key].phase, store.tasks[row.key].due_at) == (Phase.HELD, row.due_at)
-        store.one(limits.Resume("skill:echo"))
+        store.one(limits.SetLimit("skill:echo", None))
         assert store.tasks[row.key].phase is Phase.READY
     wanted = replace(standing(store.tasks[row.key]), title="Named")
     assert store.one(Edit(store.tasks[row.key], wanted)).due_at == row.due_at
+    store.now = row.due_at
+    assert store.one(Alarms((row.key,))) == 1
+    assert store.tasks[row.key].state is State.FAILED
+
+
+def test_a_last_run_is_left_by_who_cannot_undo_anything_and_others_are_found_behind_it() -> None:
+    store = MemoryTurns()
+    row = store.tasks[failing(store).key]
+    store.one(submit(2))
+    store.now += SECOND
+    able = claim(1, undoes=False)
+    passed = store.one(able)
+    assert (passed.rows, passed.more) == ((), True)
+    [other] = store.one(replace(able, look=able.further(passed, 8))).rows
+    assert (other.key, store.tasks[row.key]) == (key(2), row), "its alarm stays what it was"
     store.now = row.due_at
     assert store.one(Alarms((row.key,))) == 1
     assert store.tasks[row.key].state is State.FAILED

@@ -8,9 +8,10 @@ from a2a_server.codec import decode_spec, encode_spec
 from a2a_server.errors import Conflict, LeaseLost
 from a2a_server.lifecycle.dependencies import Extras, Settle, Settled
 from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.lifecycle.gathering import GatheredReport
 from a2a_server.lifecycle.joining import RETURNED, Waiting
 from a2a_server.lifecycle.labels import id_of
-from a2a_server.lifecycle.pulling import GatheredReport, PulledReport
+from a2a_server.lifecycle.pulling import PulledReport
 from a2a_server.model.objects import Phase, State, TaskSpec, Wishes
 from a2a_server.model.rows import TaskRow
 from a2a_server.policy import SECOND

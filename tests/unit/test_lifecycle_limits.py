@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from a2a_server.codec import encode_spec
-from a2a_server.lifecycle.endings import EndKind
+from a2a_server.codec import decode_spec, encode_spec
+from a2a_server.lifecycle.endings import EndKind, overran
 from a2a_server.lifecycle.limits import Lift, Pause, Resume, SetLimit
 from a2a_server.lifecycle.runs import Claimed
 from a2a_server.lifecycle.sweeping import Alarms, Tidy, Wake
@@ -172,13 +172,32 @@ def test_a_canceled_run_and_a_crash_say_nothing_of_the_skill() -> None:
     assert store.gates["breaker:echo"].closed_until == 0
 
 
-def test_a_run_that_took_too_long_counts() -> None:
+@pytest.mark.parametrize("by_worker", [True, False])
+@pytest.mark.parametrize(("after", "opens"), [(0, True), (61, True), (60, False), (7, False)])
+def test_a_run_that_took_too_long_counts_and_one_that_was_cut_short_does_not(
+    after: int, *, opens: bool, by_worker: bool
+) -> None:
     store = MemoryTurns()
     store.one(SetLimit("breaker:echo", Trip(1, SECOND)))
-    row = started(store, 1)
+    row = started(store, 1, deadline_at=store.now + after * SECOND if after else 0)
+    store.now = row.due_at
+    end = overran(cut_short=decode_spec(row.spec).cut_short)
+    store.one(report(row, end=end) if by_worker else Alarms((row.key,)))
+    assert store.gates["breaker:echo"].closed_until == (store.now + SECOND if opens else 0)
+
+
+def test_a_trial_that_was_cut_short_leaves_its_place_to_the_next() -> None:
+    store = MemoryTurns()
+    store.register()
+    store.one(SetLimit("breaker:echo", Trip(1, SECOND)))
+    failing(store, 1, [EndKind.FAILED])
+    store.now += SECOND
+    row = started(store, 2, deadline_at=store.now + SECOND)
+    store.one(submit(3))
+    assert claimed(store) == []
     store.now = row.due_at
     store.one(Alarms((row.key,)))
-    assert store.gates["breaker:echo"].closed_until == store.now + SECOND
+    assert [found.key for found in claimed(store)] == [key(3)]
 
 
 def test_what_a_roll_back_does_is_no_second_failure() -> None:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from a2a_server.lifecycle.endings import End, EndKind
+from a2a_server.codec import decode_spec
+from a2a_server.lifecycle.dead_letters import DEAD, Dead
+from a2a_server.lifecycle.editing import Edit, standing
+from a2a_server.lifecycle.endings import TOO_LATE, TOO_LONG, End, EndKind
 from a2a_server.lifecycle.limits import SetLimit
 from a2a_server.lifecycle.sweeping import Alarms, Bury, Forget, Recount, Rescue, Wake
 from a2a_server.model.objects import Phase, State
@@ -10,6 +15,9 @@ from a2a_server.model.rows import JournalKind, Key, TaskRow
 from a2a_server.policy import SECOND
 from tests.unit.turns import TTL, WORKER, MemoryTurns, claim, key, report, started, submit, words
 
+TIMEOUT = 60 * SECOND
+"""Of the tasks that `submit` makes."""
+GRACE = 5 * SECOND
 OTHER = Key(b"worker-1".ljust(16, b"\0"))
 
 
@@ -42,6 +50,45 @@ def test_a_run_that_its_worker_did_not_end_fails() -> None:
     row = ring(store, started(store))
     assert (row.state, row.phase, row.worker) == (State.FAILED, Phase.FINAL, b"")
     assert "timeoutSeconds" in words(row)
+
+
+@pytest.mark.parametrize("later", [0, -1, 1, 3600, None])
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [(7 * SECOND, TOO_LATE), (TIMEOUT, TOO_LATE), (TIMEOUT + 1, TOO_LONG), (TIMEOUT + GRACE + 1, TOO_LONG)],
+)
+@pytest.mark.parametrize("silent", [0, 86_400])
+def test_what_came_first_is_told(after: int, told: str, later: int | None, silent: int) -> None:
+    """later: so many seconds the deadline is moved while the run is at work, which keeps its times; None = lifted.
+
+    silent: so many seconds nobody swept.
+    """
+    store = MemoryTurns()
+    store.register()
+    deadline_at = store.now + after
+    store.one(submit(1, deadline_at=deadline_at))
+    (row,) = store.one(claim(grace=GRACE)).rows
+    moved = 0 if later is None else deadline_at + later * SECOND
+    row = store.one(Edit(row, replace(standing(row), deadline_at=moved), patience=SECOND))
+    assert row.deadline_at == moved
+    store.now = row.due_at + silent * SECOND
+    assert store.one(Alarms((row.key,))) == 1
+    assert words(store.tasks[row.key]) == told
+    assert {tag.tag for tag in store.tags} == {DEAD + (Dead.TIMEOUT if told is TOO_LONG else Dead.DEADLINE)}
+
+
+def test_each_run_has_its_own_end() -> None:
+    store = MemoryTurns()
+    row = started(store, deadline_at=store.now + TIMEOUT + SECOND)
+    for cut_short in (False, True):
+        assert decode_spec(row.spec).cut_short is cut_short
+        store.one(report(row, EndKind.HANDED_BACK))
+        store.now += 2 * SECOND
+        (row,) = store.one(claim()).rows
+    row = store.one(Edit(row, replace(standing(row), deadline_at=0), patience=SECOND))
+    store.one(report(row, EndKind.HANDED_BACK))
+    (row,) = store.one(claim()).rows
+    assert not decode_spec(row.spec).cut_short
 
 
 def test_a_pause_that_nobody_ends_fails() -> None:

@@ -13,7 +13,7 @@ from a2a_server.engine.limits import Limits
 from a2a_server.errors import ConfigurationError
 from a2a_server.lifecycle.requirements import Offer
 from a2a_server.model.runs import SkillSpec, Together
-from a2a_server.policy import SECOND, Rate, Trip
+from a2a_server.policy import SECOND, Rate, RetryPolicy, Trip
 from a2a_server.settings import load
 from a2a_server.wiring.system import limits_of
 
@@ -45,7 +45,7 @@ def test_a_rate_in_words_or_numbers(given: object, rate: tuple[int, float] | Non
 
 @pytest.mark.parametrize("given", ["10", "10/fortnight", "-1/s", "0/s", "ten/s", "/s", (1, 0), (0, 1), "\u0661/s"])
 def test_a_rate_that_is_none(given: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"skill echo\(\): option rate: "):
+    with pytest.raises(ConfigurationError, match=r"skill echo\(\): option rate must be such as 10/s, "):
         spec(rate=given)
 
 
@@ -56,7 +56,15 @@ def test_a_breaker(given: object, breaker: object) -> None:
 
 @pytest.mark.parametrize(
     ("options", "names"),
-    [({"breaker": -1}, "breaker"), ({"breaker": (1, -1)}, "breaker"), ({"context": "one"}, "context")],
+    [
+        ({"backoff_seconds": (60, 2)}, "option backoff_seconds must not have its first wait above its longest"),
+        ({"backoff_seconds": (-1, 2)}, "backoff_seconds"),
+        ({"backoff_seconds": (1, 31 * 86400)}, "backoff_seconds"),
+        ({"backoff_seconds": 5}, "backoff_seconds"),
+        ({"breaker": -1}, "breaker"),
+        ({"breaker": (1, -1)}, "breaker"),
+        ({"context": "one"}, "context"),
+    ],
 )
 def test_options_that_cannot_work(options: dict[str, Any], names: str) -> None:
     with pytest.raises(ConfigurationError, match=names):
@@ -86,6 +94,22 @@ def test_what_skills_and_settings_bound() -> None:
     assert spec(context="reject").context is Together.REJECT
 
 
+def test_the_back_off_of_a_skill_wins_over_the_servers() -> None:
+    limits = Limits(backoff_base_seconds=2, backoff_limit_seconds=20)
+    assert limits.retries_of(spec(backoff_seconds=(0.5, 60))) == RetryPolicy(SECOND // 2, 60 * SECOND)
+    assert limits.retries_of(spec()) == limits.retries_of(None) == RetryPolicy(2 * SECOND, 20 * SECOND)
+
+
+def test_priorities_of_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().client_priorities == {}
+    monkeypatch.setenv("A2A_SERVER_CLIENT_PRIORITIES", "local=High, nightly = medium")
+    assert limits_of(load()).client_priorities == {"local": "high", "nightly": "normal"}
+    monkeypatch.delenv("A2A_SERVER_CLIENT_PRIORITIES")
+    config = tmp_path / "settings.yaml"
+    config.write_text("client_priorities: {local: Backlog}\n")
+    assert load(config).client_priorities == {"local": "backlog"}
+
+
 def test_settings_of_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A2A_SERVER_RESOURCES", "gpu=2, disk = 5")
     monkeypatch.setenv("A2A_SERVER_LANES", "High,critical")
@@ -106,6 +130,11 @@ def test_settings_of_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         ({"resources": "gpu"}, "gpu=2,licence=5"),
         ({"resources": "gpu=1,gpu=2"}, "each once"),
+        ({"client_priorities": "local"}, "client_priorities .*must be names with lanes, each once: local=high"),
+        ({"client_priorities": "local=high,local=low"}, "each once: local=high"),
+        ({"client_priorities": "local=urgent"}, "client_priorities.local .*must be 'critical', 'high', 'normal'"),
+        ({"client_priorities": {"local": 2}}, "client_priorities.local"),
+        ({"client_priorities": ["local"]}, "client_priorities"),
         ({"resources": "gpu=0"}, "resources.gpu"),
         ({"resources": "gpu=many"}, "resources.gpu"),
         ({"resources": {"a b": 1}}, "resources"),

@@ -298,7 +298,7 @@ async def test_a_row_and_the_store_are_asked_for_the_same(desk: Desk, wanted: Fi
 
 async def test_blocked_and_decomposed_are_two_though_the_store_takes_them_for_one(desk: Desk) -> None:
     await desk.put(1, phase=Phase.WAITING)
-    await desk.put(2, phase=Phase.WAITING, pushes=int(Interest.PARENT))
+    await desk.put(2, phase=Phase.WAITING, pushes=Interest.PARENT)
     for word, found in (("blocked", "task-1"), ("decomposed", "task-2")):
         async with desk.reading(wanted=Filter(SCOPE, "Echo", statuses=frozenset({word})), poll=0.001) as reader:
             await reader.ready()

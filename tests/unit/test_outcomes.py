@@ -6,6 +6,7 @@ import pytest
 
 from a2a_server.engine.outcomes import LONGEST_WAIT_SECONDS, completed, is_expected, raised, stopped
 from a2a_server.errors import Fail, Reject, Retry
+from a2a_server.lifecycle.dead_letters import Dead
 from a2a_server.lifecycle.endings import End, EndKind
 from a2a_server.lifecycle.turn import speech
 from a2a_server.model.objects import Message, Role, Text
@@ -38,6 +39,16 @@ def test_a_run_that_was_stopped(reason: Stopping | None, kind: EndKind) -> None:
     end = stopped(reason)
     assert end is not None
     assert end.kind is kind
+
+
+@pytest.mark.parametrize(
+    ("cut_short", "dead", "named"), [(True, Dead.DEADLINE, "deadline"), (False, Dead.TIMEOUT, "timeout")]
+)
+def test_whose_time_was_up_is_told(dead: Dead, named: str, *, cut_short: bool) -> None:
+    end = stopped(Stopping.DEADLINE, cut_short=cut_short)
+    assert end is not None
+    assert end.dead is dead
+    assert named in end.text
 
 
 def test_a_run_that_lost_its_lease_ends_nothing() -> None:

@@ -9,14 +9,15 @@ import pytest
 
 from a2a_server.errors import InvalidParams
 from a2a_server.lifecycle.making import Make
+from a2a_server.lifecycle.records import DeleteRecord
 from a2a_server.lifecycle.schedules import (
     MOST_BEHIND,
     ChangeSchedule,
     CreateSchedule,
-    DeleteRecord,
     Fire,
     Fired,
     Kept,
+    Realign,
     due_tick,
     packed,
     tick_key,
@@ -24,7 +25,8 @@ from a2a_server.lifecycle.schedules import (
 )
 from a2a_server.model.objects import Message, Phase, Role, State, Text
 from a2a_server.model.rows import RecordRow
-from a2a_server.model.schedules import Missed, Overlap, Schedule, Timing, schedule_key
+from a2a_server.model.schedule_keys import schedule_key
+from a2a_server.model.schedules import Missed, Overlap, Schedule, Timing
 from a2a_server.policy import SECOND
 from tests.unit.turns import START, MemoryTurns, claim, submit
 
@@ -33,7 +35,7 @@ MINUTE = 60 * SECOND
 
 
 def scheduled(**given: Any) -> Schedule:  # noqa: ANN401 - any field
-    timing = Timing(START + MINUTE, interval=MINUTE)
+    timing = given.pop("timing", Timing(START + MINUTE, interval=MINUTE))
     return Schedule("", timing, Message(Role.USER, (Text("go"),), id="m"), {"skill": "echo"}, **given)
 
 
@@ -123,10 +125,10 @@ def test_a_schedule_that_is_made_again_does_not_repeat_a_tick(store: MemoryTurns
     ("missed", "late", "tasks", "skipped"),
     [
         (Missed.ONCE, 0, 1, 0),
-        (Missed.ONCE, 10 * MINUTE + SECOND, 1, 0),
+        (Missed.ONCE, 10 * MINUTE + SECOND, 1, 10),
         (Missed.ALL, 10 * MINUTE + SECOND, 11, 0),
-        (Missed.ALL, 1000 * MINUTE, MOST_BEHIND + 1, 0),
-        (Missed.SKIP, 10 * MINUTE + SECOND, 1, 0),
+        (Missed.ALL, 1000 * MINUTE, MOST_BEHIND + 1, 1000 - MOST_BEHIND),
+        (Missed.SKIP, 10 * MINUTE + SECOND, 1, 10),
     ],
 )
 def test_missed_ticks(store: MemoryTurns, missed: Missed, late: int, tasks: int, skipped: int) -> None:
@@ -136,6 +138,17 @@ def test_missed_ticks(store: MemoryTurns, missed: Missed, late: int, tasks: int,
         scheduler.fire()
     assert (len(store.tasks), kept_in(store).skipped) == (tasks, skipped)
     assert store.now < store.records[KEY].due_at <= store.now + MINUTE
+
+
+def test_of_a_cron_expression_as_many_missed_ticks_are_counted_as_could_be_made_up_for(store: MemoryTurns) -> None:
+    scheduler = Scheduler(store)
+    kept: Kept = store.one(CreateSchedule(KEY, replace(scheduled(), timing=Timing(START, "* * * * *"))))
+    store.now = kept.row.due_at + 10 * MINUTE
+    assert scheduler.fire().made
+    assert (kept_in(store).runs, kept_in(store).skipped) == (1, 10)
+    store.now += 1000 * MINUTE
+    assert scheduler.fire().made
+    assert (kept_in(store).runs, kept_in(store).skipped) == (2, 10 + MOST_BEHIND)
 
 
 def test_a_missed_tick_that_is_too_old_is_skipped(store: MemoryTurns) -> None:
@@ -207,6 +220,82 @@ def test_by_hand_beside_its_ticks(store: MemoryTurns) -> None:
     assert store.one(Fire(store.records[KEY], store.now, Make(submit(2)), by_hand=True)).made
     assert store.records[KEY].due_at == START + MINUTE
     assert (kept_in(store).runs, kept_in(store).last_at) == (2, 0)
+
+
+DAY = 1440 * MINUTE
+
+
+def jumped(store: MemoryTurns, **given: Any) -> Scheduler:  # noqa: ANN401 - any field
+    """A schedule that ticked while the clock was ten days ahead."""
+    scheduler = create(store, **given)
+    store.now = START + 10 * DAY
+    assert scheduler.fire().made
+    store.now = START + 90 * SECOND
+    assert (store.records[KEY].due_at == 0) or (store.records[KEY].due_at > START + 10 * DAY)
+    return scheduler
+
+
+def test_a_clock_that_went_back_silences_no_schedule(store: MemoryTurns) -> None:
+    scheduler = jumped(store)
+    assert store.one(Realign((KEY,))) == 1
+    assert store.records[KEY].due_at == START + 2 * MINUTE
+    assert store.one(Realign((KEY,))) == 0
+    for number in (2, 3):
+        store.now = START + number * MINUTE
+        made = scheduler.fire().made
+        assert made is not None
+        assert not made.repeat
+    assert (kept_in(store).runs, store.records[KEY].due_at) == (3, START + 4 * MINUTE)
+
+
+def test_a_tick_that_the_clock_comes_to_twice_makes_one_task(store: MemoryTurns) -> None:
+    timing = Timing(START + MINUTE, interval=10 * DAY)
+    scheduler = create(store, timing=timing)
+    store.now = START + 10 * DAY + MINUTE
+    assert scheduler.fire().made
+    store.now = START + 10 * DAY
+    assert store.one(Realign((KEY,))) == 1
+    store.now = store.records[KEY].due_at
+    assert store.now == START + 10 * DAY + MINUTE
+    again = scheduler.fire().made
+    assert again is not None
+    assert again.repeat
+    assert (len(store.tasks), kept_in(store).runs) == (1, 1)
+    assert store.records[KEY].due_at == START + 20 * DAY + MINUTE
+
+
+def test_a_schedule_that_ended_while_the_clock_was_ahead_goes_on(store: MemoryTurns) -> None:
+    scheduler = jumped(store, timing=replace(scheduled().timing, ends_at=START + 10 * DAY))
+    assert store.records[KEY].due_at == 0
+    assert store.one(Realign((KEY,))) == 1
+    store.now = START + 2 * MINUTE
+    assert scheduler.fire().made
+
+
+@pytest.mark.parametrize("change", ["pause and resume", "description", "by hand"])
+def test_what_is_done_by_hand_after_the_clock_went_back(store: MemoryTurns, change: str) -> None:
+    jumped(store)
+    if change == "by hand":
+        store.one(Fire(store.records[KEY], 0, Make(submit(50), "by-hand"), by_hand=True))
+        store.one(Realign((KEY,)))
+    elif change == "description":
+        store.one(ChangeSchedule(KEY, replace(kept_in(store), description="other")))
+    else:
+        store.one(ChangeSchedule(KEY, paused=True))
+        assert store.one(Realign((KEY,))) == 0, "it is silent because somebody said so"
+        store.one(ChangeSchedule(KEY, paused=False))
+    assert store.records[KEY].due_at == START + 2 * MINUTE
+
+
+def test_a_schedule_that_waits_as_it_should_is_left_alone(store: MemoryTurns) -> None:
+    scheduler = create(store, max_runs=2)
+    for moment, due_at in ((0, 1), (1, 2), (2, 0), (3, 0)):
+        store.now = START + moment * MINUTE
+        if 0 < store.records[KEY].due_at <= store.now:
+            assert store.one(Realign((KEY,))) == 0, "a tick that is due is acted on, and not put off"
+            scheduler.fire()
+        assert store.one(Realign((KEY,))) == 0
+        assert store.records[KEY].due_at == (START + due_at * MINUTE if due_at else 0)
 
 
 def test_a_pause_forgets_the_ticks_inside_it(store: MemoryTurns) -> None:

@@ -120,7 +120,7 @@ def test_both_names_of_one_setting_in_one_place_are_an_error(tmp_path: Path) -> 
         ({"scheduling_interval": 0}, "task_manager.scheduling_interval_seconds (flag): must be above 0"),
         ({"alert_thresholds": {"failure_rate": 2}}, "must be at most 1"),
         ({"alert_thresholds": {"failure_rate": True}}, "no values of this setting"),
-        ({"id": ""}, "task_manager.id (flag): "),
+        ({"id": ""}, "task_manager.id (flag): must have at least 1 character"),
         ({"capabilities": [1]}, "task_manager.capabilities.0 (flag): must be 'task_management', "),
         ({"capabilities": ["cooking"]}, "task_manager.capabilities.0 (flag): must be 'task_management', "),
         ({"capabilities": 1}, "must be a list of texts"),

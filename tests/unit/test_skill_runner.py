@@ -248,6 +248,17 @@ async def test_a_canceled_thread_is_waited_for_and_its_result_dropped() -> None:
     assert attempt.outputs == [Progress(0.1)]
 
 
+async def test_a_thread_that_stops_before_its_run_is_canceled_has_no_result() -> None:
+    attempt = RecordingAttempt(task_of(skill="s"))
+
+    def skill(task: SyncTask) -> str:
+        attempt.stopping = Stopping.CANCELED  # told here, before the loop comes to cancel the run
+        return f"stopped: {task.stopping}"
+
+    await asyncio.wait_for(runner_of(skill).run(attempt), BOUND)
+    assert attempt.outputs == []
+
+
 async def test_a_second_cancellation_gives_a_thread_up() -> None:
     attempt = RecordingAttempt(task_of(skill="s"))
     release = threading.Event()

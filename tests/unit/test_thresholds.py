@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from a2a_server.engine.thresholds import (
@@ -70,6 +72,7 @@ def test_an_alert_names_few_tasks_and_says_how_many_there_are() -> None:
     [alert] = judged({}, [Seen(Threshold.TASK_DURATION, "Echo", 4000, 50, many)], LIMITS, 1).raised
     assert (len(alert.tasks), alert.count) == (EXAMPLES, 50)
     assert alert.text == "task_duration of Echo is exceeded: 4000 (threshold 3600), by 50 tasks."
+    assert replace(alert, count=1).text.endswith(", by 1 task.")
 
 
 def test_an_alert_is_kept_as_it_is() -> None:

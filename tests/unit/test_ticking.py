@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from a2a_server.errors import InvalidParams
-from a2a_server.lifecycle.ticking import first_tick, last_tick, next_ticks, timing_of
+from a2a_server.lifecycle.ticking import first_tick, last_tick, next_ticks, ticks_between, timing_of
 from a2a_server.model.objects import Message, Role, Text
 from a2a_server.model.schedules import Schedule, SchedulePlan, Timing
 from a2a_server.policy import SECOND
 
 NOW = 1_750_000_000 * SECOND
-HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
+MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 
 
 def at(text: str) -> int:
@@ -120,6 +120,24 @@ def test_the_last_tick_is_found_without_counting(cron: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("timing", "until", "most", "count"),
+    [
+        (Timing(1000, interval=10), 1000, 9, 0),
+        (Timing(1000, interval=10), 1010, 9, 1),
+        (Timing(1000, interval=10), 1011, 9, 2),
+        (Timing(1000, interval=10), 1_001_000, 9, 100_000),
+        (Timing(1000), 1_001_000, 9, 1),
+        (Timing(MINUTE, "* * * * *"), MINUTE, 9, 0),
+        (Timing(MINUTE, "* * * * *"), 6 * MINUTE, 9, 5),
+        (Timing(MINUTE, "* * * * *"), 600 * MINUTE, 9, 9),
+        (Timing(MINUTE, "* * * * *", ends_at=3 * MINUTE), 600 * MINUTE, 9, 3),
+    ],
+)
+def test_ticks_are_counted_up_to_a_bound(timing: Timing, until: int, most: int, count: int) -> None:
+    assert ticks_between(timing, timing.starts_at, until, most) == count
+
+
+@pytest.mark.parametrize(
     ("given", "path", "words"),
     [
         ({}, "cron", "none of them is given"),
@@ -138,6 +156,8 @@ def test_the_last_tick_is_found_without_counting(cron: str) -> None:
         ({"cron": "0 0 * * *", "time_zone": "posixrules"}, "timeZone", "the same on every host"),
         ({"cron": "0 0 * * *", "time_zone": "Factory"}, "timeZone", "the same on every host"),
         ({"cron": "0 0 * * *", "ends_at": "2001-01-01T00:00Z"}, "endsAt", "behind endsAt"),
+        ({"interval_seconds": 0}, "intervalSeconds", "at least 1"),
+        ({"cron": "", "time_zone": "UTC"}, "cron", "none of them is given"),
         ({"interval_seconds": 0.5}, "intervalSeconds", "at least 1"),
         ({"interval_seconds": -5}, "intervalSeconds", "at least 1"),
         ({"run_at": "1950-01-01T00:00Z"}, "runAt", "between 1970 and 2200"),

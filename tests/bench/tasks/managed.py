@@ -10,7 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from a2a_server.web.management.table import JSON, PREFIX
+from a2a_server.web.management.below import PREFIX
+from a2a_server.web.management.table import JSON
 from tests.bench.load import Connection
 from tests.bench.servers import Kind
 
