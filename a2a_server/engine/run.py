@@ -82,7 +82,7 @@ class Run:
     """
 
     __slots__ = (
-        "_attempt", "_ending", "_finishing", "_left", "_loop", "_retire", "_shop", "_showing",
+        "_attempt", "_begun", "_ending", "_finishing", "_left", "_loop", "_retire", "_shop", "_showing",
         "_spec", "_stopping", "_task", "_timers", "over", "row", "skill",
     )  # fmt: skip
 
@@ -104,6 +104,7 @@ class Run:
         self._left = left
         self._loop = loop = asyncio.get_running_loop()
         self._spec = decode_spec(row.spec)
+        self._begun = False
         self._ending = False
         self._stopping: Stopping | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -138,7 +139,7 @@ class Run:
         if self._ending or self._stopping is not None or (self._spec.failing and reason is Stopping.CANCELED):
             return
         self._tell(reason)
-        self._task.cancel()
+        self._cancel()
         grace = self._shop.limits.cancel_grace_seconds
         self._timers.append(self._loop.call_later(grace, self._end_without))
 
@@ -151,6 +152,10 @@ class Run:
             self._attempt.lose()
         if self._stopping is None:
             self._tell(Stopping.LEASE_LOST)
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._begun:  # else `_execute` would never be entered; it heeds why the run is to stop
             self._task.cancel()
 
     def _leave(self, task: asyncio.Task[None]) -> None:
@@ -179,6 +184,7 @@ class Run:
             self._finishing = self._loop.create_task(self._finish(end))
 
     async def _execute(self) -> None:
+        self._begun = True
         try:
             end = await self._handled()
             if not self._ending:
@@ -192,12 +198,12 @@ class Run:
 
     async def _handled(self) -> End | None:
         try:
+            self._heed()
             if self._attempt is None:
                 self._attempt = await self._prepared()
             if self._attempt is None:
                 return None
-            if self._stopping is not None:
-                raise asyncio.CancelledError  # noqa: TRY301 - judged as one that the loop raised
+            self._heed()
             if self._spec.failing:
                 return await self._undone(self._attempt)
             self._limit_time(self._attempt)
@@ -208,6 +214,10 @@ class Run:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; outcomes judges it
             return self._judged(error)
+
+    def _heed(self) -> None:
+        if self._stopping is not None:
+            raise asyncio.CancelledError  # judged as one that the loop raised
 
     async def _run(self, attempt: RunningAttempt) -> End:
         wishes = self._spec.wishes

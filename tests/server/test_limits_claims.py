@@ -14,6 +14,7 @@ from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.requests import SendRequest
 from a2a_server.policy import SECOND
+from tests.patience import PATIENCE
 from tests.server.engines import LONG, Running, as_task, running
 from tests.server.waiting import until
 
@@ -45,7 +46,7 @@ async def sent(server: Running, text: str, context: str, *, blocking: bool = Fal
     message = Message(Role.USER, (Text(text),), id=f"of-context-{next(_ids)}", context_id=context)
     options = TaskOptions(returnImmediately=not blocking)
     request = SendRequest(Generation.V10, message, context_id=context, blocking=blocking, options=options)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         return as_task(await server.operations.send(Scope(), request))
 
 
@@ -251,7 +252,7 @@ async def test_a_context_that_rejects_takes_the_next_task_when_the_first_has_end
 
 async def test_a_context_that_replaces_cancels_the_earlier_task(tmp_path: Path) -> None:
     log = Log(context="replace")
-    async with running(log.agent, tmp_path, poll_seconds=LONG) as server:
+    async with running(log.agent, tmp_path, poll_seconds=LONG, cancel_grace_seconds=LONG) as server:
         tasks = []
         for number in range(3):
             tasks.append(await sent(server, f"{number}", "talk"))
