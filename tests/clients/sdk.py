@@ -9,17 +9,18 @@ import httpx
 from a2a.client import A2ACardResolver, Client, ClientConfig, ClientFactory
 from a2a.types.a2a_pb2 import AgentCard, Message, Part, Role, SendMessageConfiguration, SendMessageRequest
 
+from tests.patience import PATIENCE
+
 
 @asynccontextmanager
 async def connect(
-    url: str, *, version: str = "1.0", streaming: bool = True, polling: bool = False, timeout_seconds: float = 30.0
+    url: str, *, version: str = "1.0", streaming: bool = True, polling: bool = False
 ) -> AsyncIterator[tuple[AgentCard, Client]]:
     """The card at `url` and a client made from it. `polling`: sends return at once (`returnImmediately`).
 
     version: what it speaks. It takes the best interface that the card names, so for 0.3 it sees no better one.
     """
-    timeout = httpx.Timeout(timeout_seconds, connect=5.0)
-    async with httpx.AsyncClient(timeout=timeout, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
         card = await A2ACardResolver(http, url).get_agent_card()
         if version != "1.0":
             older = [one for one in card.supported_interfaces if one.protocol_version != "1.0"]

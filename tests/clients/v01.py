@@ -23,6 +23,7 @@ from pydantic.alias_generators import to_camel
 
 from tests.clients import rpc
 from tests.clients.rpc import BadAnswer, JsonObject
+from tests.patience import PATIENCE
 
 
 class A2AClientError(Exception):
@@ -267,7 +268,7 @@ class A2AClient:
         agent_card: AgentCard | None = None,
         url: str | None = None,
         *,
-        timeout_seconds: float = 60.0,
+        timeout_seconds: float = PATIENCE,
         http: httpx2.AsyncClient | None = None,
     ) -> None:
         address = agent_card.url if agent_card else url

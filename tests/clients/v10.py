@@ -18,6 +18,7 @@ import httpx2
 
 from tests.clients import rpc
 from tests.clients.rpc import Answer, BadAnswer, JsonObject
+from tests.patience import PATIENCE
 
 STATES = frozenset(
     f"TASK_STATE_{name}"
@@ -65,7 +66,7 @@ class Item:
 class Client:
     """Calls one agent at `url`. Give `http` to share connections; without it, use as a context manager."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 30.0, http: httpx2.AsyncClient | None = None) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float = PATIENCE, http: httpx2.AsyncClient | None = None) -> None:
         self.url = url
         self._http = http or rpc.new_http(timeout_seconds)
         self._owned = http is None

@@ -18,6 +18,7 @@ from a2a.types import Message, MessageSendConfiguration, Part, Role, TaskIdParam
 from pydantic import BaseModel
 
 from tests.clients.foreign.lines import Args, serve
+from tests.patience import PATIENCE
 
 
 class Operations:
@@ -92,7 +93,7 @@ def _code(error: Exception) -> int | None:
 
 
 async def _main() -> None:
-    async with httpx.AsyncClient(timeout=httpx.Timeout(30.0, connect=5.0), trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
         operations = Operations(sys.argv[1], http)
         await operations.connect()
         names = ("card", "send", "stream", "get", "cancel", "subscribe")

@@ -13,10 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from tests.clients.foreign.lines import BEGUN
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[3]
 HOME = ROOT / ".cache/clients"
-ANSWER_SECONDS = 30.0
 GOODBYE_SECONDS = 10.0
+"""How long a program may take to end by itself."""
 
 
 class Unexpected(Exception):
@@ -53,7 +56,7 @@ class Driver:
         self._process = process
         self._errors = errors
         self._ids = itertools.count(1)
-        self._answers: dict[int, asyncio.Queue[dict[str, Any]]] = {}
+        self._answers: dict[int, asyncio.Queue[dict[str, Any]]] = {BEGUN: asyncio.Queue()}
         self._last_words = ""
 
     async def one(self, op: str, **args: object) -> Any:  # noqa: ANN401 - JSON
@@ -83,7 +86,7 @@ class Driver:
         ended = False
         try:
             while True:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(PATIENCE):
                     answer = await answers.get()
                 ended = "item" not in answer
                 if not ended:
@@ -95,10 +98,17 @@ class Driver:
         finally:
             if not ended:
                 self._write({"id": number, "op": "stop"})
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(PATIENCE):
                     while "item" in await answers.get():
                         pass
             del self._answers[number]
+
+    async def _begun(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            answer = await self._answers[BEGUN].get()
+        del self._answers[BEGUN]
+        if "error" in answer:
+            raise _exception(answer["error"])
 
     def _write(self, request: dict[str, object]) -> None:
         assert self._process.stdin
@@ -117,7 +127,11 @@ class Driver:
 
 @asynccontextmanager
 async def start(line: Sequence[str]) -> AsyncIterator[Driver]:
-    """The program of a command line, running while the context lasts."""
+    """The program of a command line, running while the context lasts.
+
+    Raises:
+        Unexpected: it ended before it was ready.
+    """
     ours = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     with TemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
@@ -132,6 +146,7 @@ async def start(line: Sequence[str]) -> AsyncIterator[Driver]:
         driver = Driver(process, errors)
         reading = asyncio.create_task(driver._read())
         try:
+            await driver._begun()
             yield driver
         finally:
             assert process.stdin

@@ -24,6 +24,7 @@ export async function serve(operations, codeOf) {
     }
   }
 
+  say({ id: 0, done: true });
   for await (const line of createInterface({ input: process.stdin })) {
     const { id, op, args } = JSON.parse(line);
     if (op === "stop") {

@@ -11,6 +11,9 @@ from typing import Any, TypeAlias
 Args: TypeAlias = dict[str, Any]
 Operation: TypeAlias = Callable[[Args], AsyncIterator[Any]]
 
+BEGUN = 0
+"""Answered once the program is ready; no operation has this number."""
+
 
 async def serve(operations: Mapping[str, Operation], code_of: Callable[[Exception], int | None]) -> None:
     """Answer until standard input ends. `code_of`: the JSON-RPC code that the client's exception shows, if any."""
@@ -30,6 +33,7 @@ async def serve(operations: Mapping[str, Operation], code_of: Callable[[Exceptio
             del running[number]
             _say(number, last)
 
+    _say(BEGUN, {"done": True})
     while line := await reader.readline():
         request = json.loads(line)
         number: int = request["id"]

@@ -16,8 +16,7 @@ from typing import Any
 from python_a2a import A2AClient, Message, MessageRole, StreamingClient, Task, TextContent
 
 from tests.clients.foreign.lines import Args, serve
-
-TIMEOUT_SECONDS = 30
+from tests.patience import PATIENCE
 
 
 class Operations:
@@ -25,11 +24,11 @@ class Operations:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._client = A2AClient(url, timeout=TIMEOUT_SECONDS)
-        self._streaming = StreamingClient(url, timeout=TIMEOUT_SECONDS)
+        self._client = A2AClient(url, timeout=PATIENCE)
+        self._streaming = StreamingClient(url, timeout=PATIENCE)
 
     async def card(self, _args: Args) -> AsyncIterator[Any]:
-        card = (await asyncio.to_thread(A2AClient, self._url, timeout=TIMEOUT_SECONDS)).get_agent_card()
+        card = (await asyncio.to_thread(A2AClient, self._url, timeout=PATIENCE)).get_agent_card()
         yield {"name": card.name, "version": card.version, "skills": [skill.id for skill in card.skills]}
 
     async def send(self, args: Args) -> AsyncIterator[Any]:
