@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE
 from tests.services import service
 
 _HOPS = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
@@ -55,7 +56,7 @@ class Door(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 10
+    timeout = PATIENCE
     server: Door
 
     def handle_any(self) -> None:
@@ -89,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, body: bytes) -> None:
         target = urlsplit(service("s3"))
-        onward = http.client.HTTPConnection(str(target.hostname), target.port, timeout=10)
+        onward = http.client.HTTPConnection(str(target.hostname), target.port, timeout=PATIENCE)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
             onward.request(self.command, self.path, body, headers)

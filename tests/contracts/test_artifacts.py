@@ -14,8 +14,7 @@ from a2a_server.errors import ObjectMissing, StoreUnavailable, TooLarge
 from a2a_server.model.queries import Stored
 from a2a_server.ports import ArtifactStore
 from tests.contracts.artifact_stores import ARTIFACT_STORES, KEY, NAME, below, content, names, put
-
-SOON = 20.0
+from tests.patience import PATIENCE
 
 HOSTILE_WORDS = [
     *("", ".", "..", "...", "~", "-/..", "a/../b", "../etc", "..\\..", "C:", "%2e%2e", "%2f", "a%00", "\x00", "a\x00b"),
@@ -158,7 +157,7 @@ async def test_an_object_is_invisible_until_it_is_whole(store: ArtifactStore) ->
         yield b"y"
 
     putting = asyncio.create_task(store.put(NAME, chunks(), limit_bytes=1 << 30, media_type=""))
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         await reached.wait()
     assert await names(store) == []
     with pytest.raises(ObjectMissing):
@@ -188,7 +187,7 @@ async def test_nothing_is_left_of_a_canceled_put(store: ArtifactStore) -> None:
     for after in range(4):
         reached = asyncio.Event()
         putting = asyncio.create_task(store.put(NAME, chunks(after, reached), limit_bytes=1 << 40, media_type=""))
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(PATIENCE):
             await reached.wait()
         putting.cancel()
         with pytest.raises(asyncio.CancelledError):

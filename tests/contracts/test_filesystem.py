@@ -13,6 +13,7 @@ import pytest
 from a2a_server.artifacts.filesystem import INCOMING, FilesystemArtifacts
 from a2a_server.errors import ConfigurationError, ObjectMissing, StoreUnavailable, TooLarge
 from tests.contracts.artifact_stores import KEY, NAME, below, content, names, put
+from tests.patience import PATIENCE
 
 OUTER, INNER, FILE = KEY[:6], KEY[:8], f"{KEY}.1.1"
 DESCRIPTORS = Path("/proc/self/fd")
@@ -159,7 +160,7 @@ async def test_an_upload_that_takes_its_time_is_no_leftover(files: FilesystemArt
         yield b"y"
 
     putting = asyncio.create_task(files.put(NAME, chunks(), limit_bytes=1 << 30, media_type=""))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await reached.wait()
     [growing] = below(incoming)
     os.utime(incoming / growing, times=(0, time.time() - 9000))
@@ -181,7 +182,7 @@ async def test_closing_ends_a_put_and_keeps_nothing(files: FilesystemArtifacts, 
         await go_on.wait()
 
     putting = asyncio.create_task(files.put(NAME, chunks(), limit_bytes=1 << 30, media_type=""))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await reached.wait()
     await files.close()
     go_on.set()
@@ -200,7 +201,7 @@ async def test_no_file_is_left_of_a_canceled_put(files: FilesystemArtifacts, tmp
             yield b"x" * 300_000
 
     putting = asyncio.create_task(files.put(NAME, chunks(), limit_bytes=1 << 40, media_type=""))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await reached.wait()
     putting.cancel()
     with pytest.raises(asyncio.CancelledError):

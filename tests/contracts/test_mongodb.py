@@ -25,8 +25,8 @@ from a2a_server.stores.mongodb_rows import Document, encoded, span
 from tests.contracts import rows
 from tests.contracts.mongodb_database import MongodbDatabase, closed_port
 from tests.contracts.rows import get, get_task, key, put, writes
+from tests.patience import PATIENCE
 
-SOON = 20.0
 REPLICA = {"setName": "rs0", "maxWireVersion": 21, "logicalSessionTimeoutMinutes": 30}
 
 
@@ -203,7 +203,7 @@ async def test_a_turn_waits_for_whoever_has_a_row_and_decides_on_what_they_leave
         return Changes(tasks=[rows.next_rev(row, last_n=row.last_n + 1)], gates=[next_gate(gate, used=1)])
 
     id = key(1) if table == "task" else "skill:echo"
-    async with asyncio.timeout(SOON), asyncio.TaskGroup() as turns:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as turns:
         with raw.start_session() as session, session.start_transaction():
             raw[database.name][table].update_one({"_id": id}, {"$inc": {"rev": 1, "lock": 1}}, session=session)
             turns.create_task(store.turn(Needs(tasks={key(1)}), decide))
@@ -392,7 +392,7 @@ async def test_a_store_that_is_closed_leaves_no_transaction_behind(tmp_path: Pat
         with pytest.raises(asyncio.CancelledError):
             await turning
     await store.close()
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         assert (await get(other, tasks={key(1)})).tasks.keys() == {key(1)}
     await other.close()
     database.drop()

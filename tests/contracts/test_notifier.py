@@ -12,8 +12,7 @@ from a2a_server.model.turns import Bell
 from a2a_server.notifiers.local import LIMIT_BATCHES, LocalNotifier
 from a2a_server.ports import Notifier
 from tests.contracts.notifiers import NOTIFIERS
-
-SOON = 20.0
+from tests.patience import PATIENCE
 
 
 @pytest.fixture(params=sorted(NOTIFIERS))
@@ -28,7 +27,7 @@ def bell(number: int, body: bytes = b"") -> Bell:
 
 
 async def heard(listener: AsyncIterator[Sequence[Bell]]) -> list[Key]:
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         return [bell.key for bell in await anext(listener)]
 
 
@@ -107,7 +106,7 @@ async def test_close_ends_every_listener_and_may_be_repeated(notifier: Notifier)
     await notifier.ring([bell(1)])
     await notifier.close()
     await notifier.close()
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         assert await asyncio.gather(*listeners) == [True, True, True]
         assert await listen(notifier.listen())
 

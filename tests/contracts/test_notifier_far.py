@@ -14,8 +14,8 @@ from a2a_server.notifiers.redis import RedisNotifier
 from a2a_server.ports import Notifier
 from tests.contracts.notifiers import BROKERS, Broker, Proxy
 from tests.contracts.rows import final, key, leased, task, worker
+from tests.patience import PATIENCE
 
-SOON = 20.0
 Listener = AsyncIterator[Sequence[Bell]]
 
 
@@ -37,7 +37,7 @@ async def pair(broker: Broker) -> AsyncIterator[tuple[Notifier, Notifier]]:
 
 
 async def batch(listener: Listener) -> Sequence[Bell]:
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         return await anext(listener)
 
 
@@ -189,7 +189,7 @@ async def test_an_outage_holds_nobody_up_and_is_made_good(broker: Broker) -> Non
         await there.open()
         mine, theirs = here.listen(), there.listen()
         await proxy.close()
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(PATIENCE):
             for _ in range(100):
                 await here.ring([Bell(key(number), task(number)) for number in range(100)])
         rung = 0
@@ -213,7 +213,7 @@ async def test_close_is_prompt_while_the_broker_is_away(broker: Broker) -> None:
         listener = notifier.listen()
         await proxy.close()
         await notifier.ring([Bell(key(1), task(1))])
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(PATIENCE):
             await notifier.close()
             await notifier.close()
         with pytest.raises(StopAsyncIteration):

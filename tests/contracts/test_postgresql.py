@@ -15,9 +15,7 @@ from tests.contracts import rows
 from tests.contracts.postgresql_database import PostgresqlDatabase
 from tests.contracts.rows import get, get_task, key, put, writes
 from tests.contracts.test_store import FAIR
-
-SOON = 20.0
-
+from tests.patience import PATIENCE
 
 # Locks in one order
 
@@ -153,7 +151,7 @@ async def test_reads_do_not_wait_for_turns_however_many_wait(
     await transaction.start()
     await connection.execute("SELECT FROM task FOR UPDATE")
     waiting = [asyncio.create_task(get(stores[0], tasks={key(1)})) for _ in range(30)]
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         assert await stores[0].find(Scope(), "Echo", "task-1") == rows.task(1)
         assert await asyncio.to_thread(stores[0].beat, key(8)) is False
     assert not any(task.done() for task in waiting)

@@ -15,8 +15,9 @@ from a2a_server.model.turns import Hint
 from a2a_server.ports import WorkQueue
 from a2a_server.queues.memory import MemoryQueue
 from tests.contracts.queues import QUEUES
+from tests.patience import PATIENCE
 
-SOON = 20.0
+pytestmark = pytest.mark.usefixtures("unhurried_queues")
 
 
 @pytest.fixture(params=sorted(QUEUES))
@@ -32,9 +33,9 @@ def key(number: int) -> Key:
 async def take_all(queue: WorkQueue, queues: str, count: int, limit: int = 10) -> list[Key]:
     """So many keys as soon as they are there, in the order they are given."""
     taken: list[Key] = []
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         while len(taken) < count:
-            some = await queue.take(list(queues), limit, SOON) or []
+            some = await queue.take(list(queues), limit, PATIENCE) or []
             assert len(some) <= limit
             taken += some
     return taken
@@ -46,14 +47,14 @@ def hint(number: int, *, queue: str = "a", lane: int = 2, rank: int = 0) -> Hint
 
 async def test_an_offered_key_is_taken_once(queue: WorkQueue) -> None:
     await queue.offer([hint(1)])
-    assert await queue.take(["a"], 10, SOON) == [key(1)]
+    assert await queue.take(["a"], 10, PATIENCE) == [key(1)]
     assert await queue.take(["a"], 10, 0) is None
 
 
 async def test_only_the_named_queues_are_taken_from(queue: WorkQueue) -> None:
     await queue.offer([hint(1, queue="a"), hint(2, queue="b")])
-    assert await queue.take(["b", "c"], 10, SOON) == [key(2)]
-    assert await queue.take(["a"], 10, SOON) == [key(1)]
+    assert await queue.take(["b", "c"], 10, PATIENCE) == [key(2)]
+    assert await queue.take(["a"], 10, PATIENCE) == [key(1)]
 
 
 async def test_the_best_lane_comes_first_then_the_rank_then_the_key(queue: WorkQueue) -> None:
@@ -77,8 +78,8 @@ async def test_the_order_holds_over_several_queues_and_takes(queue: WorkQueue) -
 
 async def test_no_more_than_the_limit_is_taken(queue: WorkQueue) -> None:
     await queue.offer([hint(number) for number in range(10)])
-    assert await queue.take(["a"], 3, SOON) == [key(0), key(1), key(2)]
-    assert await queue.take(["a"], 3, SOON) == [key(3), key(4), key(5)]
+    assert await queue.take(["a"], 3, PATIENCE) == [key(0), key(1), key(2)]
+    assert await queue.take(["a"], 3, PATIENCE) == [key(3), key(4), key(5)]
 
 
 async def test_nothing_known_is_none(queue: WorkQueue) -> None:
@@ -88,7 +89,7 @@ async def test_nothing_known_is_none(queue: WorkQueue) -> None:
 
 
 async def test_a_waiting_taker_gets_what_is_offered_later(queue: WorkQueue) -> None:
-    taker = asyncio.create_task(queue.take(["a", "b"], 10, SOON))
+    taker = asyncio.create_task(queue.take(["a", "b"], 10, PATIENCE))
     await asyncio.sleep(0)  # it runs up to its wait
     await queue.offer([hint(1, queue="c")])
     await queue.offer([hint(2, queue="b")])
@@ -106,7 +107,7 @@ async def test_no_two_takers_get_the_same_key(queue: WorkQueue) -> None:
     for number in range(200):
         await queue.offer([hint(number)])
         await asyncio.sleep(0)
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*takers)
     assert sorted(taken) == [key(number) for number in range(200)]
 
@@ -114,7 +115,7 @@ async def test_no_two_takers_get_the_same_key(queue: WorkQueue) -> None:
 async def test_a_canceled_taker_swallows_nothing(queue: WorkQueue) -> None:
     taken: list[Key] = []
     for number in range(30):
-        takers = [asyncio.create_task(queue.take(["a"], 1, 60)) for _ in range(2)]
+        takers = [asyncio.create_task(queue.take(["a"], 1, 3600)) for _ in range(2)]
         await queue.offer([hint(number)])
         for _ in range(number):  # canceled at another step each time
             await asyncio.sleep(0)
@@ -132,7 +133,7 @@ async def test_depth_counts_what_waits_by_queue_and_lane(queue: WorkQueue) -> No
     await queue.offer([hint(1), hint(2), hint(3, lane=0), hint(4, queue="b")])
     await take_all(queue, "a", 2, 1)
     depth = await queue.depth() or {}
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         while sum(depth.values()) != 2:  # what a broker hears of last may come last into its count
             depth = await queue.depth() or {}
     if queue.capabilities.priorities:
@@ -141,18 +142,18 @@ async def test_depth_counts_what_waits_by_queue_and_lane(queue: WorkQueue) -> No
 
 
 async def test_close_ends_waiting_takers_and_may_be_repeated(queue: WorkQueue) -> None:
-    takers = [asyncio.create_task(queue.take(["a"], 1, 60)) for _ in range(3)]
+    takers = [asyncio.create_task(queue.take(["a"], 1, 3600)) for _ in range(3)]
     assert await queue.take(["b"], 1, 0.01) is None
     await queue.close()
     await queue.close()
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         assert await asyncio.gather(*takers) == [None, None, None]
 
 
 async def test_a_closed_queue_takes_offers_silently_and_knows_nothing(queue: WorkQueue) -> None:
     await queue.close()
     await queue.offer([hint(1)])
-    assert await queue.take(["a"], 1, SOON) is None
+    assert await queue.take(["a"], 1, PATIENCE) is None
 
 
 async def test_memory_folds_repeated_hints() -> None:
@@ -183,7 +184,7 @@ async def test_a_full_memory_queue_drops_and_says_once_that_the_store_must_be_as
     queue = MemoryQueue(limit=10)
     await queue.offer([hint(number) for number in range(15)])
     assert await queue.take(["b"], 10, 0) is None
-    assert await queue.take(["a"], 100, SOON) is None
+    assert await queue.take(["a"], 100, PATIENCE) is None
     assert await queue.take(["a"], 100, 0) == [key(number) for number in range(10)]
     await queue.offer([hint(20)])
     assert await queue.take(["a"], 100, 0) == [key(20)]
@@ -200,10 +201,10 @@ async def test_what_was_taken_makes_room_in_a_memory_queue_that_is_almost_full()
 async def test_a_dropped_hint_wakes_whoever_waits_for_its_queue() -> None:
     queue = MemoryQueue(limit=1)
     await queue.offer([hint(1, queue="b")])
-    taker = asyncio.create_task(queue.take(["a"], 1, 60))
+    taker = asyncio.create_task(queue.take(["a"], 1, 3600))
     assert await queue.take(["a"], 1, 0.01) is None
     await queue.offer([hint(2, queue="a")])
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         assert await taker is None
 
 
@@ -217,11 +218,11 @@ async def test_stale_entries_do_not_fill_the_memory_queue() -> None:
 
 async def test_a_canceled_taker_of_the_memory_queue_swallows_nothing() -> None:
     queue = MemoryQueue()
-    takers = [asyncio.create_task(queue.take(["a"], 1, 60)) for _ in range(2)]
+    takers = [asyncio.create_task(queue.take(["a"], 1, 3600)) for _ in range(2)]
     assert await queue.take(["a"], 1, 0.01) is None
     await queue.offer([hint(1)])
     takers[0].cancel()
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         assert await takers[1] == [key(1)]
     with pytest.raises(asyncio.CancelledError):
         await takers[0]

@@ -13,9 +13,12 @@ from a2a_server.queues import rabbitmq as module
 from a2a_server.queues.rabbitmq import RabbitmqQueue
 from a2a_server.queues.remote import LANES
 from tests.contracts.queues import Broker, rabbitmq
-from tests.contracts.test_queue import SOON, hint, key, take_all
+from tests.contracts.test_queue import hint, key, take_all
 from tests.contracts.test_queue_brokers import offered_until_taken
+from tests.patience import PATIENCE
 from tests.services import service
+
+pytestmark = pytest.mark.usefixtures("unhurried_queues")
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ async def test_a_lane_waits_for_the_better_ones_but_for_the_message_that_is_here
         await one.offer([hint(number, lane=5 - number % 5)])
     await one.close()
     other = await broker.queue()
-    await other.take(["a"], 1, SOON)
+    await other.take(["a"], 1, PATIENCE)
     lanes = [5 - int.from_bytes(taken) % 5 for taken in await take_all(other, "a", 59, 1)]
     assert sum(later < lane for lane, later in pairwise(lanes)) < 15
 
@@ -47,7 +50,7 @@ async def test_a_thousand_hints_are_few_messages(broker: Broker) -> None:
     await one.offer([hint(number) for number in range(1000)])
     await one.close()
     other = await broker.queue()
-    assert await other.take(["a"], 1, SOON) is not None
+    assert await other.take(["a"], 1, PATIENCE) is not None
     depth = await other.depth()
     assert depth is not None
     assert depth["a", 2] in (8 + 99, 9 + 99), "the next one may be on its way here already"
@@ -58,9 +61,9 @@ async def test_queues_that_were_deleted_are_made_again(broker: Broker) -> None:
     one, other = await broker.queue(), await broker.queue()
     await offered_until_taken(other, one, 1)
     await delete(broker, "a")
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         await one.offer([hint(2)])
-        assert await other.take(["a"], 10, SOON) in ([key(1)], [key(2)])
+        assert await other.take(["a"], 10, PATIENCE) in ([key(1)], [key(2)])
     await offered_until_taken(other, one, 3)
 
 
@@ -71,7 +74,7 @@ async def test_a_queue_of_the_broker_is_bounded_and_forgotten_in_time(
     one = await broker.queue()
     for number in range(10):
         await one.offer([hint(number)])
-        await asyncio.wait_for(one._sent.wait(), SOON)  # type: ignore[attr-defined]  # a message each
+        await asyncio.wait_for(one._sent.wait(), PATIENCE)  # type: ignore[attr-defined]  # a message each
     other = await broker.queue()
     assert sorted(await take_all(other, "a", 3)) == [key(7), key(8), key(9)]
     assert module._ARGUMENTS["x-expires"] == module._ARGUMENTS["x-message-ttl"] == 24 * 3600 * 1000

@@ -29,8 +29,7 @@ from a2a_server.stores.sqlite import SqliteStore
 from tests.contracts import rows
 from tests.contracts.rows import get, get_task, key, put
 from tests.contracts.test_store import FAIR
-
-SOON = 20.0
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -140,11 +139,11 @@ async def test_reads_do_not_wait_for_a_turn_and_see_nothing_of_it(store: SqliteS
 
     def decide(loaded: Loaded) -> Changes:
         deciding.set()
-        assert go_on.wait(SOON)
+        assert go_on.wait(PATIENCE)
         return Changes(tasks=[rows.next_rev(rows.task(1), last_n=2)])
 
     turn = asyncio.create_task(store.turn(Needs(tasks={key(1)}), decide))
-    assert await asyncio.to_thread(deciding.wait, SOON)
+    assert await asyncio.to_thread(deciding.wait, PATIENCE)
     assert (await store.heads([key(1)]))[key(1)].last_n == 1
     go_on.set()
     await turn

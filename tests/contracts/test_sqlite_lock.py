@@ -10,6 +10,7 @@ import pytest
 
 from a2a_server.errors import ConfigurationError
 from a2a_server.stores.sqlite_lock import FileLock
+from tests.patience import PATIENCE
 
 
 def hold(database: Path, held: Event) -> None:
@@ -44,13 +45,13 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     held = context.Event()
     process = context.Process(target=hold, args=(tmp_path / "tasks.db", held))
     process.start()
-    assert held.wait(30)
+    assert held.wait(PATIENCE)
     lock = FileLock(tmp_path / "tasks.db")
     with pytest.raises(ConfigurationError):
         lock.acquire()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    process.join(30)
+    process.join(PATIENCE)
     lock.acquire()
     lock.release()
 

@@ -8,6 +8,7 @@ import pytest
 from starlette.types import Message
 
 from a2a_server.web.sse import _Guards
+from tests.patience import PATIENCE
 
 
 async def test_pings_come_behind_one_interval_each_and_the_first_may_have_its_own() -> None:
@@ -20,7 +21,7 @@ async def test_pings_come_behind_one_interval_each_and_the_first_may_have_its_ow
         pinged.set()
 
     task = asyncio.create_task(guards._ping(send))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await pinged.wait()
     assert sent == [{"type": "http.response.body", "body": b": ping\n", "more_body": True}]
     assert guards.ping_interval == 3600
@@ -35,7 +36,7 @@ async def test_nothing_is_sent_behind_the_end_of_a_stream() -> None:
         sent.append(message)
 
     await guards.send_last(send, {"type": "http.response.body", "body": b"", "more_body": False})
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await guards._ping(send)  # it sees that the stream is over, and ends
     assert len(sent) == 1
 
@@ -46,7 +47,7 @@ async def test_the_watch_on_the_client_ends_when_it_leaves() -> None:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await guards._listen_for_disconnect(receive)
     assert not guards.active
 
@@ -62,6 +63,6 @@ async def test_a_guard_that_ends_ends_the_stream_with_what_it_failed_by() -> Non
         pytest.fail("nothing is to be said")
 
     guards.begin(receive, send, ended.set_result)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         assert isinstance(await ended, OSError)
     guards.dismiss()

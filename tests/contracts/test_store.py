@@ -15,6 +15,7 @@ from a2a_server.ports import TaskStore
 from tests.contracts import rows
 from tests.contracts.rows import get, get_task, key, put, refused, writes
 from tests.contracts.stores import Database
+from tests.patience import PATIENCE
 
 FAIR = FairKey("shard", "echo", Lane.NORMAL, "", "local")
 LIMIT = 1_000_000
@@ -282,7 +283,7 @@ async def test_even_a_stop_iteration_ends_the_turn(store: TaskStore) -> None:
         raise StopIteration
 
     with pytest.raises((StopIteration, RuntimeError)):
-        await asyncio.wait_for(store.turn(Needs(), decide), 10)
+        await asyncio.wait_for(store.turn(Needs(), decide), PATIENCE)
     await put(store, new_tasks=[rows.task(1)])
 
 

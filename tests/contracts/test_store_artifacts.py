@@ -9,6 +9,7 @@ from a2a_server.artifacts.store import PART_BYTES, STALE_US, StoreArtifacts
 from a2a_server.errors import DataRejected, ObjectMissing, StoreUnavailable
 from a2a_server.ports import Blobs, TaskStore
 from tests.contracts.artifact_stores import KEY, NAME, content, names, put
+from tests.patience import PATIENCE
 
 
 class Watched:
@@ -110,7 +111,7 @@ async def test_nothing_is_left_of_what_failed_or_was_canceled(objects: StoreArti
             yield b"x" * PART_BYTES
 
     putting = asyncio.create_task(objects.put(NAME, chunks(), limit_bytes=1 << 40, media_type=""))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await reached.wait()
     putting.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -34,6 +34,7 @@ from a2a_server.ports import TaskStore
 from tests.contracts import rows
 from tests.contracts.rows import get_task, key, put
 from tests.contracts.stores import DATABASES, OPENED, Database
+from tests.patience import PATIENCE
 
 LARGE = b"large" * 200_000
 TASKS = 1_200
@@ -234,7 +235,7 @@ async def test_a_dump_does_not_keep_a_writer(pair: Pair) -> None:
     await write_every_kind(pair.source)
     dump = pair.source.dump()
     await anext(dump)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await put(pair.source, new_tasks=[rows.task(9_000)])
     assert len([page async for page in dump]) > len(DUMPED) - 1
 

@@ -1,7 +1,8 @@
 """The first real command to each service: an open port is not a ready server.
 
-Each function returns when the server has answered and raises what its driver raises otherwise; none takes longer than
-a few seconds. They block and have event loops of their own: call them in a thread where a loop runs.
+Each function returns when the server has answered and raises what its driver raises otherwise, after `SECONDS` at the
+latest: a server that is half there may never answer, and is asked again. They block and have event loops of their own:
+call them in a thread where a loop runs.
 """
 # ruff: noqa: PLC0415 - drivers are slow to import: each when its service is first asked
 
@@ -12,7 +13,9 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-SECONDS = 5.0
+from tests.patience import PATIENCE
+
+SECONDS = 20.0
 
 
 def postgresql(url: str) -> None:
@@ -60,24 +63,24 @@ def mongodb(url: str) -> None:
 
 
 def s3(url: str) -> None:
-    aws("s3", url).list_buckets()
+    aws("s3", url, SECONDS).list_buckets()
 
 
 def sqs(url: str) -> None:
-    aws("sqs", url).list_queues()
+    aws("sqs", url, SECONDS).list_queues()
 
 
-def aws(name: str, url: str) -> Any:  # noqa: ANN401 - boto3's clients have no types
-    """A client that waits a few seconds and tries once."""
+def aws(name: str, url: str, seconds: float = PATIENCE) -> Any:  # noqa: ANN401 - boto3's clients have no types
+    """A client that waits so long, and tries once."""
     import boto3
     from botocore.config import Config
 
-    quick = Config(connect_timeout=SECONDS, read_timeout=SECONDS, retries={"total_max_attempts": 1})
+    once = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
     return boto3.client(
         name,
         endpoint_url=url,
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
-        config=quick,
+        config=once,
     )

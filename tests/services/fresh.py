@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE
 from tests.services.answers import aws
-
-SECONDS = 30.0
 
 
 def fresh_name() -> str:
@@ -45,7 +44,7 @@ def fresh_mongodb(url: str) -> Iterator[str]:
 
     name = fresh_name()
     yield urlsplit(url)._replace(path=f"/{name}").geturl()
-    with MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=SECONDS * 1000) as client:
+    with MongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=PATIENCE * 1000) as client:
         client.drop_database(name)
 
 
@@ -56,7 +55,7 @@ def fresh_redis(url: str) -> Iterator[str]:
 
     prefix = f"{fresh_name()}:"
     yield prefix
-    with Redis.from_url(url, socket_timeout=SECONDS) as client:
+    with Redis.from_url(url, socket_timeout=PATIENCE) as client:
         for key in client.scan_iter(f"{prefix}*", count=1000):
             client.delete(key)
 
@@ -92,9 +91,9 @@ def _execute(url: str, sql: str) -> None:
     import asyncpg  # type: ignore[import-untyped,unused-ignore]
 
     async def execute() -> None:
-        connection = await asyncpg.connect(url, timeout=SECONDS)
+        connection = await asyncpg.connect(url, timeout=PATIENCE)
         try:
-            await connection.execute(sql, timeout=SECONDS)
+            await connection.execute(sql, timeout=PATIENCE)
         finally:
             await connection.close()
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE
 from tests.services import answers, programs
-
-PREPARE_SECONDS = 60.0
 
 
 class NotReady(Exception):
@@ -35,8 +34,8 @@ class Kind:
 
     name: ClassVar[str]
     needs: ClassVar[int] = 1
-    seconds: ClassVar[float] = 90.0  # from start to the first answer
-    ends_within: ClassVar[float] = 60.0  # seconds after its signal to end; it is killed then
+    seconds: ClassVar[float] = PATIENCE  # from start to the first answer
+    ends_within: ClassVar[float] = PATIENCE  # seconds after its signal to end; it is killed then
     calmly: ClassVar[signal.Signals] = signal.SIGTERM
     at_once: ClassVar[signal.Signals] = signal.SIGKILL
     unprivileged: ClassVar[bool] = False  # the program refuses to run as root
@@ -108,7 +107,7 @@ class PostgreSQL(Kind):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PREPARE_SECONDS,
+            timeout=PATIENCE,
             check=False,
         )
         if done.returncode:
@@ -176,7 +175,6 @@ class RabbitMQ(Kind):
 
     name = "rabbitmq"
     needs = 3
-    seconds = 120.0
 
     @property
     def url(self) -> str:

@@ -21,12 +21,12 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE
 from tests.services.server import free_ports
 
 PIECE_BYTES = 64 * 1024
 PIECES = 16  # in flight in one direction of a connection
 CONNECTIONS = 1000
-SECONDS = 10.0
 
 
 class _Cut(Exception):
@@ -70,7 +70,7 @@ class Proxy:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._do(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(SECONDS)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
     @property
@@ -104,7 +104,7 @@ class Proxy:
         self._do(self._heal())
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(SECONDS)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     async def _listen(self) -> None:
         if self._listener is None:

@@ -28,11 +28,11 @@ from random import SystemRandom
 
 import psutil
 
+from tests.patience import PATIENCE
 from tests.services.kinds import KINDS, Kind, NotReady
 from tests.services.programs import DAEMONS
 
 PORTS = range(22000, 32000)  # below 32768: above, an outgoing connection may take the port of a stopped server
-SIGNAL_SECONDS = 20.0  # for a signal that cannot be caught
 LOG_BYTES = 2000
 _GUARD = """
 read -r word
@@ -192,7 +192,7 @@ class Server:
                 _send([leader], how)
             psutil.wait_procs([leader], timeout=self._kind.ends_within)  # which is ours to reap, others are init's
             _send(family, signal.SIGKILL)
-            psutil.wait_procs([leader], timeout=SIGNAL_SECONDS)
+            psutil.wait_procs([leader], timeout=PATIENCE)
             _until("gone", family, lambda status: False)
         if self._guard is not None:
             self._guard.communicate(b"done\n")
@@ -305,10 +305,10 @@ def _go_on(processes: list[psutil.Process]) -> None:
 
 
 def _until(what: str, processes: list[psutil.Process], reached: Callable[[str], bool]) -> None:
-    deadline = time.monotonic() + SIGNAL_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not all(status == psutil.STATUS_ZOMBIE or reached(status) for status in map(_status, processes)):
         if time.monotonic() > deadline:
-            raise RuntimeError(f"processes that are not {what} after {SIGNAL_SECONDS:.0f} s: {processes}")
+            raise RuntimeError(f"processes that are not {what} after {PATIENCE:.0f} s: {processes}")
         time.sleep(0.01)
 
 

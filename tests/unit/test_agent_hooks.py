@@ -16,6 +16,7 @@ from a2a_server.codec import decode
 from a2a_server.errors import ConfigurationError, NotOpened, Paused
 from a2a_server.model.objects import State
 from a2a_server.model.runs import CHECKS, Chunk, Shelf
+from tests.patience import PATIENCE
 from tests.unit.attempts import RecordingAttempt, task_of
 
 
@@ -379,10 +380,10 @@ async def test_a_canceled_hook_in_a_thread_is_waited_for() -> None:
     @skill.validate
     def check(text: str) -> None:
         entered.set()
-        leave.wait(10)
+        assert leave.wait(PATIENCE)
 
     running = asyncio.create_task(SkillRunner(agent).run(attempt_of()))
-    await asyncio.to_thread(entered.wait, 10)
+    assert await asyncio.to_thread(entered.wait, PATIENCE)
     running.cancel()
     await asyncio.sleep(0)
     assert not running.done()
@@ -392,21 +393,24 @@ async def test_a_canceled_hook_in_a_thread_is_waited_for() -> None:
 
 
 async def test_a_plain_roll_back_that_takes_too_long_is_left_behind() -> None:
-    agent, entered, leave = Agent("A"), threading.Event(), threading.Event()
+    agent, leave, left = Agent("A"), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
 
     @agent.skill(id="s")
     def skill(text: str) -> None: ...
 
     @skill.rollback
     def undo(text: str) -> None:
-        entered.set()
-        leave.wait(10)
+        loop.call_soon_threadsafe(allowed.reschedule, loop.time())
+        leave.wait(PATIENCE)
+        left.set()
 
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.1):
+        async with asyncio.timeout(PATIENCE) as allowed:
             await SkillRunner(agent, threads=1).roll_back(attempt_of(), "no luck")
-    assert entered.is_set()
+    assert not left.is_set()
     leave.set()
+    assert await asyncio.to_thread(left.wait, PATIENCE)
 
 
 async def test_a_plain_listener_may_raise_what_it_likes() -> None:

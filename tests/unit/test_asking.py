@@ -14,9 +14,8 @@ from a2a_server.agents.skill import SkillRunner
 from a2a_server.errors import Paused
 from a2a_server.model.objects import Message, Part, Role
 from a2a_server.model.runs import ASKED, Chunk, Shelf, Want
+from tests.patience import PATIENCE
 from tests.unit.attempts import RecordingAttempt, task_of
-
-BOUND = 10
 
 
 class Point(BaseModel):
@@ -31,13 +30,13 @@ def said(attempt: RecordingAttempt) -> list[str]:
 async def asked(runner: SkillRunner, attempt: RecordingAttempt) -> Message:
     """The question that the run ends with."""
     with pytest.raises(Paused):
-        await asyncio.wait_for(runner.run(attempt), BOUND)
+        await asyncio.wait_for(runner.run(attempt), PATIENCE)
     assert attempt.paused is not None
     return attempt.paused.message
 
 
 async def ends(runner: SkillRunner, attempt: RecordingAttempt) -> list[str]:
-    await asyncio.wait_for(runner.run(attempt), BOUND)
+    await asyncio.wait_for(runner.run(attempt), PATIENCE)
     return said(attempt)
 
 

@@ -21,11 +21,11 @@ from a2a_server.model.rows import TaskRow
 from a2a_server.model.runs import Chunk, LogLine, Output
 from a2a_server.model.turns import Bell, Hint
 from a2a_server.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE
 from tests.unit.misbehaving import MisbehavingStore
 from tests.unit.turns import LIVING, WORKER, submit
 
 LIMITS = Limits(inline_bytes=1000, uncommitted_bytes=10_000)
-BOUND = 10
 
 
 class SlowArtifacts(FilesystemArtifacts):
@@ -72,7 +72,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async def tell(bells: Sequence[Bell], hints: Sequence[Hint], alarm: int | None) -> None:
         """Nobody is told."""
 
-    writer = Writer(store, tell, shard="0", max_operations=100, max_bytes=1 << 20, patience_seconds=5.0)
+    writer = Writer(store, tell, shard="0", max_operations=100, max_bytes=1 << 20, patience_seconds=PATIENCE)
     committing = asyncio.create_task(writer.run())
     row = (await writer.submit(submit(1, worker=WORKER))).row
     artifacts = SlowArtifacts(tmp_path / "artifacts")
@@ -93,7 +93,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     store.gate.set()
     artifacts.gate.set()
     writer.close()
-    await asyncio.wait_for(committing, BOUND)
+    await asyncio.wait_for(committing, PATIENCE)
     await artifacts.close()
     await store.close()
 
@@ -105,13 +105,13 @@ def large(size: int) -> Chunk:
 @pytest.mark.parametrize("behind", [[], [Chunk("text", (Text("x" * 900),))] * 10, [LogLine("info", "x" * 900)] * 10])
 async def test_what_waits_for_an_upload_is_bounded_in_bytes(bench: Bench, behind: list[Output]) -> None:
     bench.attempt.emit(large(2000 if behind else 20_000))
-    await asyncio.wait_for(bench.artifacts.begun.wait(), BOUND)
+    await asyncio.wait_for(bench.artifacts.begun.wait(), PATIENCE)
     for output in behind:
         bench.attempt.emit(output)
     waiting = await bench.waits()
     bench.artifacts.gate.set()
-    await asyncio.wait_for(waiting, BOUND)
-    await asyncio.wait_for(bench.attempt.flush(), BOUND)
+    await asyncio.wait_for(waiting, PATIENCE)
+    await asyncio.wait_for(bench.attempt.flush(), PATIENCE)
     assert (bench.attempt._backlog.size, bench.attempt._backlog.count) == (0, 0)
 
 
@@ -121,7 +121,7 @@ async def test_log_lines_count(bench: Bench) -> None:
         bench.attempt.emit(LogLine("info", "x" * 1000))
     waiting = await bench.waits()
     bench.store.gate.set()
-    await asyncio.wait_for(waiting, BOUND)
+    await asyncio.wait_for(waiting, PATIENCE)
 
 
 async def test_bytes_are_given_back_when_an_upload_fails(bench: Bench) -> None:
@@ -129,9 +129,9 @@ async def test_bytes_are_given_back_when_an_upload_fails(bench: Bench) -> None:
     bench.artifacts.gate.set()
     bench.attempt.emit(large(20_000))
     with pytest.raises(Exception, match="could not be stored"):
-        await asyncio.wait_for(bench.attempt.room(), BOUND)
-    await asyncio.wait_for(bench.attempt.room(), BOUND)
-    row = await asyncio.wait_for(bench.attempt.finish(End(EndKind.FAILED, "It was not stored.")), BOUND)
+        await asyncio.wait_for(bench.attempt.room(), PATIENCE)
+    await asyncio.wait_for(bench.attempt.room(), PATIENCE)
+    row = await asyncio.wait_for(bench.attempt.finish(End(EndKind.FAILED, "It was not stored.")), PATIENCE)
     assert row.state is State.FAILED
 
 
@@ -144,6 +144,6 @@ async def test_a_flush_waits_only_for_what_was_said_before(bench: Bench) -> None
     ticking = asyncio.create_task(tick())
     try:
         bench.attempt.emit(Chunk("text", (Text("x"),)))
-        assert await asyncio.wait_for(bench.attempt.flush(), BOUND) == 3
+        assert await asyncio.wait_for(bench.attempt.flush(), PATIENCE) == 3
     finally:
         ticking.cancel()

@@ -13,10 +13,10 @@ from a2a_server.model.turns import Bell
 from a2a_server.notifiers.payload import hello, poll, split
 from a2a_server.notifiers.relay import LIMIT_TASKS, TOGETHER, Pace, Relay, unreachable
 from tests.contracts.rows import key, task
+from tests.patience import PATIENCE
 
-SOON = 5.0
 QUICK = Pace(link=0.2, send=0.2, pulse=0.02, steady=60, first=0.001, most=0.002, last=0.2)
-SLOW = Pace(first=0.001, most=0.002)
+SLOW = Pace(link=3600, send=3600, pulse=3600, steady=3600, first=0.001, most=0.002, last=3600)
 STRANGER = "f" * 16
 
 
@@ -75,13 +75,13 @@ class Wire:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - the condition is a plain attribute
             await asyncio.sleep(0.001)
 
 
 async def batch(listener: AsyncIterator[Sequence[Bell]]) -> Sequence[Bell]:
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         return await anext(listener)
 
 
@@ -99,7 +99,7 @@ async def opened(wire: Wire, pace: Pace = SLOW) -> AsyncIterator[Relay]:
     await relay.open()
     wire.sent.clear()
     yield relay
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(PATIENCE):
         await relay.close()
 
 
@@ -265,7 +265,7 @@ async def test_open_says_what_is_wrong_and_may_be_called_again() -> None:
 async def test_open_that_is_canceled_leaves_nothing_running() -> None:
     wire = Wire()
     wire.free.clear()
-    relay = Relay(wire)
+    relay = Relay(wire, pace=SLOW)
     opening = asyncio.create_task(relay.open())
     await until(lambda: bool(wire.sent))
     opening.cancel()

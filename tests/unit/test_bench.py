@@ -27,6 +27,7 @@ from tests.bench.rows import ROWS, Row
 from tests.bench.scale import echoes, latency, places, stored
 from tests.bench.scale.rows import SCALE
 from tests.bench.servers import OURS, RAW, Failed, environment
+from tests.patience import PATIENCE
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n"
 
@@ -201,17 +202,17 @@ async def test_events_are_counted_wherever_pieces_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "text"),
+    ("answer", "seconds", "text"),
     [
-        (b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", "status 503.*busy"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhal", "no answer in 0 s"),
-        (b"", "closed the connection"),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", PATIENCE, "status 503.*busy"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhal", 0.1, "no answer in 0 s"),
+        (b"", PATIENCE, "closed the connection"),
     ],
 )
-async def test_a_server_that_does_not_answer_is_no_fast_one(answer: bytes, text: str) -> None:
+async def test_a_server_that_does_not_answer_is_no_fast_one(answer: bytes, seconds: float, text: str) -> None:
     async with _server(answer) as port, connections(port, 1) as (client,):
         with pytest.raises(Broken, match=text):
-            await client.ask(REQUEST, 0.1)
+            await client.ask(REQUEST, seconds)
 
 
 async def test_work_is_done_once_by_whoever_is_free() -> None:

@@ -18,6 +18,7 @@ from a2a_server.cli.packages import refuse_foreign_package
 from a2a_server.cli.serving import welcome
 from a2a_server.errors import ConfigurationError
 from a2a_server.model.objects import OPTIONS_URI, PROGRESS_URI, TASK_URI
+from tests.patience import PATIENCE
 
 Json = dict[str, Any]
 
@@ -179,7 +180,7 @@ def test_the_client_starts_without_the_servers_imports() -> None:
         "import sys; from a2a_server.cli import main; main(['send', 'hi', '--url', 'http://127.0.0.1:1']);"
         "print(sorted({'uvicorn', 'starlette', 'a2a_server.settings', 'aiosqlite'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert json.loads(done.stdout.replace("'", '"')) == []
 
 
@@ -190,7 +191,7 @@ def test_a_server_starts_without_what_it_may_never_need() -> None:
     )
     environment = {name: value for name, value in os.environ.items() if not name.upper().startswith("A2A_SERVER_")}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30, env=environment
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE, env=environment
     )
     assert done.stdout == "[]\n"
 
@@ -220,7 +221,7 @@ def test_help_imports_no_server(words: list[str]) -> None:
         " 'a2a_server.engine', 'a2a_server.settings',"
         " 'a2a_server.wiring', 'a2a_server.stores', 'a2a_server.service'))))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert done.stdout.splitlines()[-1] == "[]"
 
 

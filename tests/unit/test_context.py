@@ -13,9 +13,8 @@ from a2a_server.context import wait_for_room
 from a2a_server.errors import LeaseLost
 from a2a_server.model.objects import Data, Progress
 from a2a_server.model.runs import Chunk, LogLine, Stopping, TakeView
+from tests.patience import PATIENCE
 from tests.unit.attempts import RecordingAttempt, task_of
-
-BOUND = 5
 
 
 async def test_what_a_skill_can_read() -> None:
@@ -58,11 +57,11 @@ async def test_awaiting_a_verb_waits_for_the_commit() -> None:
         await task.progress(0.1)
 
     telling = asyncio.create_task(tell())
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     await asyncio.sleep(0)
     assert not telling.done()
     await attempt.commit()
-    await asyncio.wait_for(telling, BOUND)
+    await asyncio.wait_for(telling, PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -210,21 +209,21 @@ async def test_a_sync_verb_blocks_until_there_is_room() -> None:
     attempt = RecordingAttempt(task_of(), limit=1)
     task = SyncTask(attempt, asyncio.get_running_loop())
     working = asyncio.create_task(asyncio.to_thread(task.progress, 0.5))
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     assert attempt.outputs == [Progress(0.5)]
     assert not working.done()
     await attempt.commit()
-    await asyncio.wait_for(working, BOUND)
+    await asyncio.wait_for(working, PATIENCE)
 
 
 async def test_a_sync_verb_of_a_lost_run_raises() -> None:
     attempt = RecordingAttempt(task_of(), limit=1)
     task = SyncTask(attempt, asyncio.get_running_loop())
     working = asyncio.create_task(asyncio.to_thread(task.progress, 0.5))
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     await attempt.lose()
     with pytest.raises(LeaseLost):
-        await asyncio.wait_for(working, BOUND)
+        await asyncio.wait_for(working, PATIENCE)
 
 
 async def test_a_thread_does_not_wait_for_a_loop_that_is_gone() -> None:
@@ -241,7 +240,7 @@ def test_importing_the_package_pulls_in_no_server() -> None:
         "heavy = {'starlette', 'uvicorn', 'aiosqlite', 'boto3', 'jsonrpcserver', 'sse_starlette', 'httpx2'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert done.stdout.strip() == "[]"
 
 
@@ -252,7 +251,7 @@ def test_a_name_of_the_package_is_imported_when_it_is_used() -> None:
         "from a2a_server import Agent\n"
         "print(sorted(before), Agent.__module__, a2a_server.Agent is Agent, 'Role' in dir(a2a_server))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert done.stdout.strip() == "[] a2a_server.agent True True"
 
 
@@ -269,5 +268,5 @@ def test_a_server_reads_the_management_api_when_it_is_asked_for() -> None:
         "late = {'routes', 'tasks', 'batches', 'pulling', 'commanding'}\n"
         "print(sorted(name for name in late if f'a2a_server.web.management.{name}' in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert done.stdout.strip() == "[]"

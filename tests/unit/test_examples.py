@@ -22,9 +22,8 @@ from a2a_server.errors import Paused
 from a2a_server.examples import demo, travel, workbench
 from a2a_server.model.objects import Message
 from a2a_server.model.runs import Chunk, Completed, Output
+from tests.patience import PATIENCE
 from tests.unit.attempts import RecordingAttempt, task_of
-
-BOUND = 5
 
 
 def whole(name: str, *parts: Text | Data | File) -> Chunk:
@@ -33,7 +32,7 @@ def whole(name: str, *parts: Text | Data | File) -> Chunk:
 
 async def example(agent: Agent, text: str, skill: str, number: int = 1, **data: Any) -> list[Output]:  # noqa: ANN401 - JSON
     attempt = RecordingAttempt(task_of(text, data=data or None, skill=skill), number=number)
-    assert await asyncio.wait_for(SkillRunner(agent).run(attempt), BOUND) == Completed()
+    assert await asyncio.wait_for(SkillRunner(agent).run(attempt), PATIENCE) == Completed()
     return attempt.outputs
 
 
@@ -104,7 +103,7 @@ async def test_what_the_workbench_rejects(line: str, said: str) -> None:
 
 async def asked(runner: SkillRunner, attempt: RecordingAttempt) -> Message:
     with pytest.raises(Paused):
-        await asyncio.wait_for(runner.run(attempt), BOUND)
+        await asyncio.wait_for(runner.run(attempt), PATIENCE)
     assert attempt.paused is not None
     return attempt.paused.message
 

@@ -27,6 +27,7 @@ from tests.lanes import (
     passed,
     told,
 )
+from tests.patience import PATIENCE
 from tests.server.elsewhere import SETS
 
 
@@ -176,7 +177,7 @@ def held():
     Path({str(ended)!r}).touch()
 def test_waits(held):
     Path({str(began)!r}).touch()
-    time.sleep(50)
+    time.sleep(3600)
 """
     made(tmp_path / "in", "waits", text)
     program = f"""
@@ -193,7 +194,7 @@ except asyncio.CancelledError:
         *(sys.executable, "-c", program), cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not began.exists():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)

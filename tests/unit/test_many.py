@@ -25,9 +25,9 @@ from a2a_server.model.turns import Bell, Changes, Loaded, Needs
 from a2a_server.policy import SECOND
 from a2a_server.stores.sqlite import SqliteStore
 from tests.contracts import rows
+from tests.patience import PATIENCE
 from tests.unit.misbehaving import MisbehavingStore
 
-BOUND = 20
 SCOPE = Scope()
 EVERY = Filter(SCOPE, "Echo")
 NEVER = 3600.0
@@ -103,7 +103,7 @@ class Reader:
         self.totals: dict[str, int] = {}
 
     async def next(self) -> News:
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(PATIENCE):
             self.last = await self._counted()
             while self.last == News():  # nothing but totals
                 self.last = await self._counted()

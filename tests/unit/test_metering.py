@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from a2a_server.context import metering
 from a2a_server.context.metering import METER, Meter, Stepped, in_thread
 from a2a_server.engine.usage import FINENESS, MOST_RUNS, Distribution
 
 WORK = 0.1
-"""Seconds of processor time, as measured by the clock that only counts those."""
+"""Seconds of processor time."""
+
+
+class Clock:
+    """In place of the module `time`: the clock of each thread, which moves only when the thread works."""
+
+    def __init__(self) -> None:
+        self._threads = Counter[int]()
+
+    def work(self) -> str:
+        self._threads[threading.get_ident()] += round(WORK * 1e9)
+        return "done"
+
+    def thread_time_ns(self) -> int:
+        return self._threads[threading.get_ident()]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(metering, "time", clock)
+    return clock
 
 
 def work(seconds: float = WORK) -> str:
@@ -31,31 +55,35 @@ async def metered(coroutine: Coroutine[Any, Any, object]) -> tuple[object, float
     return result, meter.seconds
 
 
-async def test_each_step_of_a_coroutine_counts_and_waiting_does_not() -> None:
+async def test_each_step_of_a_coroutine_counts(clock: Clock) -> None:
     async def run() -> str:
-        work()
-        await asyncio.sleep(0.3)
-        work()
-        return "done"
-
-    other = asyncio.create_task(asyncio.sleep(0.01))
-    result, seconds = await metered(run())
-    await other
-    assert result == "done"
-    assert 2 * WORK <= seconds < 3 * WORK
-
-
-async def test_what_others_do_while_it_waits_is_not_its_own() -> None:
-    async def run() -> None:
+        clock.work()
         await asyncio.sleep(0.001)
+        return clock.work()
+
+    assert await metered(run()) == ("done", 2 * WORK)
+
+
+async def test_what_others_do_while_it_waits_is_not_its_own(clock: Clock) -> None:
+    done = asyncio.Event()
 
     async def other() -> None:
-        work()
+        clock.work()
+        done.set()
 
     task = asyncio.create_task(other())
-    _, seconds = await metered(run())
+    assert await metered(done.wait()) == (True, 0.0)
     await task
-    assert seconds < WORK
+
+
+async def test_it_is_the_time_of_the_processor_that_counts() -> None:
+    async def run() -> None:
+        work()
+        threading.Event().wait(0.3)
+
+    began = time.thread_time()
+    _, seconds = await metered(run())
+    assert WORK <= seconds <= time.thread_time() - began
 
 
 async def test_generators_and_inner_tasks_end_and_raise_as_without() -> None:
@@ -113,16 +141,16 @@ async def test_a_timeout_inside_is_a_timeout() -> None:
     assert (await metered(run()))[0] == "late"
 
 
-def test_work_in_a_thread_counts_there() -> None:
+def test_work_in_a_thread_counts_there(clock: Clock) -> None:
     meter = Meter()
 
     def handed() -> str:
         METER.set(meter)
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(in_thread(work)).result()
+            return pool.submit(in_thread(clock.work)).result()
 
     assert contextvars.copy_context().run(handed) == "done"
-    assert WORK <= meter.seconds < 2 * WORK
+    assert meter.seconds == WORK
     assert in_thread(work) is work  # nothing is measured where nobody asked
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from a2a_server.engine.pulse import Pulse
 from a2a_server.errors import StoreUnavailable
+from tests.patience import PATIENCE
 
-BOUND = 10
 BEAT = 0.005
 LONG = 3600.0
 
@@ -49,7 +49,7 @@ class Heart:
 
     def reached(self, condition: Callable[[], bool]) -> bool:
         with self.beaten:
-            return self.beaten.wait_for(condition, BOUND)
+            return self.beaten.wait_for(condition, PATIENCE)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def heart() -> Iterator[Heart]:
     yield heart
     if heart.pulse is not None:
         heart.pulse.stop()
-        heart.pulse._thread.join(BOUND)
+        heart.pulse._thread.join(PATIENCE)
         assert not heart.pulse._thread.is_alive()
 
 
@@ -66,7 +66,7 @@ async def test_it_beats_until_it_is_stopped(heart: Heart) -> None:
     pulse = heart.start()
     await heart.reach(3)
     pulse.stop()
-    await asyncio.to_thread(pulse._thread.join, BOUND)
+    await asyncio.to_thread(pulse._thread.join, PATIENCE)
     beats = heart.beats
     assert not pulse._thread.is_alive()
     assert (heart.beats, heart.lost) == (beats, 0)
@@ -76,8 +76,8 @@ async def test_a_worker_that_was_declared_dead_is_lost_once(heart: Heart) -> Non
     pulse = heart.start()
     await heart.reach(2)
     heart.alive = False
-    await asyncio.wait_for(heart.lost_once.wait(), BOUND)
-    await asyncio.to_thread(pulse._thread.join, BOUND)
+    await asyncio.wait_for(heart.lost_once.wait(), PATIENCE)
+    await asyncio.to_thread(pulse._thread.join, PATIENCE)
     assert not pulse._thread.is_alive()
     assert heart.lost == 1
 
@@ -87,7 +87,7 @@ async def test_a_store_that_is_silent_for_the_lease_loses_the_worker(
 ) -> None:
     heart.silent = True
     heart.start(lease=10 * BEAT)
-    await asyncio.wait_for(heart.lost_once.wait(), BOUND)
+    await asyncio.wait_for(heart.lost_once.wait(), PATIENCE)
     assert heart.lost == 1
     assert "did not take a sign of life" in caplog.text
 
@@ -144,14 +144,14 @@ async def test_a_beat_that_comes_home_after_the_stop_loses_nobody(heart: Heart) 
 
     def beat() -> bool:
         entered.set()
-        assert leave.wait(BOUND)
+        assert leave.wait(PATIENCE)
         return False
 
     pulse = heart.pulse = Pulse(beat, beat_seconds=BEAT, lease_seconds=LONG, stall_seconds=LONG, lost=heart.count)
     pulse.start()
-    assert await asyncio.to_thread(entered.wait, BOUND)
+    assert await asyncio.to_thread(entered.wait, PATIENCE)
     pulse.stop()
     leave.set()
-    await asyncio.to_thread(pulse._thread.join, BOUND)
+    await asyncio.to_thread(pulse._thread.join, PATIENCE)
     await asyncio.sleep(0)
     assert heart.lost == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import services
+from tests.patience import PATIENCE
 from tests.services import Missing, NotReady, needed, own, programs, service
 from tests.services.kinds import KINDS
 from tests.services.server import free_ports, is_free
@@ -110,5 +111,7 @@ def test_ports_are_different_free_and_never_given_to_outgoing_connections() -> N
     assert all(is_free(port) and port < 32768 for port in ports)
     program = "from tests.services import server; import sys; print(*map(server._reserved, map(int, sys.argv[1:])))"
     words = [sys.executable, "-c", program, *map(str, ports)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30, cwd=Path(__file__).parents[2])
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True, timeout=PATIENCE, cwd=Path(__file__).parents[2]
+    )
     assert done.stdout.split() == ["False"] * 20, "another run of tests would be given them too"

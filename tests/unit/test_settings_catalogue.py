@@ -14,6 +14,7 @@ from a2a_server import errors
 from a2a_server.cli import GROUPS, main
 from a2a_server.settings import Knob, knobs, load, value_of
 from a2a_server.settings.catalogue import without_secrets
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 UNITS = (
@@ -72,7 +73,7 @@ def test_the_pages_made_from_code_are_fresh() -> None:
         [sys.executable, ROOT / "scripts" / "docs.py", "--check"],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE,
         check=False,
         cwd=ROOT,
     )

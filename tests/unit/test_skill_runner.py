@@ -27,9 +27,8 @@ from a2a_server.agents.skill import SkillRunner
 from a2a_server.errors import ConfigurationError, LeaseLost
 from a2a_server.examples import demo
 from a2a_server.model.runs import Chunk, Completed, Output, Stopping
+from tests.patience import PATIENCE
 from tests.unit.attempts import RecordingAttempt, task_of
-
-BOUND = 5
 
 
 class Odd:
@@ -46,7 +45,7 @@ async def run(function: Callable[..., Any], text: str = "hi") -> tuple[list[Outp
     attempt = RecordingAttempt(task_of(text, skill="s"))
     runner = runner_of(function)
     try:
-        completed = await asyncio.wait_for(runner.run(attempt), BOUND)
+        completed = await asyncio.wait_for(runner.run(attempt), PATIENCE)
     finally:
         await runner.close()
     return attempt.outputs, completed
@@ -69,15 +68,15 @@ async def test_an_async_generator_is_held_when_there_is_no_room() -> None:
 
     attempt = RecordingAttempt(task_of(skill="s"), limit=1)
     running = asyncio.create_task(runner_of(skill).run(attempt))
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     await asyncio.sleep(0)
     assert steps == [0]
     for _ in range(3):
         attempt.emitted.clear()
         await attempt.commit()
         if len(attempt.outputs) < 3:
-            await asyncio.wait_for(attempt.emitted.wait(), BOUND)
-    assert await asyncio.wait_for(running, BOUND) == Completed()
+            await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
+    assert await asyncio.wait_for(running, PATIENCE) == Completed()
     assert steps == [0, 1, 2]
 
 
@@ -146,7 +145,7 @@ async def test_what_a_plain_skill_returns_is_written_in_a_thread_never_on_the_lo
             return result is not None
 
     attempt = RecordingAttempt(task_of(skill="s"))
-    await asyncio.wait_for(SkillRunner(agent).run(attempt), BOUND)
+    await asyncio.wait_for(SkillRunner(agent).run(attempt), PATIENCE)
     assert attempt.outputs[-1] == whole("result", Data("a2a-skill"))
 
 
@@ -161,7 +160,7 @@ async def test_a_plain_generator_emits_at_each_yield_and_its_return_is_a_result(
         emitted.append(len(attempt.outputs))
         return {"n": 2}
 
-    assert await asyncio.wait_for(runner_of(skill).run(attempt), BOUND) == Completed()
+    assert await asyncio.wait_for(runner_of(skill).run(attempt), PATIENCE) == Completed()
     assert emitted == [1, 2]
     assert attempt.outputs == [
         Chunk("text", (Text("a"),)),
@@ -217,7 +216,7 @@ async def test_a_canceled_coroutine_gets_cancelled_error() -> None:
 
     attempt = RecordingAttempt(task_of(skill="s"))
     running = asyncio.create_task(runner_of(skill).run(attempt))
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -231,12 +230,12 @@ async def test_a_canceled_thread_is_waited_for_and_its_result_dropped() -> None:
         task.progress(0.1)
         while task.stopping is None:
             threading.Event().wait(0.001)
-        release.wait(BOUND)
+        release.wait(PATIENCE)
         return "too late"
 
     release = threading.Event()
     running = asyncio.create_task(runner_of(skill).run(attempt))
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     attempt.stopping = Stopping.CANCELED
     running.cancel()
     await asyncio.sleep(0)
@@ -244,7 +243,7 @@ async def test_a_canceled_thread_is_waited_for_and_its_result_dropped() -> None:
     assert not running.done()
     release.set()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(running, BOUND)
+        await asyncio.wait_for(running, PATIENCE)
     assert attempt.outputs == [Progress(0.1)]
 
 
@@ -255,7 +254,7 @@ async def test_a_thread_that_stops_before_its_run_is_canceled_has_no_result() ->
         attempt.stopping = Stopping.CANCELED  # told here, before the loop comes to cancel the run
         return f"stopped: {task.stopping}"
 
-    await asyncio.wait_for(runner_of(skill).run(attempt), BOUND)
+    await asyncio.wait_for(runner_of(skill).run(attempt), PATIENCE)
     assert attempt.outputs == []
 
 
@@ -265,23 +264,25 @@ async def test_a_second_cancellation_gives_a_thread_up() -> None:
 
     def skill(task: SyncTask) -> None:
         task.progress(0.1)
-        release.wait(BOUND)
+        release.wait()
         raise KeyError
 
     running = asyncio.create_task(runner_of(skill).run(attempt))
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     running.cancel()
     await asyncio.sleep(0)
     running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(running, BOUND)
-    release.set()
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, PATIENCE)
+    finally:
+        release.set()
 
 
 async def test_a_canceled_run_that_never_got_a_thread_ends_at_once() -> None:
     def skill(task: SyncTask) -> None:
         task.progress(0.1)
-        release.wait(BOUND)
+        release.wait()
 
     release = threading.Event()
     agent = Agent("A")
@@ -289,14 +290,16 @@ async def test_a_canceled_run_that_never_got_a_thread_ends_at_once() -> None:
     runner = SkillRunner(agent, threads=1)
     busy, waiting = RecordingAttempt(task_of(skill="s")), RecordingAttempt(task_of(skill="s"))
     first = asyncio.create_task(runner.run(busy))
-    await asyncio.wait_for(busy.emitted.wait(), BOUND)
+    await asyncio.wait_for(busy.emitted.wait(), PATIENCE)
     second = asyncio.create_task(runner.run(waiting))
     await asyncio.sleep(0)
     second.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(second, BOUND)
-    release.set()
-    await asyncio.wait_for(first, BOUND)
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(second, PATIENCE)
+    finally:
+        release.set()
+    await asyncio.wait_for(first, PATIENCE)
     assert waiting.outputs == []
 
 
@@ -307,7 +310,7 @@ async def test_a_canceled_plain_generator_is_closed_behind_its_next_yield() -> N
     def skill() -> Iterator[str]:
         try:
             yield "a"
-            go_on.wait(BOUND)
+            go_on.wait(PATIENCE)
             yield "b"
             yield "c"
         finally:
@@ -315,13 +318,13 @@ async def test_a_canceled_plain_generator_is_closed_behind_its_next_yield() -> N
 
     attempt = RecordingAttempt(task_of(skill="s"))
     running = asyncio.create_task(runner_of(skill).run(attempt))
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     running.cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(running, BOUND)
+        await asyncio.wait_for(running, PATIENCE)
     assert closed.is_set()
     assert attempt.outputs[-1] != Chunk("text", (Text("c"),))
 
@@ -338,10 +341,10 @@ async def test_a_lost_lease_ends_a_generator() -> None:
 
     attempt = RecordingAttempt(task_of(skill="s"), limit=1)
     running = asyncio.create_task(runner_of(skill).run(attempt))
-    await asyncio.wait_for(attempt.emitted.wait(), BOUND)
+    await asyncio.wait_for(attempt.emitted.wait(), PATIENCE)
     await attempt.lose()
     with pytest.raises(LeaseLost):
-        await asyncio.wait_for(running, BOUND)
+        await asyncio.wait_for(running, PATIENCE)
     assert closed.is_set()
 
 

@@ -15,10 +15,10 @@ from a2a_server.model.objects import Artifact, Event, Phase, State, Text
 from a2a_server.model.rows import EventKind, EventRow, Key, TaskRow
 from a2a_server.model.turns import Bell, Changes, Loaded, Needs
 from a2a_server.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE
 from tests.unit.misbehaving import MisbehavingStore
 from tests.unit.turns import MemoryTurns, key, submit
 
-BOUND = 10
 LIMITS = Limits(ring_events=4, ring_bytes=1000, rings_bytes=2000)
 
 
@@ -60,7 +60,7 @@ class Reader:
         self.batches: list[Sequence[LoggedEvent]] = []
 
     async def read(self) -> list[int]:
-        batch = await asyncio.wait_for(anext(self._batches), BOUND)
+        batch = await asyncio.wait_for(anext(self._batches), PATIENCE)
         self.batches.append(batch)
         return [event.row.n for event in batch]
 
@@ -115,7 +115,7 @@ async def test_a_reader_waits_for_the_next_event(hub: Hub, log: Log) -> None:
         await loop_turns()
         assert not reading.done()
         hub.on_bells([await log.write(1)])
-        assert await asyncio.wait_for(reading, BOUND) == [1]
+        assert await asyncio.wait_for(reading, PATIENCE) == [1]
 
 
 async def test_what_was_written_before_the_watch_is_paged(hub: Hub, store: MisbehavingStore, log: Log) -> None:
@@ -184,8 +184,8 @@ async def test_a_lost_bell_is_found_by_a_look_at_the_store(hub: Hub, log: Log) -
         settling = asyncio.create_task(hub.settle(watch, 0))
         await log.write(1, 1, state=State.COMPLETED)
         await hub.check()
-        assert await asyncio.wait_for(reading, BOUND) == [1, 2]
-        await asyncio.wait_for(settling, BOUND)
+        assert await asyncio.wait_for(reading, PATIENCE) == [1, 2]
+        await asyncio.wait_for(settling, PATIENCE)
 
 
 async def test_what_one_reader_learns_from_the_store_wakes_those_whose_bell_was_lost(hub: Hub, log: Log) -> None:
@@ -197,8 +197,8 @@ async def test_what_one_reader_learns_from_the_store_wakes_those_whose_bell_was_
         with hub.watch(log.row.key) as same:
             same.learn(log.row)
         await hub.check()
-        assert await asyncio.wait_for(reading, BOUND) == [1, 2]
-        await asyncio.wait_for(settling, BOUND)
+        assert await asyncio.wait_for(reading, PATIENCE) == [1, 2]
+        await asyncio.wait_for(settling, PATIENCE)
 
 
 async def test_a_look_that_the_store_does_not_answer_changes_nothing(
@@ -302,13 +302,13 @@ async def test_what_is_learned_late_takes_nothing_back(hub: Hub, log: Log) -> No
 async def test_a_wait_ends_with_a_terminal_state_behind_its_start(hub: Hub, log: Log) -> None:
     with hub.watch(log.row.key) as watch:
         hub.on_bells([await log.write(1, state=State.INPUT_REQUIRED)])
-        await asyncio.wait_for(hub.settle(watch, 0), BOUND)
+        await asyncio.wait_for(hub.settle(watch, 0), PATIENCE)
         waiting = asyncio.create_task(hub.settle(watch, 1))
         hub.on_bells([await log.write(1)])
         await loop_turns()
         assert not waiting.done()
         hub.on_bells([await log.write(1, state=State.COMPLETED)])
-        await asyncio.wait_for(waiting, BOUND)
+        await asyncio.wait_for(waiting, PATIENCE)
 
 
 async def test_a_stop_ends_every_wait_and_stream(hub: Hub, log: Log) -> None:
@@ -320,12 +320,12 @@ async def test_a_stop_ends_every_wait_and_stream(hub: Hub, log: Log) -> None:
         hub.close()
         for each in (waiting, following):
             with pytest.raises(Draining):
-                await asyncio.wait_for(each, BOUND)
+                await asyncio.wait_for(each, PATIENCE)
         assert await behind.read() == [1], "what is there is still given"
         with pytest.raises(Draining):
             await behind.read()
         with pytest.raises(Draining):
-            await asyncio.wait_for(hub.settle(watch, 1), BOUND)
+            await asyncio.wait_for(hub.settle(watch, 1), PATIENCE)
     with pytest.raises(Draining), hub.watch(log.row.key):
         pass
 
@@ -340,7 +340,7 @@ async def test_a_look_wakes_nobody_without_news(hub: Hub, log: Log) -> None:
         await hub.check()
         assert not waiting.done()
         waiting.cancel()
-        await asyncio.wait([waiting], timeout=BOUND)
+        await asyncio.wait([waiting], timeout=PATIENCE)
 
 
 def test_an_unknown_task_is_watched_in_vain() -> None:

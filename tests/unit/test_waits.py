@@ -9,6 +9,7 @@ import pytest
 
 from a2a_server.web import waits
 from a2a_server.web.waits import Waits
+from tests.patience import PATIENCE
 from tests.server.waiting import until
 
 
@@ -39,7 +40,7 @@ async def stays() -> dict[str, object]:
 async def test_who_leaves_ends_only_the_own_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "SECONDS", 0.01)
     all_waits = Waits()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         for _ in range(3):  # the clock stops when nobody waits, and starts again
             answered = asyncio.Event()
             other = asyncio.create_task(answering(all_waits, stays, answered))

@@ -17,6 +17,7 @@ from a2a_server.model.queries import DueKind
 from a2a_server.model.rows import WorkerRow
 from a2a_server.model.turns import Bell, Changes, Hint, Needs
 from a2a_server.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE
 from tests.unit.misbehaving import MisbehavingStore
 from tests.unit.turns import WORKER, MemoryTurns, claim, key, submit
 
@@ -90,7 +91,7 @@ async def test_who_looks_does_not_wait_for_turns(tmp_path: Path) -> None:
     sweeper = Sweeper(store, writer, poll_seconds=0.01, random=Random(1), checks=(look,))  # noqa: S311 - as above
     store.gate.clear()
     endless = [asyncio.create_task(work) for work in (sweeper.run(), sweeper.look())]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await store.held.wait()
         for _ in range(20):
             await looks.get()

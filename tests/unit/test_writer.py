@@ -37,16 +37,15 @@ from a2a_server.model.templates import Template
 from a2a_server.model.turns import Bell, Changes, Hint, Needs
 from a2a_server.policy import SECOND
 from a2a_server.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE
 from tests.unit.misbehaving import MisbehavingStore
 from tests.unit.turns import LIVING, WORKER, MemoryTurns, cancel, claim, key, report, submit
-
-BOUND = 10
 
 
 class Bench:
     """A writer over a store, and what it told the world."""
 
-    def __init__(self, store: MisbehavingStore, *, operations: int = 100, patience: float = 5.0) -> None:
+    def __init__(self, store: MisbehavingStore, *, operations: int = 100, patience: float = PATIENCE) -> None:
         self.store = store
         self.told: list[tuple[list[Key], list[Key], int | None]] = []
         self.writer = Writer(
@@ -58,12 +57,12 @@ class Bench:
         self.told.append(([bell.key for bell in bells], [hint.key for hint in hints], alarm))
 
     async def do(self, operation: Any) -> Any:  # noqa: ANN401 - the operation's result
-        return await asyncio.wait_for(self.writer.submit(operation), BOUND)
+        return await asyncio.wait_for(self.writer.submit(operation), PATIENCE)
 
     async def gathered(self, *operations: Any) -> list[Any]:  # noqa: ANN401 - any operation
         """Outcomes of operations that were posted together, errors among them."""
         posted = [self.writer.post(operation) for operation in operations]
-        return await asyncio.wait_for(asyncio.gather(*posted, return_exceptions=True), BOUND)
+        return await asyncio.wait_for(asyncio.gather(*posted, return_exceptions=True), PATIENCE)
 
     async def row(self, number: int) -> TaskRow:
         found = await self.store.inner.snapshot(key(number), 0)
@@ -73,7 +72,7 @@ class Bench:
     async def close(self) -> None:
         self.store.gate.set()
         self.writer.close()
-        await asyncio.wait_for(self.running, BOUND)
+        await asyncio.wait_for(self.running, PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ async def test_what_comes_during_a_commit_is_the_next_turn(bench: Bench) -> None
     await asyncio.sleep(0)
     rest = [bench.writer.post(submit(number)) for number in (2, 3)]
     bench.store.gate.set()
-    await asyncio.wait_for(asyncio.gather(first, *rest), BOUND)
+    await asyncio.wait_for(asyncio.gather(first, *rest), PATIENCE)
     assert bench.store.turns == [1, 2]
 
 
@@ -135,7 +134,7 @@ async def test_what_nobody_waits_for_is_committed_with_what_comes_next(
     patient = [bench.writer.post(submit(number), patient=True) for number in (1, 2)]
     await asyncio.sleep(0)
     assert not any(future.done() for future in patient)
-    await asyncio.wait_for(asyncio.gather(*patient, bench.writer.post(submit(3))), BOUND)
+    await asyncio.wait_for(asyncio.gather(*patient, bench.writer.post(submit(3))), PATIENCE)
     assert bench.store.turns == [3]
     waiting = bench.writer.post(submit(4), patient=True)
     await bench.close()
@@ -144,7 +143,7 @@ async def test_what_nobody_waits_for_is_committed_with_what_comes_next(
 
 async def test_what_nobody_waits_for_is_committed_all_the_same(bench: Bench) -> None:
     await asyncio.sleep(0)  # the writer is idle
-    await asyncio.wait_for(bench.writer.post(submit(1), patient=True), BOUND)
+    await asyncio.wait_for(bench.writer.post(submit(1), patient=True), PATIENCE)
     assert bench.store.turns == [1]
 
 
@@ -169,7 +168,7 @@ async def test_an_outcome_is_told_after_the_commit(bench: Bench) -> None:
     assert not future.done()
     assert not settled
     bench.store.gate.set()
-    submitted = await asyncio.wait_for(future, BOUND)
+    submitted = await asyncio.wait_for(future, PATIENCE)
     assert settled == [State.SUBMITTED]
     assert (await bench.row(1)).key == submitted.row.key
 
@@ -224,7 +223,7 @@ async def test_a_full_writer_refuses_clients_only(store: MisbehavingStore) -> No
     assert refusal.value.retry_after_seconds == 1
     posted.append(bench.writer.post(claim()))
     store.gate.set()
-    await asyncio.wait_for(asyncio.gather(*posted), BOUND)
+    await asyncio.wait_for(asyncio.gather(*posted), PATIENCE)
     assert (await bench.do(submit(4))).row.key == key(4)
     await bench.close()
 
@@ -236,7 +235,7 @@ async def test_bytes_that_wait_are_bounded_too(store: MisbehavingStore) -> None:
     with pytest.raises(Overloaded):
         bench.writer.post(submit(2))
     store.gate.set()
-    await asyncio.wait_for(posted, BOUND)
+    await asyncio.wait_for(posted, PATIENCE)
     await bench.do(submit(3))
     await bench.close()
 
@@ -275,7 +274,7 @@ async def test_close_commits_what_is_queued_and_refuses_the_rest(store: Misbehav
         with pytest.raises(Overloaded, match="stopping"):
             bench.writer.post(operation)
     store.gate.set()
-    await asyncio.wait_for(bench.running, BOUND)
+    await asyncio.wait_for(bench.running, PATIENCE)
     assert [(await one).row.key for one in posted] == [key(1), key(2), key(3)]
 
 
@@ -426,7 +425,7 @@ async def test_a_bug_in_whoever_posted_does_not_end_the_writer(bench: Bench, cap
         raise ZeroDivisionError(outcome)
 
     posted = bench.writer.post(submit(1), settled)
-    assert (await asyncio.wait_for(posted, BOUND)).row.key == key(1)
+    assert (await asyncio.wait_for(posted, PATIENCE)).row.key == key(1)
     assert (await bench.do(submit(2))).row.key == key(2)
     assert "What follows from Submit failed" in caplog.text
 
