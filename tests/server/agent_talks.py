@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias
 
 from a2a_server.testing import Connection, Protocol
+from tests.patience import PATIENCE
 
 Json: TypeAlias = dict[str, Any]
 Answer: TypeAlias = str | Json
 """A text, or what `Connection.send` takes: text, data, files."""
 
 GENERATIONS: tuple[Protocol, ...] = ("1.0", "0.3", "0.1")
-BOUND = 30
 _WAITING = {"input-required", "auth-required"}
 
 
@@ -57,14 +57,14 @@ def questions(task: Json) -> list[str]:
 
 async def reply(server: Connection, task: Json, answer: Answer, generation: Protocol = "1.0") -> Json:
     content = {"text": answer} if isinstance(answer, str) else answer
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         return await server.send(**content, task_id=task["id"], generation=generation)
 
 
 async def talk(server: Connection, opening: Answer, *answers: Answer, generation: Protocol = "1.0") -> Json:
     """The task after its last answer; every answer but the last is followed by a question."""
     content = {"text": opening} if isinstance(opening, str) else opening
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         task = await server.send(**content, generation=generation)
     for answer in answers:
         assert waits(task), task
@@ -74,7 +74,7 @@ async def talk(server: Connection, opening: Answer, *answers: Answer, generation
 
 async def log_of(server: Connection, task: Json) -> list[tuple[int | None, Json]]:
     """All events of a finished task, as 1.0 shows them."""
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         return [pair async for pair in server.subscribe(task["id"], after=0)]
 
 
@@ -85,7 +85,7 @@ async def crashing(server: Connection, opening: Answer, *answers: Answer) -> Asy
     for n in range(1, length + 1):
         crash = server.crash_worker(at_event=n)
         task = await talk(server, opening, *answers)
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(PATIENCE):
             await crash
         yield n, task
 

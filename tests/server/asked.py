@@ -160,11 +160,11 @@ async def set_up(server: Connection, http: httpx2.AsyncClient, generation: str) 
         result: Json = (await http.post(server.url, content=json.dumps(request), headers=JSON)).json()["result"]
         return params, result["task"] if generation == "1.0" else result
 
-    _, work = await send("sleep 600", wait=False)
+    _, work = await send("sleep 80000", wait=False)
     sent, done = await send("echo x")
     _, failed = await send("fail")
     _, rejected = await send("reject")
-    _, canceled = await send("sleep 600", wait=False)
+    _, canceled = await send("sleep 80000", wait=False)
     cancel = call(METHODS[generation][Operation.CANCEL], {"id": canceled["id"]})
     assert "result" in (await http.post(server.url, content=json.dumps(cancel), headers=JSON)).json()
     ended = {"completed": done, "failed": failed, "rejected": rejected, "canceled": canceled}

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from tests.server.spoken import Event, Order, Refused, Seen, Speaker
+from tests.server.waiting import until_asked
 
 PROGRESS_URI = "urn:a2a-task-server:progress:v1"
 TERMINAL = {"completed", "failed", "canceled", "rejected"}
@@ -139,8 +140,17 @@ async def all_of(events: object) -> list[Event]:
     return [event async for event in events]  # type: ignore[attr-defined]  # a generator
 
 
-async def started(speaker: Speaker, line: str = "sleep 60", **said: object) -> Seen:
+async def started(speaker: Speaker, line: str = "sleep 3600", **said: object) -> Seen:
     return await speaker.send(Order(line, new_id(), wait=False, **said))  # type: ignore[arg-type]  # any field of an order
+
+
+async def at_work(speaker: Speaker, task: Seen) -> None:
+    """Return when the task is shown to be at work."""
+
+    async def works() -> bool:
+        return (await speaker.get(task.id)).state == "working"
+
+    await until_asked(works)
 
 
 @conversation
@@ -163,7 +173,7 @@ async def ids_and_contexts(speaker: Speaker) -> None:
 async def non_blocking(speaker: Speaker) -> None:
     task = await started(speaker)
     assert task.state in {"submitted", "working"}
-    assert (await speaker.get(task.id)).state == "working"
+    await at_work(speaker, task)
     await speaker.cancel(task.id)
 
 
@@ -197,7 +207,7 @@ async def cancel_before_start(speaker: Speaker) -> None:
 
 @conversation
 async def cancel_during_execution(speaker: Speaker) -> None:
-    task = await started(speaker, "stream 1000 0.02")
+    task = await started(speaker, "stream 100000 0.02")
     live = speaker.subscribe(task.id)
     async for event in live:
         if event.kind == "artifact":
@@ -240,15 +250,20 @@ async def message_to_a_working_task(speaker: Speaker) -> None:
     task = await started(speaker)
     await refused(speaker.send(Order("echo y", new_id(), task=task.id, context=task.context)), -32004)
     await refused(speaker.send(Order("echo y", new_id(), task=task.id, context="another context")), -32602)
-    assert (await speaker.get(task.id)).state == "working"
+    await at_work(speaker, task)
     await speaker.cancel(task.id)
 
 
 @conversation
 async def subscribe_live(speaker: Speaker) -> None:
-    task = await started(speaker, "stream 8 0.03")
+    gate = await started(speaker, "echo never", options={"delaySeconds": 3600})
+    behind = {"dependsOn": [gate.id], "onDependencyFailure": "run"}
+    task = await started(speaker, "stream 8 0.03", options=behind)
     text = ""
-    events = await all_of(speaker.subscribe(task.id))
+    live = speaker.subscribe(task.id)
+    start = await anext(live)
+    await speaker.cancel(gate.id)
+    events = [start, *[event async for event in live]]
     assert events[0].kind == ("status" if speaker.generation == "0.1" else "task")
     for event in events:
         if event.snapshot:

@@ -13,10 +13,8 @@ from a2a_server.lifecycle.states import TERMINAL
 from a2a_server.model.objects import Scope, State, StatusEvent, Task
 from a2a_server.model.requests import GetRequest
 from a2a_server.model.rows import EventRow, TaskRow
+from tests.patience import PATIENCE
 from tests.server.engines import Running
-
-BOUND = 30.0
-"""Seconds within which everything has to have happened. No test is decided by less."""
 
 HALF = 20
 LARGE_BYTES = 200_000
@@ -108,7 +106,7 @@ async def ended(running: Running, task_id: str) -> TaskRow:
 
 
 async def _story(running: Running, task_id: str) -> tuple[TaskRow, Sequence[EventRow]]:
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 row = await running.reached(task_id, State.COMPLETED)
@@ -119,7 +117,7 @@ async def _story(running: Running, task_id: str) -> tuple[TaskRow, Sequence[Even
 
 async def shown(running: Running, task_id: str) -> Task:
     """The task as a client reads it."""
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         return await running.operations.get(Scope(), GetRequest(task_id))
 
 

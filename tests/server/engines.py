@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -19,15 +19,16 @@ from a2a_server.model.rows import Key, TaskRow
 from a2a_server.model.turns import Needs
 from a2a_server.running import AgentRunner
 from a2a_server.service.operations import Operations
-from a2a_server.settings import load
+from a2a_server.settings import Settings, load
 from a2a_server.wiring import System
 from a2a_server.wiring.backends import store_of
+from tests.patience import PATIENCE
 from tests.server.elsewhere import moved
 from tests.server.waiting import until
 from tests.unit.misbehaving import MisbehavingStore
 
-LONG = 60.0
-"""A poll so rare that whatever needs one hangs its test."""
+LONG = 3600.0
+"""A poll so rare that whatever needs one fails its test: longer than the settings allow."""
 
 _ids = count(1)
 
@@ -60,14 +61,14 @@ class Running:
     async def send(self, text: str = "go", *, blocking: bool = True, **options: Any) -> Task:  # noqa: ANN401 - any option
         message = Message(Role.USER, (Text(text),), id=f"message-{next(_ids)}")
         request = SendRequest(Generation.V10, message, blocking=blocking, options=TaskOptions(**options))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return as_task(await self.operations.send(Scope(), request))
 
     async def answer(self, task: Task, text: str, *, blocking: bool = True, number: str = "") -> Task:
         """The task after the next message of its conversation."""
         message = Message(Role.USER, (Text(text),), id=number or f"message-{next(_ids)}", task_id=task.id)
         request = SendRequest(Generation.V10, message, task.id, blocking=blocking)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return as_task(await self.operations.send(Scope(), request))
 
     async def start(self, text: str = "go", **options: Any) -> str:  # noqa: ANN401 - any option
@@ -75,7 +76,7 @@ class Running:
         return (await self.send(text, blocking=False, **options)).id
 
     async def cancel(self, task_id: str) -> Task:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return await self.operations.cancel(Scope(), CancelRequest(task_id))
 
     async def row(self, task_id: str) -> TaskRow:
@@ -85,7 +86,7 @@ class Running:
 
     async def reached(self, task_id: str, *states: State | Phase) -> TaskRow:
         """The task once it is in one of the states or phases."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 row = await self.row(task_id)
                 if any(row.state is one or row.phase is one for one in states):
@@ -100,7 +101,7 @@ class Running:
 
     async def stop_with_held(self) -> None:
         """Stop gracefully; what is held goes on once the worker has heard of it."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await self.store.held.wait()
             stopping = asyncio.create_task(self.system.stop())
             await until(lambda: self.engine.worker._stopping)
@@ -111,6 +112,13 @@ class Running:
 def as_task(answer: Task | Message) -> Task:
     assert isinstance(answer, Task)
     return answer
+
+
+def loaded(chosen: Mapping[str, object]) -> Settings:
+    """The settings of a system; only its poll may be rarer than they allow."""
+    others = dict(chosen)
+    polls = {"poll_seconds": others.pop("poll_seconds")} if "poll_seconds" in others else {}
+    return load(None, **others).model_copy(update=polls)
 
 
 @asynccontextmanager
@@ -128,7 +136,7 @@ async def running(
         "drain_seconds": 0.0,
         **settings,
     }
-    places = moved(load(None, **chosen))
+    places = moved(loaded(chosen))
     store = MisbehavingStore(store_of(places))
     system = System(agent, places, store=store, around=around)
     await system.start()

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from a2a_server import Agent
-from a2a_server.settings import load
 from a2a_server.wiring import System
 from a2a_server.wiring.backends import store_of
-from tests.server.engines import Running
+from tests.server.engines import Running, loaded
 from tests.services import service
 from tests.services.fresh import fresh_database, fresh_name
 from tests.unit.misbehaving import MisbehavingStore
@@ -49,8 +48,9 @@ async def fleet(
     async with AsyncExitStack() as stack:
         made = Fleet([], [])
         for number in range(fronts + workers):
-            chosen = {"backoff_base_seconds": 0.01, "drain_seconds": 0.0, **places, **settings}
-            found = load(None, workers=int(number >= fronts), **chosen)
+            workers_here = int(number >= fronts)
+            chosen = {"backoff_base_seconds": 0.01, "drain_seconds": 0.0, **places, **settings, "workers": workers_here}
+            found = loaded(chosen)
             store = MisbehavingStore(store_of(found))
             running = Running(System(agents(number), found, store=store), store)
             await running.system.start()

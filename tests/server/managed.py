@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 
 from a2a_server import Agent, Fail, Message, Retry, Role, TaskContext, Text
+from tests.patience import PATIENCE
 
 Json = dict[str, Any]
 
@@ -92,7 +93,7 @@ class Api:
 
     async def reached(self, task_id: str, *words: str) -> Json:
         """The task once its state or phase is one of these."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 task = await self.get(f"/tasks/{task_id}")
                 if task["state"] in words or task["phase"] in words:

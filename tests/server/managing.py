@@ -13,6 +13,7 @@ from a2a_server import Agent
 from a2a_server.testing import Connection, connect
 from a2a_server.wiring import System
 from tests.clients.rpc import new_http
+from tests.patience import PATIENCE
 
 API = "/api/v1"
 T = TypeVar("T")
@@ -84,7 +85,7 @@ async def sent(office: Managed, text: str, skill: str, **options: Any) -> str:  
 
 async def seen(read: Callable[[], Awaitable[T]], expected: Callable[[T], bool]) -> T:
     """What is read, once it is as expected."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             found = await read()
             if expected(found):

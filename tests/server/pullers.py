@@ -8,6 +8,7 @@ from typing import Any
 from a2a_server import Agent
 from a2a_server.model.objects import Scope
 from a2a_server.model.rows import TaskRow
+from tests.patience import PATIENCE
 from tests.server.managing import Managed
 
 
@@ -48,7 +49,10 @@ class Puller:
         return found
 
     async def one(self) -> dict[str, Any]:
-        [task] = await self.claim(waitSeconds=10)
+        async with asyncio.timeout(PATIENCE):
+            while not (tasks := await self.claim(waitSeconds=10)):
+                pass
+        [task] = tasks
         return task
 
     def path(self, task: dict[str, Any], verb: str) -> str:

@@ -18,8 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from a2a_server.web.limits import ConnectionLimits
 from a2a_server.web.protocol import Protocol, abort_of
-
-SECONDS = 10.0
+from tests.patience import PATIENCE
 
 
 class Answer(NamedTuple):
@@ -47,14 +46,14 @@ class Connection:
 
     async def answer(self) -> Answer:
         """The next response. Raises IncompleteReadError if the server closes instead."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             status, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             body = await self.reader.readexactly(int(headers.get("content-length", "0")))
             return Answer(int(status.split()[1]), headers, body)
 
     async def answers(self) -> list[Answer]:
-        """All responses until the server closes. Raises TimeoutError if it does not within `SECONDS`."""
+        """All responses until the server closes. Raises TimeoutError if it does not within `PATIENCE`."""
         found = []
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
@@ -62,10 +61,10 @@ class Connection:
         return found
 
     async def everything(self) -> bytes:
-        """All bytes until the server closes or cuts. Raises TimeoutError if it does not within `SECONDS`."""
+        """All bytes until the server closes or cuts. Raises TimeoutError if it does not within `PATIENCE`."""
         pieces = []
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 while piece := await self.reader.read(65536):
                     pieces.append(piece)
         return b"".join(pieces)

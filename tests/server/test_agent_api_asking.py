@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from a2a_server import Agent, Data, Fail, File, Reject, SyncTask, TaskContext, Text
 from a2a_server.testing import Connection, Protocol, connect
+from tests.patience import PATIENCE
 from tests.server.agent_talks import (
     GENERATIONS,
     Answer,
@@ -163,7 +164,7 @@ async def test_every_generation_reads_the_question_and_answers_it(server: Connec
 @pytest.mark.parametrize("generation", GENERATIONS)
 async def test_an_answer_is_followed_by_streaming(server: Connection, generation: Protocol) -> None:
     task = await talk(server, skill("plainly"), "Ada", generation=generation)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         items = [item async for _, item in server.stream("London", task_id=task["id"], generation=generation)]
     assert "Ada of London" in str(items)
     last = items[-1]

@@ -51,7 +51,7 @@ def direct() -> Agent:
 @pytest.mark.parametrize("generation", ["1.0", "0.3"])
 @pytest.mark.parametrize(("skill", "text"), [("by_type", "42"), ("by_option", "43"), ("plainly", "44")])
 async def test_a_message_first_is_the_whole_answer(generation: Protocol, skill: str, text: str) -> None:
-    async with connect(direct()) as server:
+    async with connect(direct(), direct_seconds=60) as server:
         message = await server.send("hello", options={"skill": skill}, generation=generation)
         assert "status" not in message
         assert words(message["parts"]) == text

@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from a2a_server import Agent, File, SyncTask, TaskContext
 from a2a_server.testing import Connection, Protocol, connect
+from tests.patience import PATIENCE
 from tests.server.agent_talks import (
     GENERATIONS,
     Answer,
@@ -81,7 +82,7 @@ async def server() -> AsyncIterator[Connection]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from a2a_server import Agent, Message, Retry, Role, SyncTask, TaskContext, Text
 from a2a_server.testing import Connection, connect
+from tests.patience import PATIENCE
 from tests.server.agent_talks import asked, assembled, crashing, log_of, made, reply, said, state, talk
 
 LARGEST = 256 * 1024
@@ -251,7 +252,7 @@ async def test_two_tasks_at_once_keep_apart_what_they_ask_and_step() -> None:
     async def skill(task: TaskContext, text: str) -> str:
         value = await task.step("same", lambda: text)
         if len(task.history) == 1:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await both.wait()
         await task.checkpoint("same", value)
         return f"{value} {task.checkpoints['same']} {await task.ask('Well?')}"

@@ -20,6 +20,7 @@ from a2a_server.testing import Connection, RpcError, connect
 from a2a_server.wiring import System
 from a2a_server.wiring.mounting import SLOTS
 from a2a_server.wiring.system import limits_of
+from tests.patience import PATIENCE
 from tests.server.waiting import until, until_asked
 
 MANAGER = "/agents/task-manager"
@@ -38,7 +39,7 @@ def echoing() -> Agent:
 
 async def called(url: str, method: str, params: dict[str, Any], *, version: str = "1.0", path: str = MANAGER) -> Any:  # noqa: ANN401 - JSON
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=20) as http:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=PATIENCE) as http:
         answer = await http.post(path, json=body, headers={"A2A-Version": version})
         found = answer.json()
         return found.get("result", found)
@@ -49,7 +50,7 @@ def said(text: str, number: str = "m-1") -> dict[str, Any]:
 
 
 async def fetched(server: Connection, path: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=PATIENCE) as http:
         return await http.get(path)
 
 

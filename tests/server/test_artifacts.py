@@ -295,17 +295,24 @@ async def test_an_object_store_may_serve_it_itself(
 
 
 @pytest.mark.embedded
-async def test_a_reader_that_reads_nothing_is_cut(http: httpx2.AsyncClient) -> None:
+async def test_a_reader_that_reads_nothing_is_cut(http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_then, read = set[int](), os.pread
+
+    def noted(file: int, size: int, start: int) -> bytes:
+        open_then.add(opened())
+        return read(file, size, start)
+
     async with connect(workbench, write_stall_seconds=0.2) as server:
         url = (await http.post(f"{server.url}/artifacts", content=bytes(MANY_PIECES))).json()["url"]
         port = int(server.url.rpartition(":")[2])
+        monkeypatch.setattr("a2a_server.artifacts.filesystem.os.pread", noted)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.write(f"GET {url.removeprefix(server.url)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         assert await reader.readexactly(12) == b"HTTP/1.1 200"
-        assert opened() == 1
         await until(lambda: opened() == 0)
+        assert open_then == {1}
         writer.close()
-        assert (await http.get(url)).status_code == 200
+        assert (await http.get(url, headers={"Range": "bytes=0-9"})).status_code == 206
 
 
 @pytest.mark.embedded

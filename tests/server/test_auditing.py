@@ -11,6 +11,7 @@ import pytest
 
 from a2a_server import Agent, Retry, TaskContext
 from a2a_server.engine.residence import resident
+from a2a_server.lifecycle.sweeping import Bury
 from a2a_server.model.objects import Phase, State
 from a2a_server.model.runs import Used
 from a2a_server.service.auditing import MOST_RUNS, Allocation, Auditing
@@ -111,15 +112,17 @@ async def test_each_run_is_told_by_itself(tmp_path: Path) -> None:
 
 async def test_a_run_whose_worker_died_gave_back_and_used_nobody_knows_what(tmp_path: Path) -> None:
     agent, go = taking()
-    async with running(agent, tmp_path, lease_seconds=1.0, beat_seconds=0.2, poll_seconds=0.2) as server:
+    async with running(agent, tmp_path, lease_seconds=3600.0) as server:
         task_id = await server.start("x", skill="waits", requires={"cpu": 0.1})
         await server.reached(task_id, Phase.LEASED)
         [held] = await audit(server, task_id)
         assert not held.released_at
         assert not held.used
+        dead = server.engine.worker.id
         server.engine.worker.crash()
     go.set()
-    async with running(agent, tmp_path) as server:
+    async with running(agent, tmp_path, poll_seconds=0.2) as server:
+        await server.engine.submit(Bury((dead,), certain=True))  # whoever waits for its lease to end finds it so
         await server.reached(task_id, State.COMPLETED)
         first, second = await audit(server, task_id)
         assert (first.run, second.run) == (1, 2)
@@ -203,7 +206,7 @@ async def test_the_management_api_tells_it(http: httpx2.AsyncClient) -> None:
 
         for _ in range(FEWEST):
             await api.done(text="x", skill="waits")
-        later = await api.create(text="x", skill="waits", delaySeconds=60)
+        later = await api.create(text="x", skill="waits", delaySeconds=3600)
         shown = await api.get(f"/tasks/{later['id']}")
         assert shown["estimatedDuration"]["source"] == "past runs"
         assert shown["estimatedDuration"]["runs"] >= FEWEST

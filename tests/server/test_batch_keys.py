@@ -23,12 +23,11 @@ from a2a_server.model.turns import Needs
 from a2a_server.service import batching
 from a2a_server.service.batching import Batch, Batching, Item, Known
 from a2a_server.service.sending import Sending
+from tests.patience import PATIENCE
 from tests.server.engines import Running, running
 from tests.server.waiting import until_asked
 
 pytestmark = pytest.mark.backends
-
-BOUND = 20
 
 
 class Scene:
@@ -37,7 +36,7 @@ class Scene:
         self.batching = Batching(server.engine, Sending(server.engine, str))
 
     async def submit(self, *items: Item, atomic: bool = True, key: str = "night") -> Batch:
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(PATIENCE):
             return await self.batching.submit(Scope(), items, atomic=atomic, unique_key=key)
 
     async def stored(self) -> int:
@@ -101,7 +100,7 @@ async def test_what_broke_off_is_made_to_its_end(scene: Scene, monkeypatch: pyte
     store.holds = _needs_report
     store.gate.clear()
     first = asyncio.create_task(scene.submit(*items, atomic=False))
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         await store.held.wait()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -180,7 +179,7 @@ async def test_who_is_overtaken_finds_what_the_other_made(scene: Scene, monkeypa
         others.append(await scene.submit(*items, atomic=False))
 
     slow.overtaken = overtake
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         batch = await slow.submit(Scope(), items, atomic=False, unique_key="night")
     assert (batch.id, ids(batch)) == (others[0].id, ids(others[0]))
     assert await scene.stored() == 4

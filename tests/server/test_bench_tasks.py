@@ -11,6 +11,7 @@ import pytest
 
 from tests.bench.costs import Bench, Series
 from tests.bench.counts import QUICK
+from tests.bench.load import Broken
 from tests.bench.rows import Row
 from tests.bench.scale.places import spread
 from tests.bench.servers import Failed
@@ -56,8 +57,15 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in OTHERS])
-async def test_a_row_is_measured_with_a_few_of_everything(row: Row, bench: Bench) -> None:
+async def test_a_row_is_measured_with_a_few_of_everything(
+    row: Row, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     try:
+        series = await row.measure(bench)
+    except Broken:
+        if row.measure is not watching.watching:
+            raise
+        monkeypatch.setattr(watching, "_START_SECONDS", 5.0)  # the tasks began before all watched
         series = await row.measure(bench)
     except Failed as error:
         if isinstance(error.__cause__, Missing):

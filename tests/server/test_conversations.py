@@ -14,6 +14,7 @@ from a2a_server.model.requests import GetRequest, SendRequest, SubscribeRequest
 from a2a_server.model.runs import CHECKPOINT, Shelf, Want
 from a2a_server.running import Attempt
 from a2a_server.service.operations import Stream
+from tests.patience import PATIENCE
 from tests.server.engines import Running
 from tests.server.scripted import Scripted, ask, serving
 from tests.server.waiting import until
@@ -39,7 +40,7 @@ async def read(served: Running, task: Task) -> Task:
 
 async def seen(stream: Stream) -> list[str]:
     found = [stream.start.status.state.name] if isinstance(stream.start, Task) else []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         async for batch in stream.batches:
             found += [event.event.status.state.name for event in batch if isinstance(event.event, StatusEvent)]
     return found
@@ -103,7 +104,7 @@ async def test_a_worker_that_dies_with_the_answer_in_hand_asks_nothing_again(tmp
     async with serving(Scripted(handler), tmp_path) as served:
         task = await served.send("hello")
         await served.answer(task, "Ada", blocking=False)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await entered.wait()
         await served.engine.replace_worker()
         await served.reached(task.id, State.COMPLETED)

@@ -10,6 +10,7 @@ import pytest
 
 from a2a_server import Agent, TaskContext
 from a2a_server.testing import connect
+from tests.patience import PATIENCE
 from tests.server.waiting import until
 
 pytestmark = pytest.mark.backends
@@ -61,7 +62,7 @@ async def test_crash_at_every_event(resume: bool) -> None:
         for n in range(1, 9):  # submitted, working, four words, the closing chunk, completed
             crash = server.crash_worker(at_event=n)
             items = [pair async for pair in server.stream("go")]
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await crash
             task = await server.get(items[0][1]["task"]["id"])
             assert gapless(items)
@@ -121,7 +122,7 @@ async def test_crash_of_a_named_task_and_now() -> None:
     async with connect(agent) as server:
         tasks = [await server.send(f"{index}", blocking=False) for index in range(5)]
         await until(lambda: len(begun) == 5)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await server.crash_worker()
         open_now.set()
         for index, task in enumerate(tasks):
@@ -186,7 +187,7 @@ async def test_suspects_run_one_at_a_time() -> None:
         for _ in range(2):
             await until(lambda: len(running) == 3)
             running.clear()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await server.crash_worker()
         turn.set()
         clean = await server.send("clean")
@@ -205,19 +206,19 @@ async def test_canceled_while_its_worker_dies() -> None:
     async def stubborn(text: str) -> str:
         begun.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         finally:
             asked.set()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         return text
 
-    async with connect(agent, cancel_grace_seconds=30) as server:
+    async with connect(agent, cancel_grace_seconds=3600) as server:
         task = await server.send("go", blocking=False)
         await begun.wait()
         canceling = asyncio.create_task(server.cancel(task["id"]))
         await asked.wait()
         await server.crash_worker()
-        async with asyncio.timeout(20):  # much shorter than the grace
+        async with asyncio.timeout(PATIENCE):  # much shorter than the grace
             canceled = await canceling
         assert canceled["status"]["state"] == "TASK_STATE_CANCELED"
 
@@ -235,9 +236,9 @@ async def test_restart_finds_what_a_dead_process_left(tmp_path: Path) -> None:
 
         engine.replace_worker = die  # type: ignore[method-assign]  # misbehaves on purpose
         task = await server.send("go", blocking=False)
-        scheduled = await server.send("later", blocking=False, options={"delaySeconds": 0.3})
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await died.wait()
+        scheduled = await server.send("later", blocking=False, options={"delaySeconds": 0.3})
         left = await server.get(task["id"])
         assert (info(left)["phase"], info(left)["attempt"]) == ("leased", 1)
     async with connect(writing(resume=True), **places) as server:
@@ -285,7 +286,7 @@ async def test_drain_lets_a_run_end(tmp_path: Path) -> None:
         await asyncio.sleep(0.2)
         return text
 
-    async with connect(agent, drain_seconds=10, **places) as server:
+    async with connect(agent, drain_seconds=3600, **places) as server:
         task = await server.send("go", blocking=False)
     async with connect(agent, **places) as server:
         done = await server.get(task["id"])

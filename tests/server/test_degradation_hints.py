@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from a2a_server.model.objects import Scope
 from a2a_server.model.requests import SubscribeRequest
-from tests.server.crew import BOUND, SPOKEN, Crew, ended, shown, texts
+from tests.patience import PATIENCE
+from tests.server.crew import SPOKEN, Crew, ended, shown, texts
 from tests.server.fleet import Fleet, fleet
 from tests.server.waiting import until_asked
 from tests.services import Server, needed, own, service
@@ -21,7 +22,7 @@ from tests.services.proxy import Proxy
 
 pytestmark = pytest.mark.embedded
 
-POLL: dict[str, Any] = {"poll_seconds": 0.2, "artifacts": "store://"}
+POLL: dict[str, Any] = {"poll_seconds": 0.2, "lease_seconds": 3600.0, "artifacts": "store://"}
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ class Load:
 
     async def answered(self, crew: Crew) -> None:
         """Everyone has an answer, and every task ran once."""
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(PATIENCE):
             await asyncio.gather(*self._sent)
         assert crew.ran == {f"text {number}": 1 for number in range(len(self._sent))}
 
@@ -173,7 +174,7 @@ async def all_is_told(made: Fleet, crew: Crew) -> None:
     task_id = await first.start("go", skill="speak")
     stream = await second.operations.subscribe(Scope(), SubscribeRequest(task_id, after=0))
     seen: list[int] = []
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         async for batch in stream.batches:
             seen += [event.row.n for event in batch]
             if crew.halfway.is_set():
@@ -190,4 +191,4 @@ async def known_again(made: Fleet) -> None:
         queues = [running.engine.backends.queue for running in (*made.fronts, *made.workers)]
         return None not in [await queue.depth() for queue in queues]
 
-    await until_asked(known, BOUND)
+    await until_asked(known)

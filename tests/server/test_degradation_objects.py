@@ -8,7 +8,8 @@ import httpx2
 import pytest
 
 from a2a_server.model.objects import File, State
-from tests.server.crew import BOUND, LARGE_BYTES, Crew, ended, shown
+from tests.patience import PATIENCE
+from tests.server.crew import LARGE_BYTES, Crew, ended, shown
 from tests.server.fleet import fleet
 from tests.server.waiting import until_asked
 from tests.services import service
@@ -17,7 +18,7 @@ from tests.services.proxy import Proxy
 
 pytestmark = pytest.mark.embedded
 
-BACK_OFF = {"backoff_base_seconds": 0.05, "backoff_limit_seconds": 0.2, "poll_seconds": 0.2}
+BACK_OFF = {"backoff_base_seconds": 0.05, "backoff_limit_seconds": 0.2, "poll_seconds": 0.2, "lease_seconds": 3600.0}
 
 
 @pytest.fixture
@@ -40,13 +41,13 @@ def places(way: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ob
 
 async def test_large_artifacts_wait_for_s3_and_nothing_else_does(places: dict[str, object], way: Proxy) -> None:
     crew = Crew()
-    async with fleet(crew.agent, places, fronts=1, workers=1, max_attempts=100, **BACK_OFF) as made:
+    async with fleet(crew.agent, places, fronts=1, workers=1, max_attempts=1000, **BACK_OFF) as made:
         [front] = made.fronts
         way.refuse()
         way.reset()
         task_id = await front.start("go", skill="large")
         transport = httpx2.ASGITransport(front.system.app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=BOUND) as http:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=PATIENCE) as http:
             upload = await http.post("/artifacts", content=b"bytes", params={"filename": "a"})
         assert upload.status_code == 503
         assert int(upload.headers["retry-after"]) > 0
@@ -54,7 +55,7 @@ async def test_large_artifacts_wait_for_s3_and_nothing_else_does(places: dict[st
         async def tried() -> bool:
             return (await front.row(task_id)).attempt > 0
 
-        await until_asked(tried, BOUND)
+        await until_asked(tried)
         assert (await front.send("small")).status.state is State.COMPLETED
         assert (await front.row(task_id)).state is State.WORKING
         way.heal()
@@ -76,7 +77,7 @@ async def test_what_s3_keeps_cannot_be_read_while_it_is_away(places: dict[str, o
         [part] = file.artifacts[0].parts
         assert isinstance(part, File)
         transport = httpx2.ASGITransport(front.system.app)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=BOUND) as http:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=PATIENCE) as http:
 
             def get(task_id: str) -> Awaitable[httpx2.Response]:
                 request = {"jsonrpc": "2.0", "id": 1, "method": "GetTask", "params": {"id": task_id}}

@@ -18,7 +18,8 @@ from a2a_server.errors import ConfigurationError, SchemaMismatch
 from a2a_server.model.objects import State
 from a2a_server.settings import load
 from a2a_server.wiring import System
-from tests.server.crew import BOUND, Crew
+from tests.patience import PATIENCE
+from tests.server.crew import Crew
 from tests.server.fleet import fleet
 from tests.server.waiting import until
 from tests.services import needed, own, service
@@ -248,7 +249,7 @@ async def test_a_start_waits_for_services_that_are_not_up_yet(
         "store": urlsplit(store)._replace(netloc=urlsplit(ways[0].url).netloc).geturl(),
         "queue": f"{ways[1].url}?prefix={fresh_name()}",
         "artifacts": f"s3://{bucket}?region=us-east-1&endpoint={ways[2].url}&path_style=true",
-        "start_seconds": BOUND,
+        "start_seconds": 3600.0,
         "create_missing": True,
     }
     if kind == "sqs":
@@ -259,10 +260,10 @@ async def test_a_start_waits_for_services_that_are_not_up_yet(
     task = asyncio.create_task(starting.start())
     try:
         for waits, way in enumerate(ways):
-            await until(lambda: len(caplog.records) > waits, BOUND)  # noqa: B023 - awaited here
+            await until(lambda: len(caplog.records) > waits)  # noqa: B023 - awaited here
             assert not task.done()
             way.heal()
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(PATIENCE):
             await task
         assert all("It is tried again for up to" in record.getMessage() for record in caplog.records)
         assert starting.engine.worker.ready

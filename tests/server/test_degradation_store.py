@@ -13,7 +13,8 @@ import pytest
 
 from a2a_server.errors import ClientError, StoreUnavailable
 from a2a_server.model.objects import State
-from tests.server.crew import BOUND, SPOKEN, Crew, ended, shown, texts
+from tests.patience import PATIENCE
+from tests.server.crew import SPOKEN, Crew, ended, shown, texts
 from tests.server.engines import Running
 from tests.server.fleet import fleet
 from tests.server.waiting import until, until_asked
@@ -86,7 +87,7 @@ FAULTS = pytest.mark.parametrize("fault", [cut, silent, stopped])
 @FAULTS
 async def test_runs_go_on_while_the_store_is_away_for_less_than_a_lease(away: Away, fault: Fault) -> None:
     crew = Crew()
-    limits = {"lease_seconds": BOUND, "beat_seconds": 0.2, "poll_seconds": 0.1}
+    limits = {"lease_seconds": 3600.0, "beat_seconds": 0.2, "poll_seconds": 0.1}
     async with fleet(crew.agent, away.places, fronts=1, workers=1, **limits) as made:
         [front] = made.fronts
         task_id = await front.start("go", skill="speak")
@@ -105,7 +106,7 @@ async def test_runs_go_on_while_the_store_is_away_for_less_than_a_lease(away: Aw
 async def test_what_was_acknowledged_is_there_after_an_immediate_stop(away: Away) -> None:
     crew = Crew()
     acknowledged: list[str] = []
-    limits = {"lease_seconds": BOUND, "beat_seconds": 0.2, "poll_seconds": 0.1}
+    limits = {"lease_seconds": 3600.0, "beat_seconds": 0.2, "poll_seconds": 0.1}
     async with fleet(crew.agent, away.places, fronts=2, workers=2, **limits) as made:
 
         async def send(front: Running) -> None:
@@ -119,7 +120,7 @@ async def test_what_was_acknowledged_is_there_after_an_immediate_stop(away: Away
         try:
             for stops in range(3):
                 enough = len(acknowledged) + 20
-                await until(lambda: len(acknowledged) > enough, BOUND)  # noqa: B023 - awaited here
+                await until(lambda: len(acknowledged) > enough)  # noqa: B023 - awaited here
                 if stops < 2:
                     async with stopped(away):
                         pass
@@ -133,9 +134,10 @@ async def test_what_was_acknowledged_is_there_after_an_immediate_stop(away: Away
 
 async def test_requests_are_refused_while_the_store_is_away(away: Away) -> None:
     crew = Crew()
-    limits = {"lease_seconds": 0.6, "beat_seconds": 0.2, "poll_seconds": 0.1}
+    limits = {"lease_seconds": 3600.0, "beat_seconds": 0.2, "poll_seconds": 0.1}
     async with fleet(crew.agent, away.places, fronts=1, workers=1, **limits) as made:
         [front] = made.fronts
+        front.engine.writer._patience = 0.6  # instead of the lease
         task = await front.send("before")
         calls: list[tuple[str, dict[str, Any]]] = [
             ("SendMessage", SENT),
@@ -163,7 +165,7 @@ async def test_requests_are_refused_while_the_store_is_away(away: Away) -> None:
             async def taken() -> bool:
                 return (await rpc(http, "SendMessage", SENT)).status_code == 200
 
-            await until_asked(taken, BOUND)
+            await until_asked(taken)
             again = await rpc(http, "SendMessage", SENT)
             assert again.json()["result"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
             assert crew.ran["hello"] == 1
@@ -176,10 +178,10 @@ async def test_runs_begin_again_after_the_store_was_away_for_longer(away: Away, 
     async with fleet(crew.agent, away.places, fronts=1, workers=2, **limits) as made:
         [front] = made.fronts
         tasks = [await front.start("go", skill="chatter") for _ in range(3)]
-        await until(lambda: len(crew.words) == 3, BOUND)
+        await until(lambda: set(tasks) == crew.words.keys() | set(crew.stopped))
         async with fault(away):
             before = crew.words.copy()
-            await until(lambda: set(crew.stopped) == set(tasks), BOUND)
+            await until(lambda: set(crew.stopped) == set(tasks))
             said = crew.words - before
             assert max(said.values(), default=0) <= 2 * UNCOMMITTED  # those on their way, and those after them
         for task_id in tasks:
@@ -190,7 +192,7 @@ async def test_runs_begin_again_after_the_store_was_away_for_longer(away: Away, 
 
 def asking(running: Running) -> httpx2.AsyncClient:
     transport = httpx2.ASGITransport(running.system.app)
-    return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=BOUND)
+    return httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=PATIENCE)
 
 
 async def rpc(http: httpx2.AsyncClient, method: str, params: dict[str, Any]) -> httpx2.Response:

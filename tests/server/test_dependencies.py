@@ -19,6 +19,7 @@ from a2a_server.model.requests import GetRequest, SendRequest
 from a2a_server.service.dependencies import Dependencies
 from a2a_server.service.management import Management
 from tests.server.engines import LONG, Running, running
+from tests.server.soon import TooLate, in_time
 from tests.server.waiting import until
 
 pytestmark = pytest.mark.backends
@@ -159,8 +160,14 @@ async def test_what_is_to_start_later_does_not_start_when_released(
 async def test_a_deadline_ends_the_wait(scene: tuple[Running, asyncio.Event, list[str]]) -> None:
     server, _, _ = scene
     first = await server.start("wait")
-    deadline = datetime.now(UTC) + timedelta(seconds=2)  # it is to be sent before that
-    second = await server.start("second", dependsOn=(first,), deadline=deadline)
+
+    async def send(deadline: datetime) -> str:
+        try:
+            return await server.start("second", dependsOn=(first,), deadline=deadline)
+        except InvalidParams as error:
+            raise TooLate from error
+
+    second = await in_time(send)
     await server.reached(second, State.FAILED)
     assert "deadline" in await said(server, second)
 

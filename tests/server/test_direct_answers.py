@@ -50,7 +50,7 @@ def request(text: str, generation: Generation = Generation.V10, *, blocking: boo
 @pytest.mark.parametrize("generation", [Generation.V03, Generation.V10], ids=["0.3", "1.0"])
 @pytest.mark.parametrize("blocking", [True, False])
 async def test_a_message_first_is_the_whole_answer(tmp_path: Path, generation: Generation, blocking: bool) -> None:
-    async with serving(tmp_path) as served:
+    async with serving(tmp_path, direct_seconds=60) as served:
         answer = await served.operations.send(Scope(), request("hello", generation, blocking=blocking))
         assert isinstance(answer, Message)
         assert (answer.text, answer.role, answer.task_id) == ("42", Role.AGENT, "")
@@ -83,7 +83,7 @@ async def test_v01_knows_tasks_only(tmp_path: Path) -> None:
 
 
 async def test_a_stream_is_the_message_or_the_task_and_its_events(tmp_path: Path) -> None:
-    async with serving(tmp_path) as served:
+    async with serving(tmp_path, direct_seconds=60) as served:
         stream = await served.operations.stream(Scope(), request("hello"))
         assert isinstance(stream.start, Message)
         assert [batch async for batch in stream.batches] == []
@@ -96,7 +96,7 @@ async def test_a_stream_is_the_message_or_the_task_and_its_events(tmp_path: Path
 
 
 async def test_an_undecided_task_is_nobodys_to_find(tmp_path: Path) -> None:
-    async with serving(tmp_path, direct_seconds=30) as served:
+    async with serving(tmp_path, direct_seconds=60) as served:
         sending = asyncio.create_task(served.operations.send(Scope(), request("slow")))
         await until(lambda: bool(served.engine.worker.running))
         [run] = served.engine.worker._live
@@ -106,7 +106,7 @@ async def test_an_undecided_task_is_nobodys_to_find(tmp_path: Path) -> None:
 
 
 async def test_a_worker_that_dies_undecided_still_answers(tmp_path: Path) -> None:
-    async with serving(tmp_path, direct_seconds=30) as served:
+    async with serving(tmp_path, direct_seconds=60) as served:
         sending = asyncio.create_task(served.operations.send(Scope(), request("slow")))
         await until(lambda: bool(served.engine.worker.running))
         await served.engine.replace_worker()
@@ -123,7 +123,7 @@ async def test_a_large_file_of_a_message_is_kept_as_an_object_that_its_owner_can
             attempt.pause(Pause(Want.INPUT, question, "1", b"\x01{}"))
         return Completed(Message(Role.AGENT, (File("a.bin", raw=raw),), id="said"))
 
-    async with running(idle_agent(), tmp_path, Scripted(handler, direct=True).around) as served:
+    async with running(idle_agent(), tmp_path, Scripted(handler, direct=True).around, direct_seconds=60) as served:
         answer = await served.operations.send(Scope(), request("hello"))
         assert isinstance(answer, Message)
         [file] = answer.parts

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from a2a_server.web.limits import ConnectionLimits
 from tests.server.raw import dial, serving
+from tests.server.waiting import pass_by
 
 ASKED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -106,11 +106,13 @@ async def test_a_head_without_a_body_is_no_answer() -> None:
 
 
 async def test_a_connection_rests_from_its_last_answer_on() -> None:
-    async with serving(timeout_keep_alive=1.2) as seen, dial(seen.port) as connection:
+    held = ConnectionLimits(header_seconds=10_000)
+    async with serving(held, timeout_keep_alive=1000) as seen, dial(seen.port) as connection:
         for _ in range(4):
-            await asyncio.sleep(0.4)  # together longer than it may rest
+            await pass_by(400)  # together longer than it may rest
             await connection.say(ASKED)
             assert (await connection.answer()).status == 200
-        answered_at = time.monotonic()
+        await pass_by(990)
+        assert not connection.reader.at_eof()
+        await pass_by(11)
         assert await connection.answers() == []
-        assert 1.1 < time.monotonic() - answered_at < 10

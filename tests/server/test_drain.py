@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,14 @@ import pytest
 from a2a_server import Agent
 from a2a_server.errors import StoreUnavailable
 from a2a_server.lifecycle.draining import DRAIN, SPACE, Drain
-from a2a_server.model.objects import Phase, State
+from a2a_server.lifecycle.submission import Submitted
+from a2a_server.model.objects import Message, Phase, Role, Scope, State, Text
+from a2a_server.model.options import TaskOptions
 from a2a_server.model.queries import RowQuery, Table
+from a2a_server.service.batching import Batching, Item
+from a2a_server.service.sending import Sending
 from a2a_server.testing import connect
+from tests.patience import PATIENCE
 from tests.server.engines import LONG, Running, running
 from tests.server.waiting import until
 
@@ -52,8 +56,10 @@ async def test_a_claim_in_flight_is_handed_back(tmp_path: Path, drain_seconds: f
     begun: list[str] = []
     async with running(agent_of(begun), tmp_path, poll_seconds=LONG, drain_seconds=drain_seconds) as server:
         await server.hold(lambda needs: bool(needs.claims))
-        start_at = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()  # a claim that is held holds sends, too
-        tasks = [await server.start(runAt=start_at, maxAttempts=1) for _ in range(5)]
+        items = [Item(Message(Role.USER, (Text("go"),)), options=TaskOptions(maxAttempts=1)) for _ in range(5)]
+        batch = await Batching(server.engine, Sending(server.engine, str)).submit(Scope(), items)  # nobody runs it yet
+        tasks = [outcome.row.id for outcome in batch.outcomes if isinstance(outcome, Submitted)]
+        assert len(tasks) == 5
         await stopped_while(server, tasks)
     await completed_after_restart(tmp_path, tasks, begun)
 
@@ -76,19 +82,19 @@ async def test_a_direct_dispatch_in_flight_is_handed_back(tmp_path: Path, drain_
 async def test_a_run_that_is_being_restored_is_handed_back(tmp_path: Path) -> None:
     begun: list[str] = []
     async with running(agent_of(begun), tmp_path, poll_seconds=LONG) as server:
-        task_id = await server.start(delaySeconds=1, maxAttempts=1)
         server.store.held_snapshots = 1
         await server.hold(lambda _: False)
+        task_id = await server.start(delaySeconds=1, maxAttempts=1)
         await stopped_while(server, [task_id])
     await completed_after_restart(tmp_path, [task_id], begun)
 
 
 async def test_a_run_that_is_being_restored_may_end_while_there_is_time(tmp_path: Path) -> None:
     begun: list[str] = []
-    async with running(agent_of(begun), tmp_path, poll_seconds=LONG, drain_seconds=15.0) as server:
-        task_id = await server.start(delaySeconds=1, maxAttempts=1)
+    async with running(agent_of(begun), tmp_path, poll_seconds=LONG, drain_seconds=3600.0) as server:
         server.store.held_snapshots = 1
         await server.hold(lambda _: False)
+        task_id = await server.start(delaySeconds=1, maxAttempts=1)
         await server.stop_with_held()
         await server.store.open()
         row = await server.row(task_id)
@@ -141,7 +147,7 @@ async def test_a_send_during_the_drain_is_told_to_come_back(generation: str) -> 
         body["params"] = {"message": said}
     async with connect(agent) as server:
         await server.send("x", blocking=False)
-        await asyncio.wait_for(begun.wait(), 30)
+        await asyncio.wait_for(begun.wait(), PATIENCE)
         engine = server._system.engine
         free = dict(engine.worker._free)
         engine.hub.close()
@@ -154,7 +160,8 @@ async def test_a_send_during_the_drain_is_told_to_come_back(generation: str) -> 
 
 async def test_an_operators_word_that_is_taken_back_in_doubt_was_heard(tmp_path: Path) -> None:
     """The store took the word back and did not say so: nobody will say it again."""
-    async with running(agent_of([]), tmp_path, poll_seconds=LONG, lease_seconds=1.0, beat_seconds=0.2) as server:
+    async with running(agent_of([]), tmp_path, poll_seconds=LONG) as server:
+        server.engine.writer._patience = 0.5
         worker = server.engine.worker
         assert await server.engine.submit(Drain(worker.id))
         server.store.doubtful = 1_000_000

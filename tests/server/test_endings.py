@@ -16,12 +16,14 @@ from a2a_server.errors import LeaseLost, StoreUnavailable
 from a2a_server.model.objects import Phase, State, Task
 from a2a_server.model.queries import TaskQuery
 from a2a_server.model.rows import Key
+from a2a_server.model.runs import Stopping
 from a2a_server.model.turns import Bell, Needs
 from a2a_server.notifiers.local import LIMIT_BATCHES
+from tests.patience import PATIENCE
 from tests.server.engines import LONG, Running, running
 from tests.server.waiting import until
 
-QUICK: dict[str, Any] = {"lease_seconds": 1.0, "beat_seconds": 0.2, "poll_seconds": 0.05}
+QUICK: dict[str, Any] = {"lease_seconds": 3600.0, "beat_seconds": 0.2, "poll_seconds": 0.05}
 FOREVER = 1_000_000_000
 
 
@@ -171,17 +173,19 @@ async def test_a_base_exception_of_the_agents_own(tmp_path: Path, skill: str) ->
 async def test_what_a_timed_out_handler_raises_is_part_of_its_end(tmp_path: Path, error: BaseException) -> None:
     agent = Agent("Closing")
     runs: list[int] = []
+    begun = asyncio.Event()
 
-    @agent.skill(timeout_seconds=0.1)
+    @agent.skill
     async def closing(task: TaskContext, text: str) -> None:
         runs.append(task.attempt)
+        begun.set()
         try:
             await forever()
         except asyncio.CancelledError:
             raise error from None
 
     async with running(agent, tmp_path) as server:
-        task = await server.send()
+        task = await overrun_task(server, begun)
         assert (task.status.state, "timeoutSeconds" in said(task)) == (State.FAILED, True)
         assert runs == [1]
 
@@ -189,17 +193,28 @@ async def test_what_a_timed_out_handler_raises_is_part_of_its_end(tmp_path: Path
 @pytest.mark.parametrize(("error", "state"), [(Fail("Mine."), State.FAILED), (Reject("Mine."), State.REJECTED)])
 async def test_a_timed_out_handler_has_the_last_word(tmp_path: Path, error: Exception, state: State) -> None:
     agent = Agent("Closing")
+    begun = asyncio.Event()
 
-    @agent.skill(timeout_seconds=0.1)
+    @agent.skill
     async def closing(text: str) -> None:
+        begun.set()
         try:
             await forever()
         except asyncio.CancelledError:
             raise error from None
 
     async with running(agent, tmp_path) as server:
-        task = await server.send()
+        task = await overrun_task(server, begun)
         assert (task.status.state, said(task)) == (state, "Mine.")
+
+
+async def overrun_task(server: Running, begun: asyncio.Event) -> Task:
+    """The task whose time was over when its handler had begun, however slowly it did."""
+    sending = asyncio.create_task(server.send())
+    await asyncio.wait_for(begun.wait(), PATIENCE)
+    [run] = server.engine.worker._live
+    run.stop(Stopping.DEADLINE)
+    return await sending
 
 
 async def test_a_background_task_that_goes_on_does_not_keep_the_task_from_ending(tmp_path: Path) -> None:
@@ -221,7 +236,7 @@ async def test_a_background_task_that_goes_on_does_not_keep_the_task_from_ending
         try:
             task = await server.send()
             assert (task.status.state, len(task.artifacts)) == (State.COMPLETED, 1)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 assert isinstance((await asyncio.gather(*left, return_exceptions=True))[0], LeaseLost)
         finally:
             left[0].cancel()
@@ -257,6 +272,7 @@ async def test_a_commit_in_doubt_beyond_patience(tmp_path: Path, which: str) -> 
 
     async with running(agent, tmp_path, **QUICK) as server:
         old, store = server.engine.worker.id, server.store
+        server.engine.writer._patience = 1.0
         if which == "send":
             store.doubtful = FOREVER
             with pytest.raises(StoreUnavailable):
@@ -269,7 +285,7 @@ async def test_a_commit_in_doubt_beyond_patience(tmp_path: Path, which: str) -> 
             task_id = await server.start(delaySeconds=0.5 if which == "claim" else 0)
             if which == "claim":
                 await server.reached(task_id, Phase.READY)
-                await asyncio.wait_for(store.held.wait(), 30)
+                await asyncio.wait_for(store.held.wait(), PATIENCE)
             store.doubtful = FOREVER
             store.gate.set()
             doubted.set()
@@ -304,6 +320,8 @@ async def test_an_outage_longer_than_the_lease(tmp_path: Path) -> None:
         tasks = [await server.start(text) for text in ("waits", "says")]
         await until(lambda: len(begun) == 2)
         server.store.down = True
+        assert server.engine.worker._pulse is not None
+        server.engine.worker._pulse._lease = server.engine.writer._patience = 0.5  # as if that was all there is
         await until(lambda: sorted(stopped) == ["says", "waits"] and server.engine.worker.running == 0)
         server.store.down = False
         for task_id in tasks:
@@ -321,7 +339,7 @@ async def test_doorbells_are_followed_after_an_error(tmp_path: Path) -> None:
         begun.set()
         await forever()
 
-    async with running(agent, tmp_path, poll_seconds=LONG, cancel_grace_seconds=30) as server:
+    async with running(agent, tmp_path, poll_seconds=LONG, cancel_grace_seconds=3600) as server:
         task_id = await server.start()
         await begun.wait()
         row = await server.row(task_id)

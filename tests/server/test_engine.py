@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import pytest
 
 from a2a_server import Agent, Fail, Partial, Reject, Retry, SyncTask, TaskContext
-from a2a_server.testing import RpcError, connect
+from a2a_server.testing import Connection, RpcError, connect
+from tests.patience import PATIENCE
+from tests.server.soon import TooLate, in_time
 from tests.server.test_crashes import DONE, assembled, gapless, info, phrase
 from tests.server.waiting import until, until_asked
 
@@ -152,15 +155,23 @@ async def test_timeout_of_a_run() -> None:
             task = await server.send("go", options=options)
             assert task["status"]["state"] == FAILED
             assert "timeoutSeconds" in said(task)
-        soon = moment_in(1.5)  # both are to be sent before that
-        late, never = await asyncio.gather(
-            server.send("go", options={"deadline": soon}),
-            server.send("go", options={"deadline": soon, "delaySeconds": 60}),
-        )
+        late, never = await asyncio.gather(overdue(server), overdue(server, delaySeconds=3600))
         assert late["status"]["state"] == never["status"]["state"] == FAILED
         assert "deadline" in said(late)
         with pytest.raises(RpcError, match="-32602"):
             await server.send("go", options={"deadline": "2001-01-01T00:00:00Z"})
+
+
+async def overdue(server: Connection, **options: object) -> dict[str, Any]:
+    """A task that was sent before its deadline, and did not end before it."""
+
+    async def send(deadline: datetime) -> dict[str, Any]:
+        try:
+            return await server.send("go", options={"deadline": deadline.isoformat(), **options})
+        except RpcError as error:
+            raise TooLate from error
+
+    return await in_time(send)
 
 
 def moment_in(seconds: float) -> str:
@@ -178,12 +189,15 @@ async def test_delays() -> None:
 
     async with connect(agent) as server:
         for option in ("delaySeconds", "runAt"):
+            far = {option: 3600.0 if option == "delaySeconds" else moment_in(3600.0)}
+            task = await server.send("go", options=far, blocking=False)
+            assert (task["status"]["state"], info(task)["phase"]) == ("TASK_STATE_SUBMITTED", "scheduled")
             sent_at = asyncio.get_running_loop().time()
             options = {option: 1.0 if option == "delaySeconds" else moment_in(1.0)}
             task = await server.send("go", options=options, blocking=False)
-            assert (task["status"]["state"], info(task)["phase"]) == ("TASK_STATE_SUBMITTED", "scheduled")
             assert [n async for n, _ in server.subscribe(task["id"], 1)] == [2, 3, 4]
             assert runs[-1] - sent_at >= 0.98
+        assert len(runs) == 2
 
 
 async def test_concurrency_gate() -> None:
@@ -222,7 +236,7 @@ async def test_concurrency_gate() -> None:
         assert {found["heldBy"] for found in held} == {"skill:narrow"}
         assert {found["status"] for found in held} == {"blocked"}
         go_on.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             for task in tasks:
                 assert [n async for n, _ in server.subscribe(task["id"], 1)][-1] == 4
         assert most == 3
@@ -248,6 +262,12 @@ async def test_gate_is_given_back_by_crashes_cancels_and_failures() -> None:
             assert (await server.send("echo"))["status"]["state"] == DONE
 
 
+def give_little_grace(server: Connection) -> None:
+    """Handlers have little time to stop, and who cancels waits for long: by the settings it is a second more."""
+    worker = server._system.engine.worker
+    worker._shop = replace(worker._shop, limits=replace(worker._shop.limits, cancel_grace_seconds=0.2))
+
+
 async def test_cancel_of_a_handler_that_ignores_it() -> None:
     agent = Agent("Deaf")
     end = asyncio.Event()
@@ -268,7 +288,8 @@ async def test_cancel_of_a_handler_that_ignores_it() -> None:
             raise
         return "too late"
 
-    async with connect(agent, cancel_grace_seconds=0.2) as server:
+    async with connect(agent, cancel_grace_seconds=3600) as server:
+        give_little_grace(server)
         stream = server.stream("go")
         task_id = (await anext(stream))[1]["task"]["id"]
         await anext(stream)
@@ -297,20 +318,23 @@ async def test_cancel_of_a_plain_skill() -> None:
     @agent.skill(id="deaf")
     def deaf(task: SyncTask, text: str) -> str:
         task.progress(note="begun")
-        release.wait(20)
+        release.wait(PATIENCE)
         return "too late"
 
-    async with connect(agent, cancel_grace_seconds=0.2) as server:
-        for skill in ("deaf", "looks"):
-            stream = server.stream("go", options={"skill": skill})
-            task_id = (await anext(stream))[1]["task"]["id"]
-            await anext(stream)
-            await anext(stream)
-            assert (await server.cancel(task_id))["status"]["state"] == CANCELED
-            assert [n async for n, _ in stream] == [4]
-            assert (await server.get(task_id)).get("artifacts") is None
-        release.set()
-        assert reasons == ["canceled"]
+    async with connect(agent, cancel_grace_seconds=3600) as server:
+        give_little_grace(server)
+        try:
+            for skill in ("deaf", "looks"):
+                stream = server.stream("go", options={"skill": skill})
+                task_id = (await anext(stream))[1]["task"]["id"]
+                await anext(stream)
+                await anext(stream)
+                assert (await server.cancel(task_id))["status"]["state"] == CANCELED
+                assert [n async for n, _ in stream] == [4]
+                assert (await server.get(task_id)).get("artifacts") is None
+            await until(lambda: reasons == ["canceled"])
+        finally:
+            release.set()
 
 
 async def test_cancel_that_loses() -> None:

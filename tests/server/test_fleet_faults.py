@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from a2a_server import Agent
@@ -27,8 +25,10 @@ from a2a_server.settings import Settings, load
 from a2a_server.wiring import System
 from a2a_server.wiring.backends import store_of
 from a2a_server.wiring.operating import opened
+from tests.patience import PATIENCE
 from tests.server.engines import Running
 from tests.server.fleet import fleet, shared_places
+from tests.server.leases import outlast, sql
 from tests.server.waiting import until
 from tests.services import Missing, Server, own
 from tests.services.fresh import fresh_database
@@ -36,8 +36,8 @@ from tests.unit.misbehaving import MisbehavingStore
 
 pytestmark = pytest.mark.embedded
 
-SHORT = {"lease_seconds": 0.8, "beat_seconds": 0.2, "poll_seconds": 0.1}
-BOUND = 20.0
+QUICK = {"lease_seconds": 3600.0, "beat_seconds": 0.2, "poll_seconds": 0.1}
+"""Everything is seen soon; leases end when the tests say so."""
 
 
 @pytest.fixture
@@ -71,9 +71,7 @@ class Runs:
 async def test_a_worker_whose_row_is_gone_registers_anew_and_writes_nothing_twice(places: dict[str, object]) -> None:
     # procrastinate #1518: a row that was pruned while its worker lived left the worker's jobs to nobody
     runs = Runs()
-    async with fleet(
-        runs.agent, places, fronts=1, workers=1, **{**SHORT, "lease_seconds": BOUND, "beat_seconds": 1.5}
-    ) as made:
+    async with fleet(runs.agent, places, fronts=1, workers=1, **{**QUICK, "beat_seconds": 1.5}) as made:
         [front], [worker] = made.fronts, made.workers
         task_id = await front.start("go")
         await until(lambda: len(runs.begun) == 1)
@@ -137,15 +135,18 @@ async def test_a_database_that_restarts_during_recovery_ends_nothing(mortal: Ser
     runs = Runs()
     with fresh_database(mortal.url) as url:
         places: dict[str, object] = {"store": url, "artifacts": (tmp_path / "artifacts").as_uri()}
-        async with fleet(runs.agent, places, fronts=1, workers=1, **SHORT) as made:
+        async with fleet(runs.agent, places, fronts=1, workers=1, **QUICK) as made:
             task_id = await made.fronts[0].start("go")
             await until(lambda: len(runs.begun) == 1)
+            lost = made.workers[0].engine.worker.id
             made.workers[0].engine.worker.crash()
-        settings = load(None, **{"backoff_base_seconds": 0.01, "drain_seconds": 0.0, **places, **SHORT})
+        await outlast(places, lost)
+        settings = load(None, **{"backoff_base_seconds": 0.01, "drain_seconds": 0.0, **places, **QUICK})
         await orphaned(settings)
         store = Interrupted(MisbehavingStore(store_of(settings)), mortal, at)
         late = Running(System(runs.agent(2), settings, store=store), store)
-        async with asyncio.timeout(BOUND):
+        late.engine.writer._patience = 0.8  # a restart may take longer
+        async with asyncio.timeout(PATIENCE):
             await late.system.start()
         try:
             assert store.back is not None
@@ -160,7 +161,7 @@ async def test_a_database_that_restarts_during_recovery_ends_nothing(mortal: Ser
 
 async def test_a_held_task_whose_wake_up_was_lost_is_woken_by_a_poll(places: dict[str, object]) -> None:
     runs = Runs()
-    async with fleet(runs.agent, places, fronts=1, workers=2, **SHORT) as made:
+    async with fleet(runs.agent, places, fronts=1, workers=2, **QUICK) as made:
         front = made.fronts[0]
         first = await front.start("first")
         await until(lambda: runs.begun == ["first"])
@@ -179,25 +180,16 @@ async def test_a_held_task_whose_wake_up_was_lost_is_woken_by_a_poll(places: dic
         assert runs.begun == ["first", "second"]
 
 
-@asynccontextmanager
-async def sql(places: dict[str, object]) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(str(places["store"]).partition("?")[0])
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 async def orphaned(settings: Settings) -> None:
     """Somebody's lease is over."""
-    async with opened(settings) as store, asyncio.timeout(BOUND):
+    async with opened(settings) as store, asyncio.timeout(PATIENCE):
         while not await store.due(DueKind.ORPHAN, 1):  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.05)
 
 
 async def held_by(running: Running, task_id: str, worker: Key) -> TaskRow:
     """The task, once this worker runs it."""
-    async with asyncio.timeout(BOUND):
+    async with asyncio.timeout(PATIENCE):
         while (row := await running.row(task_id)).worker != worker:  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.02)
     return row

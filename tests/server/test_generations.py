@@ -127,8 +127,15 @@ async def test_a_task_is_told_as_it_was_made_unless_a_version_is_said(peer: Peer
 async def test_a_task_is_followed_as_it_was_made_unless_a_version_is_said(peer: Peer, made: str, version: str) -> None:
     methods = METHODS["1.0" if version == "1.0" else "0.3"]
     expected = answered(version, made)
-    task = await peer.made(made, "stream 5 0.03", wait=False)
-    items = [item.body["result"] async for item in peer.stream(methods[Operation.SUBSCRIBE], {"id": task}, version)]
+    task = await peer.made(made, "stream 1000 0.03", wait=False)
+    items: list[JsonObject] = []
+    canceled = False
+    async for answer in peer.stream(methods[Operation.SUBSCRIBE], {"id": task}, version):
+        items.append(answer.body["result"])
+        if not canceled and items[-1].keys() & {"artifact", "artifactUpdate"}:
+            canceled = True
+            await peer.call(methods[Operation.CANCEL], {"id": task}, version)
+    assert canceled
     assert {item_in(item) for item in items} == {expected}
     first = items[0]
     if expected == "0.1":
@@ -138,7 +145,7 @@ async def test_a_task_is_followed_as_it_was_made_unless_a_version_is_said(peer: 
     ended = peer.stream(methods[Operation.SUBSCRIBE], {"id": task}, version)
     if expected == "0.1":
         [status] = [answer.body["result"] async for answer in ended]
-        assert (status["status"]["state"], status["final"]) == ("completed", True)
+        assert (status["status"]["state"], status["final"]) == ("canceled", True)
     else:
         with pytest.raises(RpcError) as caught:
             await anext(ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
@@ -15,8 +16,15 @@ from a2a_server.settings import load
 from a2a_server.testing import Connection, connect
 from a2a_server.web import health
 from a2a_server.wiring import System
+from tests.patience import PATIENCE
 from tests.server.engines import LONG, running
 from tests.server.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CHECK_SECONDS", PATIENCE)
+
 
 FINE = {"store": "ok", "artifacts": "ok", "worker": "ok", "writer": "ok", "streams": "ok"}
 
@@ -93,10 +101,37 @@ async def test_a_store_that_fails_is_named_and_its_reason_is_not(tmp_path: Path)
 
 
 @pytest.mark.embedded
-async def test_a_store_that_hangs_is_waited_for_briefly_and_asked_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(health, "CHECK_SECONDS", 0.1)
+async def test_a_store_that_hangs_is_waited_for_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(plain(), tmp_path, poll_seconds=LONG) as server, client(server.system) as http:
+        answer = asyncio.Event()
+
+        async def next_alarm(_: object = ()) -> None:
+            await answer.wait()
+
+        async def nothing(_: str) -> AsyncIterator[bytes]:
+            yield b""  # at once, so that no time is too short for it
+
+        server.store.next_alarm = next_alarm  # type: ignore[method-assign, assignment]  # misbehaves on purpose
+        monkeypatch.setattr(server.engine.backends.artifacts, "read", nothing)
+        monkeypatch.setattr(health, "CHECK_SECONDS", 0.1)
+        async with asyncio.timeout(PATIENCE):
+            assert await asked(http) == (503, "not ready", FINE | {"store": "timeout"})
+        monkeypatch.setattr(health, "CHECK_SECONDS", PATIENCE)
+        answer.set()
+        assert await asked(http) == (200, "ready", FINE)
+
+
+@pytest.mark.embedded
+async def test_a_store_that_hangs_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined = 0
+    ask = health._Shared.__call__
+
+    async def joining(shared: health._Shared[object]) -> object:
+        nonlocal joined
+        joined += 1
+        return await ask(shared)
+
+    monkeypatch.setattr(health._Shared, "__call__", joining)
     async with running(plain(), tmp_path, poll_seconds=LONG) as server, client(server.system) as http:
         waiting, answer = 0, asyncio.Event()
 
@@ -106,12 +141,11 @@ async def test_a_store_that_hangs_is_waited_for_briefly_and_asked_once(
             await answer.wait()
 
         server.store.next_alarm = next_alarm  # type: ignore[method-assign, assignment]  # misbehaves on purpose
-        async with asyncio.timeout(30):
-            answers = await asyncio.gather(*(asked(http) for _ in range(20)))
-        assert answers == [(503, "not ready", FINE | {"store": "timeout"})] * 20
+        asking = asyncio.gather(*(asked(http) for _ in range(20)))
+        await until(lambda: joined == 20)
         assert waiting <= 2, "one for all, and one of the sweeper's"
         answer.set()
-        assert await asked(http) == (200, "ready", FINE)
+        assert await asyncio.wait_for(asking, PATIENCE) == [(200, "ready", FINE)] * 20
 
 
 async def test_a_client_that_goes_away_takes_the_answer_from_nobody(tmp_path: Path) -> None:
@@ -124,14 +158,14 @@ async def test_a_client_that_goes_away_takes_the_answer_from_nobody(tmp_path: Pa
 
         server.store.next_alarm = next_alarm  # type: ignore[method-assign, assignment]  # misbehaves on purpose
         first = asyncio.create_task(asked(http))
-        await asyncio.wait_for(begun.wait(), 30)
+        await asyncio.wait_for(begun.wait(), PATIENCE)
         second = asyncio.create_task(asked(http))
         await asyncio.sleep(0)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
         answer.set()
-        assert await asyncio.wait_for(second, 30) == (200, "ready", FINE)
+        assert await asyncio.wait_for(second, PATIENCE) == (200, "ready", FINE)
 
 
 async def test_a_full_writer_is_not_ready(tmp_path: Path) -> None:
@@ -141,7 +175,7 @@ async def test_a_full_writer_is_not_ready(tmp_path: Path) -> None:
     ):
         await server.hold(lambda _: True)
         first = asyncio.create_task(server.start("a"))
-        await asyncio.wait_for(server.store.held.wait(), 30)
+        await asyncio.wait_for(server.store.held.wait(), PATIENCE)
         second = asyncio.create_task(server.start("b"))
         await until(lambda: server.engine.writer.waiting == 1)
         assert await asked(http) == (503, "not ready", FINE | {"writer": "failed"})
@@ -153,9 +187,12 @@ async def test_a_full_writer_is_not_ready(tmp_path: Path) -> None:
 async def test_a_draining_server_is_not_ready(tmp_path: Path) -> None:
     begun, release = asyncio.Event(), asyncio.Event()
     agent = agent_of(begun, release)
-    async with running(agent, tmp_path, poll_seconds=LONG, drain_seconds=15.0) as server, client(server.system) as http:
+    async with (
+        running(agent, tmp_path, poll_seconds=LONG, drain_seconds=3600.0) as server,
+        client(server.system) as http,
+    ):
         await server.start()
-        await asyncio.wait_for(begun.wait(), 30)
+        await asyncio.wait_for(begun.wait(), PATIENCE)
         assert await asked(http) == (200, "ready", FINE)
         stopping = asyncio.create_task(server.system.stop())
         await until(lambda: server.engine.worker._stopping)
@@ -164,7 +201,7 @@ async def test_a_draining_server_is_not_ready(tmp_path: Path) -> None:
             assert (await http.get("/livez")).status_code == 200
         finally:
             release.set()
-            await asyncio.wait_for(stopping, 20)
+            await asyncio.wait_for(stopping, PATIENCE)
 
 
 async def test_a_worker_that_lost_its_lease_is_not_ready_until_it_has_a_new_one(tmp_path: Path) -> None:

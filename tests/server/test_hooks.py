@@ -19,6 +19,7 @@ from a2a_server.model.runs import Chunk, Happening
 from a2a_server.policy import SECOND
 from a2a_server.running import Attempt
 from a2a_server.stores.sqlite import SqliteStore
+from tests.patience import PATIENCE
 from tests.server.engines import Running
 from tests.server.scripted import Scripted, ask, serving
 from tests.server.waiting import until
@@ -110,7 +111,7 @@ async def test_a_task_that_nobody_answers_rolls_back(tmp_path: Path) -> None:
 async def test_what_was_canceled_before_its_first_run_has_nothing_to_undo(tmp_path: Path) -> None:
     script = Scripted(by_its_words, rolls_back=True)
     async with serving(script, tmp_path) as served:
-        task_id = await served.start("wait", delaySeconds=60)
+        task_id = await served.start("wait", delaySeconds=3600)
         assert (await served.cancel(task_id)).status.state is State.CANCELED
     assert rolled_back(script) == []
 
@@ -169,7 +170,7 @@ async def push_of(served: Running, task_id: str) -> PushRow:
 
 
 async def told(served: Running, task_id: str, condition: Callable[[PushRow], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not condition(await push_of(served, task_id)):  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.005)
 
@@ -253,12 +254,14 @@ async def test_an_agent_that_cannot_be_closed_keeps_nothing_open(tmp_path: Path)
 
 async def test_what_a_stopped_handler_still_says_does_not_count_while_its_work_is_undone(tmp_path: Path) -> None:
     late: list[object] = []
+    stopped = asyncio.Event()
 
     async def deaf(attempt: Attempt) -> str:
         while True:
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
+                stopped.set()
                 await until(lambda: bool(rolled_back(script)))
                 try:
                     await attempt.remember("late", "x", b"1")
@@ -267,11 +270,14 @@ async def test_what_a_stopped_handler_still_says_does_not_count_while_its_work_i
                     raise
 
     script = Scripted(deaf, rolls_back=True)
-    async with serving(script, tmp_path, cancel_grace_seconds=0.05) as served:
+    async with serving(script, tmp_path, cancel_grace_seconds=3600) as served:
         task_id = await served.start("wait")
         await until(lambda: ("run", "wait") in script.calls)
-        await served.cancel(task_id)
-        await served.reached(task_id, State.CANCELED)
+        [run] = served.engine.worker._live
+        canceling = asyncio.create_task(served.cancel(task_id))
+        await asyncio.wait_for(stopped.wait(), PATIENCE)
+        run._end_without()  # the grace is over
+        assert (await canceling).status.state is State.CANCELED
         await until(lambda: bool(late))
 
 
@@ -326,7 +332,7 @@ async def test_a_canceled_last_run_undoes_once_and_ends_as_canceled(tmp_path: Pa
         await undoing.wait()
         canceling = asyncio.create_task(served.cancel(task_id))
         await until(lambda: bool(served.engine.worker.running))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not (await served.row(task_id)).cancel_at:  # noqa: ASYNC110 - nobody sets an event for it
                 await asyncio.sleep(0.005)
         go.set()
@@ -359,7 +365,7 @@ async def test_an_undecided_answer_becomes_a_task_though_nobody_waits_for_it(tmp
         sending = asyncio.create_task(served.send("wait"))
         await until(lambda: ("run", "wait") in script.calls)
         sending.cancel()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not (page := await served.store.page(TaskQuery("", "local", ""))).rows:  # noqa: ASYNC110 - nobody sets an event for it
                 await asyncio.sleep(0.005)
         assert len(page.rows) == 1

@@ -21,6 +21,7 @@ from a2a_server.model.queries import TallyQuery, TaskQuery
 from a2a_server.ports import TaskStore
 from a2a_server.stores.sqlite import SqliteStore
 from a2a_server.testing import Connection, Protocol, RpcError, connect
+from tests.patience import PATIENCE
 from tests.server.behaviours import new_id
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.backends]
@@ -200,7 +201,7 @@ async def silence(*_: object) -> None:
 async def writer(path: Path, shard: str) -> AsyncIterator[tuple[Writer, TaskStore]]:
     store = SqliteStore(path)
     await store.open()
-    limits = {"max_operations": 10_000, "max_bytes": 64 << 20, "patience_seconds": 8.0}
+    limits = {"max_operations": 10_000, "max_bytes": 64 << 20, "patience_seconds": PATIENCE}
     found = Writer(store, silence, shard=shard, **limits)  # type: ignore[arg-type]  # numbers of two kinds
     running = asyncio.create_task(found.run())
     try:

@@ -18,10 +18,11 @@ from a2a_server import Agent
 from a2a_server.settings import load
 from a2a_server.web.protocol import Protocol
 from a2a_server.wiring import Server, System, serve_in_loop, serving
+from tests.patience import PATIENCE
 from tests.server.raw import Answer, Connection, dial
 from tests.server.waiting import until
 
-LONG = 600.0
+LONG = 3600.0
 """A server that waits so long without need hangs its test."""
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -42,7 +43,7 @@ class Held:
         await until(lambda: not self.server.servers[0].is_serving())
 
     async def ended(self) -> None:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             await self.running
 
 
@@ -57,10 +58,11 @@ async def held(directory: Path, drain_seconds: float = LONG) -> AsyncIterator[He
         return text
 
     places = {"store": f"sqlite:///{directory}/tasks.db", "artifacts": f"file:///{directory}/artifacts"}
-    settings = load(None, host="127.0.0.1", port=0, drain_seconds=drain_seconds, **places)
+    clients = dict.fromkeys(("header_seconds", "body_stall_seconds", "keep_alive_seconds"), LONG)
+    settings = load(None, host="127.0.0.1", port=0, drain_seconds=drain_seconds, **clients, **places)
     listening: asyncio.Queue[Server] = asyncio.Queue()
     running = asyncio.create_task(serve_in_loop(System(agent, settings), listening.put_nowait))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         server = await listening.get()
     made = Held(server.servers[0].sockets[0].getsockname()[1], server, running)
     try:
@@ -139,7 +141,7 @@ async def test_a_request_whose_body_has_begun_is_answered_as_ever(tmp_path: Path
         await idle.say(GET)
         await last(idle)
         await connection.say(sent[-5:])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             head = await connection.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in head
@@ -151,7 +153,7 @@ async def test_waits_go_on_while_others_may_ask(tmp_path: Path) -> None:
     async with held(tmp_path) as server, dial(server.port) as asking, dial(server.port) as idle:
         await kept(idle)
         await asking.say(post("SendMessage", message=message("mine")))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await server.begun.wait()
         async with dial(server.port) as behind:
             await kept(behind)
@@ -170,7 +172,7 @@ async def test_streams_end_when_nobody_can_ask_any_more(tmp_path: Path) -> None:
     async with held(tmp_path) as server, dial(server.port) as streaming, dial(server.port) as idle:
         await kept(idle)
         await streaming.say(post("SendStreamingMessage", message=message("mine")))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             head = await streaming.reader.readuntil(b"\r\n\r\n")
             await server.begun.wait()
         assert b"connection: close" not in head
@@ -190,12 +192,12 @@ async def test_a_connection_whose_stream_ended_meanwhile_may_be_asked_on(tmp_pat
     async with held(tmp_path) as server, dial(server.port) as streaming, dial(server.port) as idle:
         await kept(idle)
         await streaming.say(post("SendStreamingMessage", message=message("mine")))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await streaming.reader.readuntil(b"\r\n\r\n")
             await server.begun.wait()
         await server.stop_begun()
         server.release.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             assert b"TASK_STATE_COMPLETED" in await streaming.reader.readuntil(b"\r\n0\r\n\r\n")
         await streaming.say(GET)
         assert (await last(streaming)).body == b"ok\n"

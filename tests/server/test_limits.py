@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import pytest
 from a2a_server import Agent, Fail
 from a2a_server.errors import InvalidParams
 from a2a_server.lifecycle.limits import Pause, Resume
-from a2a_server.model.objects import Phase, State
+from a2a_server.model.objects import Phase, State, Task
 from a2a_server.model.queries import RowQuery, Table
 from a2a_server.model.rows import GateRow
 from a2a_server.policy import SECOND
 from tests.server.engines import LONG, Running, running
+from tests.server.soon import TooLate, in_time
 from tests.server.waiting import until
 
 
@@ -161,7 +162,7 @@ async def test_a_breaker_opens_tries_and_closes(tmp_path: Path) -> None:
         await release.wait()
         return text
 
-    async with running(agent, tmp_path, poll_seconds=0.05) as server:
+    async with running(agent, tmp_path, poll_seconds=0.05, lease_seconds=3600) as server:
         for number in (1, 2):
             assert (await server.send(f"{number}")).status.state is State.FAILED
         opened = await gate(server, "breaker:call")
@@ -203,7 +204,14 @@ async def test_a_deadline_says_nothing_of_the_skill(tmp_path: Path) -> None:
         return text
 
     async with running(agent, tmp_path, poll_seconds=LONG) as server:
-        late = await server.send(deadline=datetime.now(UTC) + timedelta(seconds=1.5))  # to be sent before that
+
+        async def send(deadline: datetime) -> Task:
+            try:
+                return await server.send(deadline=deadline)
+            except InvalidParams as error:
+                raise TooLate from error
+
+        late = await in_time(send)
         assert late.status.state is State.FAILED
         closed = await gate(server, "breaker:call")
         assert closed is not None

@@ -188,7 +188,6 @@ async def test_json_lines_are_a_batch(api: Api, media_type: str) -> None:
 
 
 @pytest.mark.embedded
-@pytest.mark.timeout(180)
 async def test_a_batch_has_at_most_ten_thousand_tasks(api: Api) -> None:
     for number in (0, 10_001):
         response = await api.ask("POST", "/batches", {"tasks": [{"text": "x"}] * number})

@@ -17,6 +17,7 @@ from a2a_server import asgi
 from a2a_server.testing import connect
 from a2a_server.web.management.application import BODY_BYTES
 from tests.contracts.artifact_stores import pieces
+from tests.patience import PATIENCE
 from tests.server.managed import Api, agent, error_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -181,7 +182,7 @@ async def test_only_this_machine_is_answered(tmp_path: Path) -> None:
         sent: list[Any] = []
         scope = {"type": "http", "method": "GET", "path": "/api/v1", "raw_path": b"/api/v1", "query_string": b""}
         more = {"headers": [(b"host", b"127.0.0.1")], "server": server, "http_version": "1.1", "root_path": ""}
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await app({**scope, **more, "scheme": "http", "client": ("127.0.0.1", 1)}, _nothing, _into(sent))
         assert sent[0]["status"] == status, (host, server)
         if status == 403:

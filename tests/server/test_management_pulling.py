@@ -7,6 +7,8 @@ import base64
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from operator import lt
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,15 @@ import pytest
 import pytest_asyncio
 
 from a2a_server.model.objects import Phase, Scope, State
+from a2a_server.model.queries import RowQuery, Table
+from a2a_server.model.rows import WorkerRow
+from a2a_server.policy import SECOND
 from a2a_server.service.pullers import Registration
 from a2a_server.service.pulling import Pulling, RunName
 from a2a_server.web.management.application import ManagementApi
 from a2a_server.web.management.routes import all_routes
 from a2a_server.web.management.table import Route
+from tests.patience import PATIENCE
 from tests.server.engines import running
 from tests.server.managing import Managed, ended, fields_of, managed, seen
 from tests.server.pullers import Puller, agent, asked, chunk, puller, row_of, texts
@@ -107,10 +113,10 @@ async def second_door(office: Managed) -> AsyncIterator[Managed]:
 
 async def test_a_claim_waits_for_work_and_takes_what_comes(office: Managed) -> None:
     worker = await puller(office, "other")
-    waiting = asyncio.get_running_loop().create_task(worker.claim(waitSeconds=20))
+    waiting = asyncio.get_running_loop().create_task(worker.claim(waitSeconds=30))
     await asyncio.sleep(0)
     task = await asked(office, skill="other")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         [claimed] = await waiting
     assert claimed["id"] == task["id"]
     await worker.end(claimed, "complete", result="done")
@@ -167,7 +173,7 @@ async def test_what_a_client_that_is_gone_claimed_is_handed_back(tmp_path: Path)
         server.store.holds = lambda needs: bool(needs.claims and worker.key in needs.workers)
         server.store.gate.clear()
         claiming = asyncio.get_running_loop().create_task(pulling.claim(Scope(), worker.key.hex(), 1))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await server.store.held.wait()
         claiming.cancel()
         await asyncio.gather(claiming, return_exceptions=True)
@@ -242,7 +248,7 @@ async def test_cancellation_reaches_the_agent(office: Managed) -> None:
     task = await asked(office)
     claimed = await worker.one()
     canceling = asyncio.get_running_loop().create_task(office.server.cancel(task["id"]))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             life = await office.post(
                 f"/workers/{worker.id}/heartbeat", {"tasks": [{"id": task["id"], "fence": claimed["fence"]}]}
@@ -256,12 +262,14 @@ async def test_cancellation_reaches_the_agent(office: Managed) -> None:
 
 
 async def test_an_agent_that_falls_silent_loses_its_tasks() -> None:
-    async with managed(agent(), poll_seconds=0.1, lease_seconds=1.0, beat_seconds=0.25) as office:
-        gone = await puller(office, leaseSeconds=3)  # it has this long to say something
+    async with managed(agent(), poll_seconds=0.1, lease_seconds=3600.0) as office:
+        gone = await puller(office, leaseSeconds=600)
         task = await asked(office)
         claimed = await gone.one()
         await gone.say(claimed, chunk("text", "half"))
-        heir = await puller(office)
+        store = office.system.engine.backends.store
+        store._offset += 601 * SECOND  # type: ignore[attr-defined]  # the clock that tests set
+        heir = await puller(office, leaseSeconds=600)
         again = await heir.one()
         assert (again["id"], again["fence"], again["attempt"]) == (task["id"], 2, 2)
         error = await office.refused(409, "POST", gone.path(claimed, "complete"), {"fence": 1})
@@ -273,10 +281,23 @@ async def test_an_agent_that_falls_silent_loses_its_tasks() -> None:
 
 
 async def test_signs_of_life_go_on_while_a_claim_waits() -> None:
-    async with managed(agent(), poll_seconds=0.1, lease_seconds=1.0, beat_seconds=0.25) as office:
-        worker = await puller(office, leaseSeconds=2)  # and this long to be heard of again behind the claim
-        assert await worker.claim(waitSeconds=5) == []
-        assert (await office.post(f"/workers/{worker.id}/heartbeat"))["draining"] is False
+    async with managed(agent(), poll_seconds=0.1) as office:
+        worker = await puller(office, leaseSeconds=600)
+        store = office.system.engine.backends.store
+
+        async def seen_at() -> int:
+            page = await store.rows(RowQuery(Table.WORKER, (bytes.fromhex(worker.id),)))
+            [row] = page.rows
+            assert isinstance(row, WorkerRow)
+            return row.seen_at
+
+        waiting = asyncio.get_running_loop().create_task(worker.claim(waitSeconds=30))
+        for _ in range(3):
+            before = await seen_at()
+            await seen(seen_at, partial(lt, before))
+        await asked(office)
+        [claimed] = await waiting
+        await worker.end(claimed, "complete")
 
 
 async def test_files_small_and_uploaded(office: Managed) -> None:
@@ -334,7 +355,7 @@ async def test_a_task_that_might_have_been_a_direct_answer_is_a_task_once_it_is_
         pulling = Pulling(server.engine)
         worker = await pulling.register(Scope(), Registration(("answers",)))
         sending = asyncio.get_running_loop().create_task(server.send("x", skill="answers"))
-        [found] = await pulling.claim(Scope(), worker.key.hex(), 1, 10.0)
+        [found] = await pulling.claim(Scope(), worker.key.hex(), 1, PATIENCE)
         run = RunName(worker.key.hex(), found.row.id, found.row.fence)
         assert (await pulling.complete(Scope(), run, ())).state is State.COMPLETED
         task = await sending
@@ -347,7 +368,7 @@ async def test_workers_only_take_what_they_say(office: Managed) -> None:
     low = await asked(office, skill="other", priority="low")
     eu = await asked(office, skill="other", requires={"tags": ["eu"]})
     assert await high.claim(limit=10) == []
-    found = await fit.claim(limit=10, waitSeconds=10)
+    found = await fit.claim(limit=10, waitSeconds=30)
     assert {task["id"] for task in found} == {low["id"], eu["id"]}
     for task in found:
         await fit.end(task, "complete")

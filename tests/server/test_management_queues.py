@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from a2a_server.settings import load
 from a2a_server.wiring.system import System
 from tests.server.engines import running
 from tests.server.managing import Managed, ended, fields_of, managed, seen, sent
+from tests.server.soon import TooLate, in_time
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -114,8 +115,13 @@ async def test_a_paused_queue_starts_nothing_until_it_is_resumed(office: Managed
 
 
 async def test_a_pause_may_have_an_end(office: Managed) -> None:
-    until = datetime.now(UTC) + timedelta(seconds=1.5)
-    paused = await office.post("/queues/quick/pause", {"until": until.isoformat()})
+    async def pause(until: datetime) -> tuple[dict[str, Any], datetime]:
+        response = await office.ask("POST", "/queues/quick/pause", {"until": until.isoformat()})
+        if response.status_code == 400:
+            raise TooLate
+        return response.json(), until
+
+    paused, until = await in_time(pause)
     assert paused["pausedUntil"].startswith(until.isoformat()[:19])
     assert await ended(office, await sent(office, "later", "quick")) == "TASK_STATE_COMPLETED"
     assert datetime.now(UTC) >= until

@@ -18,6 +18,7 @@ from a2a_server.lifecycle.editing import Edit, standing
 from a2a_server.model.objects import Scope
 from a2a_server.testing import Connection, connect
 from tests.server.managed import Api, Json, agent, error_of
+from tests.server.soon import TooLate, in_time
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -291,10 +292,17 @@ async def test_without_its_time_it_starts(api: Api) -> None:
 async def test_a_new_time_is_heeded(api: Api) -> None:
     made = await api.create(text="soon", runAt=LATER)
     late = await api.create(text="late", runAt=LATER)
-    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()  # both are to be asked for before that
+
+    async def overtake(deadline: datetime) -> None:
+        response = await api.ask("PATCH", f"/tasks/{late['id']}", {"deadline": deadline.isoformat()})
+        if response.status_code == 400:
+            raise TooLate
+        assert response.status_code == 200
+
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
     moved = (await api.ask("PATCH", f"/tasks/{made['id']}", {"runAt": soon})).json()
     assert moved["runAt"] < LATER
-    assert (await api.ask("PATCH", f"/tasks/{late['id']}", {"deadline": soon})).status_code == 200
+    await in_time(overtake)
     assert (await api.reached(made["id"], "final"))["state"] == "completed"
     assert (await api.reached(late["id"], "final"))["state"] == "failed"
 

@@ -20,10 +20,10 @@ from a2a_server.model.objects import Phase, Scope, Wishes
 from a2a_server.model.rows import Key, TagRow
 from a2a_server.model.turns import Needs
 from a2a_server.testing import Connection, connect
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.backends
 
-BOUND = 30
 Json = dict[str, Any]
 
 
@@ -76,7 +76,7 @@ class Streamed:
         self.cursor = ""
 
     async def next(self) -> tuple[str, Json]:
-        async with asyncio.timeout(BOUND):
+        async with asyncio.timeout(PATIENCE):
             event = await anext(self._events)
         data = json.loads(event.data)
         self.cursor = event.id or self.cursor
@@ -305,7 +305,7 @@ async def test_a_silent_stream_sends_signs_of_life() -> None:
     async with connect(crew.agent, heartbeat_seconds=0.05) as server:
         task_id = await start(server)
         async with (
-            asyncio.timeout(BOUND),
+            asyncio.timeout(PATIENCE),
             server._http.stream("GET", "/api/v1/events", params={"ids": task_id}) as response,
         ):
             seen = b""

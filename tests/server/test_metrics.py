@@ -13,6 +13,7 @@ from a2a_server import Agent, Fail, File, Partial, Reject, Retry, TaskContext
 from a2a_server.errors import StoreUnavailable
 from a2a_server.model.objects import State
 from a2a_server.testing import Connection, RpcError, connect
+from tests.patience import PATIENCE
 from tests.server.engines import LONG, running
 from tests.server.waiting import until
 
@@ -55,13 +56,13 @@ async def read(server: Connection) -> dict[tuple[str, ...], float]:
 
 async def test_tasks_are_counted_by_how_they_end() -> None:
     begun = asyncio.Event()
-    async with connect(agent_of(begun), timeout_seconds=60) as server:
+    async with connect(agent_of(begun), timeout_seconds=3600) as server:
         for text in ("ok", "ok", "fail", "reject", "partial", "retry"):
             await server.send(text)
         await server.send("wait", options={"timeoutSeconds": 1})
         begun.clear()
         task = await server.send("wait", blocking=False)
-        await asyncio.wait_for(begun.wait(), 30)
+        await asyncio.wait_for(begun.wait(), PATIENCE)
         assert (await read(server))["active_tasks",] == 1
         await server.cancel(task["id"])
         await until(lambda: server._system.engine.worker.running == 0)
@@ -119,7 +120,7 @@ async def test_tasks_that_wait_are_told_by_queue_and_phase() -> None:
 
     async with connect(agent, slots=1) as server:
         await server.send("first", blocking=False)
-        await asyncio.wait_for(begun.wait(), 30)
+        await asyncio.wait_for(begun.wait(), PATIENCE)
         for _ in range(2):
             await server.send("next", blocking=False)
         await server.send("later", blocking=False, options={"delaySeconds": 3600})
@@ -178,7 +179,7 @@ async def test_no_id_becomes_a_label() -> None:
 
 async def streams_open(server: Connection, count: int) -> None:
     """Wait until so many are."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (await read(server))["a2a_streams_open",] != count:  # noqa: ASYNC110 - nobody sets an event for it
             await asyncio.sleep(0.01)
 
@@ -192,7 +193,7 @@ async def test_streams_are_counted_while_they_are_open() -> None:
         assert found["a2a_stream_events_total",] == max(n for n in numbers if n) - 1  # the first is in the snapshot
         following = server.stream("wait")
         await anext(following)
-        await asyncio.wait_for(begun.wait(), 30)
+        await asyncio.wait_for(begun.wait(), PATIENCE)
         await streams_open(server, 1)
         await following.aclose()
         await streams_open(server, 0)

@@ -32,6 +32,7 @@ from a2a_server.telemetry.metrics import Metrics
 from a2a_server.web.management.commanding import Commands
 from a2a_server.web.management.monitoring import MonitoringPages
 from a2a_server.wiring.monitored import ledger_of
+from tests.patience import PATIENCE
 from tests.server.engines import LONG, Running, running
 from tests.server.waiting import until
 
@@ -141,7 +142,7 @@ async def told_of(server: Running) -> Answered:
 @pytest.mark.embedded
 async def test_a_later_run_counts_from_its_own_claim(tmp_path: Path) -> None:
     stage = Stage()
-    async with running(stage.agent, tmp_path) as server:
+    async with running(stage.agent, tmp_path, lease_seconds=3600) as server:
         inner = server.store.inner
         assert isinstance(inner, SqliteStore)
         stage.later = lambda: setattr(inner, "_offset", 1000 * SECOND)  # the second run comes long after the first
@@ -287,7 +288,7 @@ async def test_the_settings_reach_the_servers_own_monitor(tmp_path: Path) -> Non
     async with running(stage.agent, tmp_path, slots=1, threads=1, task_manager=manager) as server:
         await server.start("hold")
         found: set[str] = set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while len(found) < 2:
                 found = {alert.subject for alert in await alerts_of(server.store)}
                 await asyncio.sleep(0.01)

@@ -29,6 +29,7 @@ from a2a_server.model.rows import EdgeKind, EdgeRow, Interest, Key, PushRow, Rec
 from a2a_server.model.turns import Needs
 from a2a_server.ports import ArtifactStore, TaskStore
 from a2a_server.service.files import Files
+from tests.patience import PATIENCE
 from tests.server.engines import Running, as_task, running
 
 pytestmark = pytest.mark.embedded
@@ -154,7 +155,7 @@ async def test_the_server_does_it_by_itself(tmp_path: Path) -> None:
         task = await server.send("ok")
         server.store.inner._offset += 31 * DAY  # type: ignore[attr-defined]  # the store's clock
         server.engine.duties.sweeper.expect(0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while await exists(server, task.id):  # noqa: ASYNC110 - nothing tells of a deletion
                 await asyncio.sleep(0.01)
         later = await server.send("ok")
@@ -363,7 +364,7 @@ async def test_a_stream_of_a_task_that_is_deleted_ends(tmp_path: Path) -> None:
             watch.learn(row)
             await days_pass(server, 31)
             assert (await retiring(server).retire()).retired.total() == 1
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 assert [batch async for batch in server.engine.hub.follow(watch, 1)] == []
 
 

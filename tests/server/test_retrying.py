@@ -19,7 +19,9 @@ from a2a_server.model.requests import SendRequest
 from a2a_server.model.rows import TaskRow
 from a2a_server.policy import SECOND
 from a2a_server.service.retrying import Again, Retrying
-from tests.server.engines import Running, as_task, running
+from tests.patience import PATIENCE
+from tests.server.engines import LONG, Running, as_task, running
+from tests.server.soon import TooLate, in_time
 from tests.server.waiting import until
 
 pytestmark = pytest.mark.embedded
@@ -246,6 +248,18 @@ async def test_dead_letters_are_listed_and_tried_again_once(tmp_path: Path) -> N
         assert [one.reason for one in (await retrying.dead_letters(ME)).letters] == [Dead.DEADLINE]
 
 
+async def missed(server: Running) -> Task:
+    """A task that its deadline ended."""
+
+    async def send(deadline: datetime) -> Task:
+        try:
+            return await server.send("go", deadline=deadline)
+        except InvalidParams as error:
+            raise TooLate from error
+
+    return await in_time(send)
+
+
 async def test_a_missed_deadline_is_told_alike_whoever_ends_the_run(tmp_path: Path) -> None:
     agent = Agent("Slow")
 
@@ -254,13 +268,12 @@ async def test_a_missed_deadline_is_told_alike_whoever_ends_the_run(tmp_path: Pa
         await asyncio.Event().wait()
         return text
 
-    async with running(agent, tmp_path, cancel_grace_seconds=0.1) as server:
-        long = await server.send("go", timeoutSeconds=0.2)
-        late = await server.send("go", deadline=datetime.now(UTC) + timedelta(seconds=1.5))  # to be sent before that
+    async with running(agent, tmp_path, cancel_grace_seconds=0.1, poll_seconds=LONG) as server:  # no poll comes first
+        long, late = await server.send("go", timeoutSeconds=0.2), await missed(server)
         assert (code_of(long), code_of(late)) == ("timeout", "deadline")
         assert "timeoutSeconds" in said(long)
-        killed = await server.start("go", deadline=datetime.now(UTC) + timedelta(minutes=2))
-        overdue = await server.start("go", timeoutSeconds=60, deadline=datetime.now(UTC) + timedelta(minutes=2))
+        killed = await server.start("go", deadline=datetime.now(UTC) + timedelta(minutes=20))
+        overdue = await server.start("go", timeoutSeconds=600, deadline=datetime.now(UTC) + timedelta(minutes=20))
         for one in (killed, overdue):
             await server.reached(one, Phase.LEASED)
         server.engine.worker.crash()
@@ -291,11 +304,12 @@ async def test_a_task_that_waits_starts_sooner_or_later(tmp_path: Path) -> None:
             await retrying.requeue(ME, task_id)
         waiting = await server.start("later")
         await server.reached(waiting, Phase.SCHEDULED)
+        asked_at = server.engine.clock()
         task = await retrying.requeue(ME, waiting)
         assert "attempt 2 of 4" in said(task)
         row = await server.row(waiting)
         assert row.phase is Phase.SCHEDULED
-        assert 30 * SECOND < row.due_at - server.engine.clock() <= 60 * SECOND
+        assert asked_at + 30 * SECOND < row.due_at <= server.engine.clock() + 60 * SECOND
         with pytest.raises(InvalidParams, match="delaySeconds"):
             await retrying.requeue(ME, waiting, -1)
 
@@ -331,7 +345,7 @@ async def test_a_retry_takes_its_place_in_a_conversation_that_goes_on_meanwhile(
         await server.hold(lambda needs: bool(needs.queues))
         request = SendRequest(Generation.V10, sent, context_id=first.context_id)
         sending = asyncio.create_task(server.operations.send(ME, request))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await server.store.held.wait()
             retrying = asyncio.create_task(Retrying(server.engine).retry(ME, first.id))
             await until(lambda: server.engine.writer.waiting > 0)

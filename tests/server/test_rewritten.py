@@ -11,6 +11,7 @@ import pytest
 from a2a_server import Agent, Artifact, File, TaskContext
 from a2a_server.model.objects import Text
 from a2a_server.testing import connect
+from tests.patience import PATIENCE
 from tests.server.test_crashes import DONE
 
 SMALL, LARGE = 10, 40_000
@@ -42,7 +43,7 @@ async def test_an_artifact_written_again_after_it_was_closed(size: int, binary: 
             if index == 1:
                 await task.progress(0.5)
 
-    async with connect(agent) as server, httpx2.AsyncClient(trust_env=False) as http:
+    async with connect(agent) as server, httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
         streamed, task_id = b"", ""
         async for _, item in server.stream("go"):
             if update := item.get("artifactUpdate"):

@@ -19,6 +19,7 @@ from a2a_server.testing import Connection, connect
 from tests.clients import v01, v10
 from tests.clients.rpc import new_http
 from tests.clients.sse import SseParser, read_events
+from tests.patience import PATIENCE
 from tests.server.behaviours import new_id
 from tests.server.waiting import until
 
@@ -109,19 +110,49 @@ async def test_cut_and_resume_while_it_runs(server: Connection, generation: Any)
     assert seen == list(range(1, 16))
 
 
+def waiting_agent() -> tuple[Agent, asyncio.Event]:
+    """An agent that says nothing until the event is set."""
+    bench, go_on = Agent("Bench"), asyncio.Event()
+
+    @bench.skill
+    async def wait(text: str) -> str:
+        await go_on.wait()
+        return text
+
+    return bench, go_on
+
+
 async def test_heartbeats_fill_silence() -> None:
-    async with connect(agent, heartbeat_seconds=0.05) as server, new_http() as http:
-        parser = SseParser()
-        async with http.stream("POST", server.url, json=request("sleep 1")) as response:
-            events = [event async for event in read_events(response.aiter_bytes(), parser)]
-        assert parser.comments >= 3
-        assert [event.id for event in events] == ["1", "2", "3", "4"]
+    bench, go_on = waiting_agent()
+    parser = SseParser()
+
+    async def read(response: httpx2.Response) -> list[str | None]:
+        return [event.id async for event in read_events(response.aiter_bytes(), parser)]
+
+    async with (
+        connect(bench, heartbeat_seconds=0.05) as server,
+        new_http() as http,
+        http.stream("POST", server.url, json=request("x")) as response,
+    ):
+        reading = asyncio.create_task(read(response))
+        await until(lambda: parser.comments >= 3)
+        go_on.set()
+        assert await reading == ["1", "2", "3", "4"]
 
 
 async def test_a_heartbeat_is_a_bare_comment() -> None:
-    async with connect(agent, heartbeat_seconds=0.02) as server, new_http() as http:
-        lines = (await http.post(server.url, json=request("sleep 0.6"))).text.split("\n")
-    assert {line for line in lines if line.startswith(":")} == {": ping"}
+    bench, go_on = waiting_agent()
+    text = ""
+    async with (
+        connect(bench, heartbeat_seconds=0.02) as server,
+        new_http() as http,
+        http.stream("POST", server.url, json=request("x")) as response,
+    ):
+        async for piece in response.aiter_text():
+            text += piece
+            if text.count("\n:") >= 3:
+                go_on.set()
+    assert {line for line in text.split("\n") if line.startswith(":")} == {": ping"}
 
 
 async def test_v0_1_reads_a_task_of_1_0_in_its_own_form(server: Connection, http: httpx2.AsyncClient) -> None:
@@ -154,14 +185,7 @@ async def test_errors_before_the_first_event_are_plain_json(server: Connection, 
 
 
 async def test_a_client_that_hangs_up_leaves_the_task_running() -> None:
-    bench = Agent("Bench")
-    go_on = asyncio.Event()
-
-    @bench.skill
-    async def wait(text: str) -> str:
-        await go_on.wait()
-        return text
-
+    bench, go_on = waiting_agent()
     async with connect(bench) as server:
         stream = server.stream("streamed")
         _, start = await anext(stream)
@@ -189,17 +213,17 @@ async def test_draining_ends_streams_and_answers_waits(tmp_path: Path) -> None:
             seen.append(n)
 
     async with connect(agent, **places) as server:
-        waiting = asyncio.create_task(server.send("sleep 60"))
-        stream = server.stream("sleep 60", message_id="mine")
+        waiting = asyncio.create_task(server.send("sleep 3600"))
+        stream = server.stream("sleep 3600", message_id="mine")
         n, start = await anext(stream)
         seen.append(n)
         reading = asyncio.create_task(read(stream))
         async with aclosing(server.subscribe(start["task"]["id"])) as other:
             await anext(other)
         hub = server._system.engine.hub
-        await until(lambda: hub.watched == 2)
+        await until(lambda: hub.watched == 2 and len(seen) == 2)
         hub.close()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             answer = await waiting
             await reading
         assert answer["status"]["state"] == "TASK_STATE_WORKING"
@@ -232,7 +256,7 @@ async def test_a_reader_that_never_reads_is_cut() -> None:
             await until(lambda: not hub.watched)
             await until(lambda: all(held.raddr != mine for held in psutil.Process().net_connections("tcp")))
             received = bytearray()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while piece := await loop.sock_recv(deaf, 65536):
                     received += piece
         assert b"chunk 0" in received

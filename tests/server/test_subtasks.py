@@ -16,6 +16,7 @@ from a2a_server.model.objects import Data, Phase, Scope, State, Task
 from a2a_server.model.requests import GetRequest
 from a2a_server.model.rows import Key
 from a2a_server.testing import connect
+from tests.patience import PATIENCE
 from tests.server.engines import LONG, Running, running
 from tests.server.waiting import until, until_asked
 
@@ -308,7 +309,7 @@ async def test_a_parent_is_spawned_from_once_whatever_happens_to_its_worker() ->
         for n in range(1, 8):
             crash = server.crash_worker(at_event=n)
             task = await server.send("a b c")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await crash
             assert task["artifacts"][0]["parts"][0]["text"] == "a b c"
             listed = await server.rpc("ListTasks", {"contextId": task["contextId"]})
@@ -342,6 +343,6 @@ async def test_a_run_that_lost_its_task_spawns_nothing(tmp_path: Path) -> None:
         await server.engine.replace_worker()
         await server.reached(task_id, State.COMPLETED)
         lost.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             await spawned.wait()
         assert [row.id for row in await server.store.inner.oldest(Key(b""), 9)] == [task_id]

@@ -20,6 +20,7 @@ from a2a_server.service import batching
 from a2a_server.service.batching import Batching, Item, Known
 from a2a_server.service.sending import Sending
 from a2a_server.service.templates import Templates
+from tests.patience import PATIENCE
 from tests.server.engines import Running, as_task, running
 from tests.server.waiting import until
 
@@ -34,7 +35,7 @@ class Conversations:
         self.batching = Batching(server.engine, Sending(server.engine, str))
 
     async def submit(self, *items: Item, atomic: bool = True) -> list[Submitted | ClientError]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             outcomes = (await self.batching.submit(Scope(), items, atomic=atomic)).outcomes
             return [one for one in outcomes if not isinstance(one, Known)]
 
@@ -136,7 +137,7 @@ async def test_what_was_taken_of_a_batch_is_told_when_the_rest_cannot_be(
         server = scene.server
         await server.hold(lambda needs: bool(needs.queues))
         sending = asyncio.create_task(scene.submit(item("a"), item("b"), item("c"), atomic=False))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await server.store.held.wait()
             monkeypatch.setattr(server.engine.writer, "_max_operations", 0)
             server.store.gate.set()
@@ -164,7 +165,7 @@ async def test_whoever_leaves_before_the_commit_takes_no_file_along(tmp_path: Pa
         sent = Item(Message(Role.USER, (Text("keep"), part), id="with-a-file"), options=TaskOptions(skill="plain"))
         await scene.server.hold(lambda needs: bool(needs.queues))
         leaving = asyncio.create_task(scene.submit(sent))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await scene.server.store.held.wait()
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
@@ -194,7 +195,7 @@ async def test_the_longest_name_of_a_conversation_is_as_good_as_any(tmp_path: Pa
         for skill in ("next_one", "newest"):
             (made,) = (await scene.batching.submit(Scope(name, "local"), [item("go", name, skill=skill)])).outcomes
             assert isinstance(made, Submitted)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     found = await server.store.find(Scope(name, "local"), "", made.row.id)
                     if found is not None and found.state is State.COMPLETED:
@@ -213,7 +214,7 @@ async def test_a_tied_send_takes_its_place_in_a_conversation_that_goes_on_meanwh
         parent, upstream = [await server.start("later", delaySeconds=3600) for _ in range(2)]
         await server.hold(lambda needs: bool(needs.queues))
         first = asyncio.create_task(server.operations.send(Scope(), asking("1")))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await server.store.held.wait()
             tied = asking("2", parentTaskId=parent, dependsOn=(upstream,))
             second = asyncio.create_task(server.operations.send(Scope(), tied))
@@ -244,7 +245,7 @@ async def test_a_part_takes_no_turn_of_its_own_in_the_context_of_its_parent(tmp_
         message = Message(Role.USER, (Text("part"),), id="part")
         options = TaskOptions.model_validate({"skill": skill, "parentTaskId": parent.row.id})
         request = SendRequest(Generation.V10, message, context_id="talk", blocking=True, options=options)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             part = as_task(await server.operations.send(Scope(), request))
         assert part.status.state is State.COMPLETED
         assert (await server.row(parent.row.id)).state is State.WORKING

@@ -17,6 +17,7 @@ from a2a_server.model.objects import Generation, Role, Scope, State, Task
 from a2a_server.model.options import TaskOptions
 from a2a_server.model.requests import GetRequest, SendRequest
 from a2a_server.wire import v01, v03, v10
+from tests.patience import PATIENCE
 from tests.server.engines import LONG, Running, running
 from tests.server.waiting import until
 
@@ -125,7 +126,7 @@ async def send(
         options=options.model_copy(update={"skill": skill}),
         **asked,  # type: ignore[arg-type]  # fields of the request
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         answer = await server.operations.send(Scope(), request)
     assert isinstance(answer, Task)
     return answer

@@ -61,10 +61,12 @@ async def lines(server: Running, task: Task) -> list[str]:
 @pytest.mark.parametrize("skill", ["computes", "threaded"])
 async def test_the_processor_time_of_a_run_is_in_its_journal(tmp_path: Path, skill: str) -> None:
     async with running(spending(), tmp_path, measure_usage=True) as server:
+        before = time.process_time()
         task = await server.send(skill=skill)
+        all_in_all = time.process_time() - before
         [line] = await lines(server, task)
         used, _, _ = line.removeprefix("Used ").partition(" ")
-        assert WORK <= float(used) < WORK + 0.1
+        assert WORK <= float(used) <= all_in_all
         waiting = await server.send(skill="waits")
         [line] = await lines(server, waiting)
         assert float(line.removeprefix("Used ").partition(" ")[0]) < WORK
