@@ -22,12 +22,11 @@ from pathlib import Path
 import httpx2
 
 from tests.drills.server import free_port
+from tests.patience import PATIENCE
 from tests.services import Server, own
 
 ROOT = Path(__file__).resolve().parents[1]
 AGENT = "a2a_server/examples/workbench.py"
-READY_SECONDS = 30.0
-STOP_SECONDS = 40.0
 
 
 class ClusterError(Exception):
@@ -67,7 +66,7 @@ class Member:
 
     def ready(self) -> None:
         """It answers that it is ready, or says so. Raises ClusterError."""
-        give_up = time.monotonic() + READY_SECONDS
+        give_up = time.monotonic() + PATIENCE
         while time.monotonic() < give_up:
             self.check()
             if self._is_ready():
@@ -83,7 +82,7 @@ class Member:
         """Send a signal to this process alone."""
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = STOP_SECONDS) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Its exit code, once it has ended. Raises ClusterError."""
         if self._process is None:
             raise ClusterError(f"{self.name} was never started")
@@ -97,7 +96,7 @@ class Member:
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(STOP_SECONDS)
+                self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
@@ -155,9 +154,11 @@ class Cluster:
 
 
 @contextmanager
-def cluster(directory: Path, settings: Mapping[str, str], *, servers: int = 2, workers: int = 2) -> Iterator[Cluster]:
+def cluster(
+    directory: Path, settings: Mapping[str, str], *, servers: int = 2, workers: int = 2, agent: str = AGENT
+) -> Iterator[Cluster]:
     """A cluster that runs while the context lasts."""
-    made = Cluster(directory, settings, servers=servers, workers=workers)
+    made = Cluster(directory, settings, servers=servers, workers=workers, agent=agent)
     try:
         made.start()
         yield made
@@ -186,7 +187,7 @@ def check(made: Cluster) -> None:
 
 def _called(url: str, method: str, params: Mapping[str, object]) -> dict[str, dict[str, str]]:
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    answer = httpx2.post(f"{url}/", json=request, headers={"A2A-Version": "1.0"}, timeout=30).json()
+    answer = httpx2.post(f"{url}/", json=request, headers={"A2A-Version": "1.0"}, timeout=PATIENCE).json()
     if "result" not in answer:
         raise ClusterError(f"{method} at {url}: {answer}")
     result: dict[str, dict[str, str]] = answer["result"]

@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -69,7 +71,7 @@ def _is_whole(command: str) -> bool:
     return command.count("'") % 2 == 0 and not command.endswith("\\")
 
 
-def unlike(commands: Sequence[Command], cwd: Path, port: int, seconds: float = 200) -> list[str]:
+def unlike(commands: Sequence[Command], cwd: Path, port: int, seconds: float = 3 * PATIENCE) -> list[str]:
     """What the commands print otherwise than shown, run in one shell; nothing where all is as shown.
 
     A server that a command starts in the background is waited for.

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import httpx2
 import pytest
 
 from tests.acceptance.test_cli import Served, serving
+from tests.acceptance.waiting import until
+from tests.patience import PATIENCE
 
 MIB = 1 << 20
 SIZE_MIB = 100
@@ -68,7 +70,7 @@ def checksum(pieces: Iterator[bytes]) -> str:
 def call(served: Served, method: str, params: dict[str, Any]) -> dict[str, Any]:
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     headers = {"A2A-Version": "1.0"}
-    answer = httpx2.post(f"{served.url}/", json=request, headers=headers, timeout=100, trust_env=False).json()
+    answer = httpx2.post(f"{served.url}/", json=request, headers=headers, timeout=PATIENCE, trust_env=False).json()
     result: dict[str, Any] = answer["result"]
     return result
 
@@ -89,21 +91,14 @@ def ended(served: Served, task_id: str) -> dict[str, Any]:
         task = call(served, "GetTask", {"id": task_id, "historyLength": 0})
         return task["status"]["state"] in {"TASK_STATE_COMPLETED", "TASK_STATE_FAILED"}
 
-    until(done, 120)
+    until(done)
     assert task["status"]["state"] == "TASK_STATE_COMPLETED", task["status"]
     return task
 
 
-def until(condition: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def downloaded(url: str) -> tuple[int, str, str]:
     digest, size = hashlib.sha256(), 0
-    with httpx2.stream("GET", url, timeout=60, trust_env=False) as response:
+    with httpx2.stream("GET", url, timeout=PATIENCE, trust_env=False) as response:
         assert response.status_code == 200
         for piece in response.iter_bytes():
             digest.update(piece)
@@ -134,12 +129,11 @@ def growing(directory: Path) -> list[Path]:
     return list((directory / "a2a-artifacts" / ".incoming").iterdir())
 
 
-@pytest.mark.timeout(300)
 def test_a_hundred_megabytes_in_constant_memory_both_ways(served: Served) -> None:
     expected = checksum(made(SIZE_MIB))
     send(served, "make", {"data": {"pieces": 1}})
     before = forget_peak(served)
-    uploaded = httpx2.post(f"{served.url}/artifacts", content=made(SIZE_MIB), timeout=100, trust_env=False).json()
+    uploaded = httpx2.post(f"{served.url}/artifacts", content=made(SIZE_MIB), timeout=PATIENCE, trust_env=False).json()
     assert (uploaded["size"], uploaded["sha256"]) == (SIZE_MIB * MIB, expected)
     read = send(served, "read", {"url": uploaded["url"]})
     assert read["artifacts"][0]["parts"][0]["text"] == f"{SIZE_MIB * MIB} {expected}"
@@ -153,10 +147,9 @@ def test_a_hundred_megabytes_in_constant_memory_both_ways(served: Served) -> Non
     assert grown < MOST_GROWTH_MIB, f"{grown:.0f} MiB"
 
 
-@pytest.mark.timeout(300)
 def test_a_reader_that_stalls_pins_no_memory(served: Served) -> None:
     content = made(SIZE_MIB)
-    url = httpx2.post(f"{served.url}/artifacts", content=content, timeout=100, trust_env=False).json()["url"]
+    url = httpx2.post(f"{served.url}/artifacts", content=content, timeout=PATIENCE, trust_env=False).json()["url"]
     before = forget_peak(served)
     readers = []
     for _ in range(20):
@@ -172,7 +165,6 @@ def test_a_reader_that_stalls_pins_no_memory(served: Served) -> None:
     assert grown < MOST_GROWTH_MIB, f"{grown:.0f} MiB"
 
 
-@pytest.mark.timeout(120)
 def test_nothing_of_an_upload_is_there_that_was_killed_in_the_middle(served: Served, tmp_path: Path) -> None:
     with socket.create_connection(("127.0.0.1", served.port)) as client:
         client.sendall(f"POST /artifacts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {20 * MIB}\r\n\r\n".encode())
@@ -184,11 +176,10 @@ def test_nothing_of_an_upload_is_there_that_was_killed_in_the_middle(served: Ser
     os.utime(left, (0, time.time() - 90))
     served.start()
     assert growing(tmp_path) == []
-    again = httpx2.post(f"{served.url}/artifacts", content=made(20), timeout=60, trust_env=False).json()
+    again = httpx2.post(f"{served.url}/artifacts", content=made(20), timeout=PATIENCE, trust_env=False).json()
     assert downloaded(again["url"]) == (20 * MIB, checksum(made(20)), again["sha256"])
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kills", [1, 2])
 def test_an_artifact_is_whole_that_was_killed_in_the_middle(served: Served, tmp_path: Path, kills: int) -> None:
     pieces = 60
@@ -211,7 +202,7 @@ def assembled(served: Served, task_id: str) -> str:
     headers = {"A2A-Version": "1.0", "Last-Event-ID": "0"}
     urls: list[str] = []
     with httpx2.stream(
-        "POST", f"{served.url}/", json=request, headers=headers, timeout=60, trust_env=False
+        "POST", f"{served.url}/", json=request, headers=headers, timeout=PATIENCE, trust_env=False
     ) as response:
         for line in response.iter_lines():
             if line.startswith("data: ") and (update := json.loads(line[6:])["result"].get("artifactUpdate")):
@@ -219,5 +210,5 @@ def assembled(served: Served, task_id: str) -> str:
                 urls = urls + shown if update.get("append") else shown
     digest = hashlib.sha256()
     for url in urls:
-        digest.update(httpx2.get(url, timeout=60, trust_env=False).content)
+        digest.update(httpx2.get(url, timeout=PATIENCE, trust_env=False).content)
     return digest.hexdigest()

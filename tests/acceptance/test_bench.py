@@ -18,7 +18,6 @@ from tests.services import needed, programs
 REQUIRED = os.environ.get("A2A_TEST_REQUIRE_SERVICES") == "1"
 
 
-@pytest.mark.timeout(180)
 async def test_our_own_rows_are_measured_and_drawn(tmp_path: Path) -> None:
     rows = ("same", "get-large", "store")
     found, said = await _benched(tmp_path, *rows)
@@ -31,7 +30,6 @@ async def test_our_own_rows_are_measured_and_drawn(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not PEERS.exists() and not REQUIRED, reason="no peers are installed here; scripts/peers does it")
-@pytest.mark.timeout(300)
 async def test_peers_are_measured_beside_ours(tmp_path: Path) -> None:
     found, _ = await _benched(tmp_path, "echo-1", "get")
     sides = {name for row in found["rows"] for name in row["sides"]}
@@ -39,7 +37,6 @@ async def test_peers_are_measured_beside_ours(tmp_path: Path) -> None:
     _check(found)
 
 
-@pytest.mark.timeout(120)
 async def test_rows_about_scaling_are_measured_on_a_postgresql_of_their_own(tmp_path: Path) -> None:
     with needed():
         programs.postgresql(as_nobody=os.geteuid() == 0)

@@ -16,11 +16,14 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.acceptance.waiting import standing_still, until
+from tests.patience import PATIENCE
 from tests.services.server import free_ports
 
 COMMAND = str(Path(sys.executable).with_name("a2a-server"))
 AGENT = """
 import asyncio
+from pathlib import Path
 from a2a_server import Agent, Fail, Reject, TaskContext
 
 agent = Agent("Acceptance")
@@ -38,16 +41,19 @@ async def rejects(text: str) -> str:
     raise Reject("not on Sundays")
 
 @agent.skill
-async def counts(task: TaskContext, upto: int = 20, pause: float = 0.1):
+async def counts(task: TaskContext, upto: int = 20, behind: int = 20, file: str = ""):
     for number in range(upto):
+        while number >= behind and not Path(file).exists():
+            await asyncio.sleep(0.02)
         task.progress(done=number, total=upto, note=f"number {number}")
         yield f"{number} "
-        await asyncio.sleep(pause)
+        await asyncio.sleep(0.02)
 
 @agent.skill
 async def greets(name: str, greeting: str) -> str:
     return f"{greeting} {name}"
 """
+WITHOUT_END = '{"upto": 20, "behind": 3, "file": "never"}'
 
 
 class Served:
@@ -63,7 +69,7 @@ class Served:
     def start(self) -> None:
         with (self.directory / "out.txt").open("ab") as out, (self.directory / "err.txt").open("ab") as err:
             self.process = subprocess.Popen(self.command, cwd=self.directory, stdout=out, stderr=err)
-        deadline = time.monotonic() + 45
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             assert self.process.poll() is None, (self.directory / "err.txt").read_text()
             try:
@@ -76,12 +82,17 @@ class Served:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """How it ended; nothing of it is left."""
+        if self.process is not None:
+            self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """The same, once it has been told to end or killed."""
         process, self.process = self.process, None
         if process is None:
             return 0
-        process.send_signal(number)
         try:
-            return process.wait(30)
+            return process.wait(PATIENCE)
         finally:
             process.kill()
 
@@ -89,7 +100,7 @@ class Served:
         return [COMMAND, *words, "--url", self.url]
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.client(*words), capture_output=True, text=True, timeout=50, check=False)
+        return subprocess.run(self.client(*words), capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @contextmanager
@@ -142,8 +153,9 @@ def test_what_goes_wrong_ends_with_one_and_is_said(served: Served, skill: str, s
 
 
 def test_a_task_is_started_read_followed_and_canceled(served: Served) -> None:
-    started = served.call("send", "--no-wait", "--skill", "counts", "--data", '{"upto": 500}')
+    started = served.call("send", "--no-wait", "--skill", "counts", "--data", WITHOUT_END)
     task = started.stdout.strip()
+    until(lambda: '"0 ' in served.call("task", "get", task, "-o", "json").stdout)
     assert "working" in served.call("task", "get", task).stdout
     assert served.call("task", "cancel", task).stdout == f"task {task} is canceled\n"
     followed = served.call("task", "subscribe", task, "--after", "0")
@@ -163,26 +175,28 @@ def test_errors_of_the_server_are_one_line(served: Served) -> None:
 
 
 def test_a_timeout_says_how_to_go_on(served: Served) -> None:
-    done = served.call("send", "--skill", "counts", "--data", '{"upto": 90}', "--timeout", "3")
+    data = json.dumps({"upto": 90, "file": "timed-out"})
+    done = served.call("send", "--skill", "counts", "--data", data, "--timeout", "8")
     assert done.returncode == 5
+    (served.directory / "timed-out").touch()
     command = re.search(r"Follow it with: (.*)", done.stderr)
     assert command is not None
     words = shlex.split(command[1])
-    followed = subprocess.run([COMMAND, *words[1:]], capture_output=True, text=True, timeout=50, check=False)
+    followed = subprocess.run([COMMAND, *words[1:]], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert followed.returncode == 0
     assert followed.stdout.endswith("88 89 \n")
 
 
 def test_interrupting_leaves_the_task_running(served: Served) -> None:
     client = subprocess.Popen(
-        served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 500}'),
+        served.client("send", "--stream", "--skill", "counts", "--data", WITHOUT_END),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     assert client.stdout is not None
     assert client.stdout.read(2) == b"0 "
     client.send_signal(signal.SIGINT)
-    _, err = client.communicate(timeout=20)
+    _, err = client.communicate(timeout=PATIENCE)
     assert client.returncode == 130
     assert b"The task goes on" in err
     task = err.decode().split("task subscribe ")[1].split()[0]
@@ -190,26 +204,30 @@ def test_interrupting_leaves_the_task_running(served: Served) -> None:
     assert served.call("task", "cancel", task).returncode == 0
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "drained"])
 def test_a_stream_survives_the_server(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "agent_here.py").write_text(AGENT)
     served = Served(tmp_path, "run", "agent_here.py")
     served.start()
+    said, complained = tmp_path / "said.txt", tmp_path / "complained.txt"
+    words = served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 60, "file": "go-on"}')
+    with said.open("wb") as out, complained.open("wb") as err:
+        client = subprocess.Popen(words, stdout=out, stderr=err)
     try:
-        client = subprocess.Popen(
-            served.client("send", "--stream", "--skill", "counts", "--data", '{"upto": 60}'),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        assert client.stdout is not None
-        begin = client.stdout.read(4)
-        served.stop(number)
-        served.start()
-        rest, err = client.communicate(timeout=90)
-        assert (client.returncode, err) == (0, b"connection lost, trying again\n")
-        assert (begin + rest).decode().split() == [str(count) for count in range(60)]
+        until(lambda: said.read_bytes().startswith(b"0 1 "))
+        assert served.process is not None
+        served.process.send_signal(number)
+        until(lambda: complained.read_bytes() != b"")
+        time.sleep(1)  # the client tries in vain; it would not for ever
+        with standing_still(client):
+            (tmp_path / "go-on").touch()
+            served.ended()
+            served.start()
+        assert (client.wait(PATIENCE), complained.read_bytes()) == (0, b"connection lost, trying again\n")
+        assert said.read_text().split() == [str(count) for count in range(60)]
     finally:
+        client.kill()
+        client.wait()
         served.stop()
 
 
@@ -224,7 +242,7 @@ def test_the_demo_runs_and_its_commands_can_be_pasted(tmp_path: Path) -> None:
             words = shlex.split(command)
             if words[0] == "curl":
                 words[1:1] = ["--noproxy", "*"]
-            done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
             assert (done.returncode, "hello" in done.stdout) == (0, True), command
         assert (tmp_path / ".a2a-demo" / "tasks.db").is_file()
         assert [path.name for path in tmp_path.iterdir() if path.suffix == ""] == [".a2a-demo"]
@@ -238,7 +256,7 @@ def test_a_port_in_use_is_said(served: Served, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 2

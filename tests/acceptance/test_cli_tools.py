@@ -7,13 +7,14 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.test_cli import COMMAND, Served, serving
+from tests.acceptance.waiting import until
+from tests.patience import PATIENCE
 
 AGENT = """
 import hashlib
@@ -93,19 +94,20 @@ def test_what_a_task_made_is_downloaded(served: Served, tmp_path: Path, size: in
 
 def test_a_database_that_is_served_can_be_checked(served: Served) -> None:
     done = subprocess.run(
-        [COMMAND, "check", "store"], cwd=served.directory, capture_output=True, text=True, timeout=30, check=False
+        [COMMAND, "check", "store"], cwd=served.directory, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert (done.returncode, "a server process serves it now" in done.stdout) == (0, True)
 
 
-def until(what: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if what():
-            return
+def until_it_runs_and(what: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    def so() -> bool:
         assert process.poll() is None, log.read_text()
-        time.sleep(0.05)
-    pytest.fail(log.read_text())
+        return what()
+
+    try:
+        until(so)
+    except AssertionError:
+        pytest.fail(log.read_text())
 
 
 def test_the_documents_settings_start_a_server_that_says_what_they_do(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_the_documents_settings_start_a_server_that_says_what_they_do(tmp_path: 
             [COMMAND, "run", "agent_here.py", "--config", "seed.yaml"], cwd=tmp_path, stdout=out, stderr=out
         )
     try:
-        until(lambda: "Ctrl-C stops the server" in log.read_text(), process, log)
+        until_it_runs_and(lambda: "Ctrl-C stops the server" in log.read_text(), process, log)
         text = log.read_text()
         assert "Log lines and resource samples (execution_db) are kept in the tasks' database." in text
         assert "Recorded, without effect yet: task_manager.relationships." in text
@@ -125,10 +127,9 @@ def test_the_documents_settings_start_a_server_that_says_what_they_do(tmp_path: 
         assert not (tmp_path / "a2a.db").exists()
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
-@pytest.mark.timeout(120)
 def test_a_change_starts_the_server_again_and_a_signal_ends_both(tmp_path: Path) -> None:
     source = tmp_path / "agent_here.py"
     source.write_text(AGENT)
@@ -140,12 +141,12 @@ def test_a_change_starts_the_server_again_and_a_signal_ends_both(tmp_path: Path)
     try:
         assert served.call("send", "hello").stdout == "hello\n"
         source.write_text(AGENT.replace("return text", "return text.upper()"))
-        until(lambda: served.call("send", "hello").stdout == "HELLO\n", process, log)
+        until_it_runs_and(lambda: served.call("send", "hello").stdout == "HELLO\n", process, log)
         assert "agent_here.py changed: starting again" in log.read_text()
         source.write_text("def (\n")
-        until(lambda: "starts again when a .py file changes" in log.read_text(), process, log)
+        until_it_runs_and(lambda: "starts again when a .py file changes" in log.read_text(), process, log)
         source.write_text(AGENT)
-        until(lambda: served.call("send", "hello").stdout == "hello\n", process, log)
+        until_it_runs_and(lambda: served.call("send", "hello").stdout == "hello\n", process, log)
     finally:
         code = served.stop(signal.SIGTERM)
     assert code == 0

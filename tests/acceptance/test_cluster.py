@@ -16,14 +16,13 @@ import pytest
 from tests.acceptance.test_cli import COMMAND
 from tests.clients.rpc import new_http
 from tests.cluster import Cluster, backends, check, cluster
+from tests.patience import PATIENCE
 from tests.server.speakers import speaker
 from tests.server.spoken import Order, Speaker
 from tests.server.waiting import until_asked
 from tests.services import needed
 
-BOUND = 30.0
-STEPS = "work 12 0.3"
-"""Long enough for all of them to be seen at work."""
+AGENT = "tests/acceptance/held.py"
 TASKS = 20
 
 
@@ -48,7 +47,12 @@ class Served:
 
 def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [COMMAND, *words], env={**os.environ, **environment}, capture_output=True, text=True, timeout=BOUND, check=False
+        [COMMAND, *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
 
 
@@ -56,8 +60,8 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("cluster")
     with needed(), backends(directory) as places:
-        settings = {**places, "DRAIN_SECONDS": "0.2", "LEASE_SECONDS": "60"}
-        with cluster(directory, settings) as made:
+        settings = {**places, "DRAIN_SECONDS": "0.2", "LEASE_SECONDS": "3600"}
+        with cluster(directory, settings, agent=AGENT) as made:
             yield Served(made, settings)
 
 
@@ -89,18 +93,20 @@ def test_the_cluster_can_be_checked(served: Served) -> None:
     assert "a hint that was sent came back" in done.stdout
 
 
-async def test_a_worker_that_drains_hands_over(served: Served, http: httpx2.AsyncClient) -> None:
+async def test_a_worker_that_drains_hands_over(served: Served, http: httpx2.AsyncClient, tmp_path: Path) -> None:
     first, second = served.workers
     told = served.call("drain", served.living()[second.process.pid][:12])
     assert (told.returncode, told.stderr) == (0, "")
     assert await asyncio.to_thread(second.wait) == 0
     async with speaker("1.0", f"{served.servers[0].url}/", http) as one:
-        orders = [Order(STEPS, f"drain-{number}", wait=False) for number in range(TASKS)]
+        text, options = f"4 {tmp_path}/go-on", {"skill": "held"}
+        orders = [Order(text, f"drain-{number}", wait=False, options=options) for number in range(TASKS)]
         tasks = [sent.id for sent in await asyncio.gather(*map(one.send, orders))]
         await all_in(one, tasks, "working")
         first.signal(signal.SIGTERM)
         assert await asyncio.to_thread(first.wait) == 0
         assert f"Stopping: {TASKS} running tasks" in first.words()
+        (tmp_path / "go-on").touch()
         second.start()
         await all_in(one, tasks, "completed")  # long before a lease would have ended
 
@@ -109,7 +115,7 @@ async def all_in(client: Speaker, tasks: list[str], state: str) -> None:
     async def there() -> bool:
         return {seen.state for seen in await asyncio.gather(*map(client.get, tasks))} == {state}
 
-    await until_asked(there, BOUND)
+    await until_asked(there, PATIENCE)
 
 
 @pytest.mark.parametrize(

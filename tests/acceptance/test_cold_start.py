@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 
 from tests.acceptance.test_cli import serving
+from tests.patience import PATIENCE
 
 AGENT = """
 import json
@@ -49,7 +50,7 @@ LATE = LIBRARIES | {f"a2a_server.{name}" for name in OURS}
 def test_what_is_not_asked_for_is_not_read(tmp_path: Path) -> None:
     message = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "x"}]}
     request = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}}
-    with serving(tmp_path, AGENT) as served, httpx2.Client(trust_env=False, timeout=60) as http:
+    with serving(tmp_path, AGENT) as served, httpx2.Client(trust_env=False, timeout=PATIENCE) as http:
         answer = http.post(served.url, json=request, headers={"A2A-Version": "1.0"}).json()
     [part] = answer["result"]["task"]["artifacts"][0]["parts"]
     modules = set(json.loads(part["text"]))

@@ -7,8 +7,7 @@ import re
 import signal
 import sqlite3
 import subprocess
-import time
-from collections.abc import Callable
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,33 @@ import httpx2
 
 from tests.acceptance.copied import entries, fill, keep, object_name, rows_of, settings_in
 from tests.acceptance.test_cli import COMMAND, Served
+from tests.acceptance.waiting import until
+from tests.patience import PATIENCE
 
 WORKBENCH = "a2a_server.examples.workbench:agent"
+HELD = str(Path(__file__).with_name("held.py"))
+KILLED = """
+import os, signal, sys
+from a2a_server.cli import main
+from a2a_server.stores.sqlite import SqliteStore
+
+fill = SqliteStore.fill
+
+async def fill_until_events(self, table, records):
+    if table == "event":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await fill(self, table, records)
+
+SqliteStore.fill = fill_until_events
+main(sys.argv[1:])
+"""
+"""The command line, killed as soon as a copy or a restore has written the tasks and would go on with their events."""
 
 
-def command(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *words], cwd=directory, capture_output=True, text=True, timeout=100, check=False)
+def command(directory: Path, *words: str, program: tuple[str, ...] = (COMMAND,)) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*program, *words], cwd=directory, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 def done(directory: Path, *words: str) -> str:
@@ -39,17 +59,10 @@ def refused(directory: Path, *words: str) -> str:
     return ended.stderr
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def asked(served: Served, method: str, **params: object) -> Any:  # noqa: ANN401 - JSON
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     headers = {"A2A-Version": "1.0"}
-    return httpx2.post(served.url, json=request, headers=headers, timeout=20, trust_env=False).json()
+    return httpx2.post(served.url, json=request, headers=headers, timeout=PATIENCE, trust_env=False).json()
 
 
 def task_of(served: Served, id: str) -> Any:  # noqa: ANN401 - JSON
@@ -60,10 +73,12 @@ def is_in(served: Served, id: str, state: str) -> bool:
     return bool(task_of(served, id)["status"]["state"] == f"TASK_STATE_{state}")
 
 
-def sent(served: Served, text: str, task: str = "") -> str:
+def sent(served: Served, text: str, task: str = "", skill: str = "workbench") -> str:
     message = {"messageId": f"{text} {task}", "role": "ROLE_USER", "parts": [{"text": text}]}
     named = {"taskId": task} if task else {}
-    answer = asked(served, "SendMessage", message=message | named, configuration={"returnImmediately": True})
+    options = {"urn:a2a-task-server:task-options:v1": {} if task else {"skill": skill}}
+    given = {"message": message | named, "metadata": options, "configuration": {"returnImmediately": True}}
+    answer = asked(served, "SendMessage", **given)
     return str(answer["result"]["task"]["id"])
 
 
@@ -75,13 +90,13 @@ def test_a_running_server_is_backed_up_and_all_its_tasks_end_where_they_are_rest
     live, again = tmp_path / "live", tmp_path / "again"
     live.mkdir()
     again.mkdir()
-    served = Served(live, "run", WORKBENCH)
+    served = Served(live, "run", HELD)
     served.start()
     try:
         ended, large, asks = sent(served, "echo before"), sent(served, "blob 300000"), sent(served, "ask 1")
         until(lambda: is_in(served, ended, "COMPLETED") and is_in(served, large, "COMPLETED"))
         until(lambda: is_in(served, asks, "INPUT_REQUIRED"))
-        runs = {sent(served, f"stream {number} 0.6"): number for number in (16, 18, 20)}
+        runs = {sent(served, f"{number} {tmp_path}/go-on", skill="held"): number for number in (16, 18, 20)}
         until(lambda: all("chunk 1" in json.dumps(task_of(served, id)) for id in runs))
         before = task_of(served, ended)
         told = done(live, "backup", "../backup")
@@ -95,11 +110,12 @@ def test_a_running_server_is_backed_up_and_all_its_tasks_end_where_they_are_rest
     done(again, "restore", "../backup", "--verify-only")
     assert entries(again) == []
     done(again, "restore", "../backup")
-    served = Served(again, "run", WORKBENCH)
+    served = Served(again, "run", HELD)
     served.start()
     try:
         assert relative(task_of(served, ended)) == relative(before)
         sent(served, "the answer", asks)
+        (tmp_path / "go-on").touch()
         for id, number in runs.items():
             until(lambda id=id: is_in(served, id, "COMPLETED"))  # type: ignore[misc]  # bound at once
             assert text_of(task_of(served, id)).count("chunk") == number
@@ -119,31 +135,14 @@ async def test_a_copy_that_was_killed_is_no_store_until_it_goes_on(tmp_path: Pat
     origin, goal = settings_in(tmp_path), settings_in(tmp_path, f"sqlite:///{tmp_path / 'goal.db'}")
     await fill(origin, 5000)
     words = ("store", "copy", "sqlite:///tasks.db", "sqlite:///goal.db")
-    assert killed_when_tasks_are_there(tmp_path, words)
+    assert command(tmp_path, *words, program=(sys.executable, "-c", KILLED)).returncode == -signal.SIGKILL
+    with closing(sqlite3.connect(tmp_path / "goal.db")) as db:
+        assert db.execute("SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM event)").fetchone() == (5000, 0)
     named = ("--store", "sqlite:///goal.db", "--port", "0")
     assert "this store holds a part of a copy of" in refused(tmp_path, "run", WORKBENCH, *named)
     assert "this store holds a part of a copy of" in refused(tmp_path, "backup", "b", "--store", "sqlite:///goal.db")
     assert done(tmp_path, *words).startswith("Copied 5,000 tasks (10,")
     assert await rows_of(goal) == await rows_of(origin, "worker")
-
-
-def killed_when_tasks_are_there(directory: Path, words: tuple[str, ...]) -> bool:
-    """Start the command, and kill it as soon as goal.db has a task. Whether it was still running then."""
-    with (directory / "out.txt").open("wb") as out:
-        copying = subprocess.Popen([COMMAND, *words], cwd=directory, stdout=out, stderr=out)
-    try:
-        until(lambda: has_tasks(directory / "goal.db") or copying.poll() is not None)
-    finally:
-        copying.kill()
-    return copying.wait(10) == -signal.SIGKILL
-
-
-def has_tasks(database: Path) -> bool:
-    try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
-            return db.execute("SELECT 1 FROM task").fetchone() is not None
-    except sqlite3.Error:
-        return False  # it is being made
 
 
 async def test_commands_say_what_they_did(tmp_path: Path) -> None:

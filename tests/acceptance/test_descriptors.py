@@ -6,6 +6,8 @@ import resource
 import subprocess
 import sys
 
+from tests.patience import PATIENCE
+
 PROGRAM = """
 import resource
 from a2a_server.wiring import serving
@@ -23,7 +25,7 @@ def allowed(wanted: int, soft: int, hard: int) -> tuple[int, str]:
         preexec_fn=limit,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=True,
     )
     return int(done.stdout), done.stderr

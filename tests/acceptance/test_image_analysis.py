@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,9 @@ from a2a_server.examples.image_analysis import HOT, brightness, coloured, found,
 from a2a_server.examples.image_client import ENDED, Options, tasks_of
 from a2a_server.examples.pictures import drawn, opened, png, spots_of
 from tests.acceptance.test_cli import Served
+from tests.acceptance.waiting import standing_still
 from tests.drills.counts import CI, FULL
+from tests.patience import PATIENCE
 
 Json = dict[str, Any]
 
@@ -33,6 +36,7 @@ AGENT = "a2a_server.examples.image_analysis:agent"
 THREADS = 4
 PICTURES = (FULL if os.environ.get("A2A_TEST_FULL") == "1" else CI).pictures
 SIDE = 32
+LIMIT = "rate:analyse"
 
 
 @contextmanager
@@ -57,7 +61,7 @@ def program(*words: str, cwd: Path) -> subprocess.Popen[str]:
 @contextmanager
 def api(server: Served) -> Iterator[Callable[[str], Json]]:
     """Reads the management API over one connection."""
-    with httpx2.Client(base_url=f"{server.url}/api/v1", trust_env=False, timeout=30) as http:
+    with httpx2.Client(base_url=f"{server.url}/api/v1", trust_env=False, timeout=PATIENCE) as http:
 
         def get(path: str) -> Json:
             response = http.get(path)
@@ -73,7 +77,7 @@ def told(server: Served, batch: str) -> list[tuple[str, Json]]:
     events: list[tuple[str, Json]] = []
     reader = Reader()
     url = f"{server.url}/api/v1/events"
-    with httpx2.stream("GET", url, params={"batch": batch}, trust_env=False, timeout=50) as response:
+    with httpx2.stream("GET", url, params={"batch": batch}, trust_env=False, timeout=PATIENCE) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         for chunk in response.iter_bytes():
             events += [(event.event, json.loads(event.data)) for event in reader.feed(chunk)]
@@ -94,12 +98,11 @@ def vars_of(value: object) -> Json:
     return {name: getattr(value, name) for name in value.__slots__}  # type: ignore[attr-defined]  # dataclasses with slots
 
 
-@pytest.mark.timeout(120)
 def test_urgent_cases_start_first_all_complete_and_one_stream_tells_each_end_once(tmp_path: Path) -> None:
     options = Options(count=PICTURES, urgent=PICTURES // 5, size=SIDE, seed=100, to=tmp_path)
     tasks = tasks_of(options)
     with served(tmp_path) as server, api(server) as get:
-        sent = httpx2.post(f"{server.url}/api/v1/batches", json={"tasks": tasks}, trust_env=False, timeout=30)
+        sent = httpx2.post(f"{server.url}/api/v1/batches", json={"tasks": tasks}, trust_env=False, timeout=PATIENCE)
         assert sent.status_code == 201, sent.text
         made = sent.json()
         ids = [item["id"] for item in made["items"]]
@@ -142,10 +145,9 @@ def test_urgent_cases_start_first_all_complete_and_one_stream_tells_each_end_onc
             assert base64.b64decode(part["raw"]) == picture
 
 
-@pytest.mark.timeout(120)
 def test_the_program_serves_itself_and_says_what_came_of_it(tmp_path: Path) -> None:
     done = program("--count", "30", "--size", str(SIDE), "--to", "out", cwd=tmp_path)
-    out, err = done.communicate(timeout=90)
+    out, err = done.communicate(timeout=PATIENCE)
     assert (done.returncode, err) == (0, "")
     said = re.search(r"^batch (\S+): 30 completed in [\d.]+ s, \d+ a second$", out, re.MULTILINE)
     assert said is not None
@@ -165,18 +167,23 @@ def test_the_program_serves_itself_and_says_what_came_of_it(tmp_path: Path) -> N
         assert get(f"/batches/{said[1]}")["states"] == {"completed": 30}
 
 
-@pytest.mark.timeout(180)
 def test_the_program_goes_on_behind_a_kill_of_its_server(tmp_path: Path) -> None:
     with served(tmp_path) as server:
+        rate = tmp_path / "rate.json"
+        rate.write_text(json.dumps({"rate": {"starts": 40, "seconds": 86_400}}))
+        assert server.call("limit", "set", LIMIT, "--body", str(rate)).returncode == 0
         words = ("--url", server.url, "--count", "150", "--size", "64", "--to", "out")
         running = program(*words, cwd=tmp_path)
         try:
             some_have_ended(server)
             assert server.process is not None
             server.process.kill()
-            server.process.wait(10)
-            server.start()
-            out, err = running.communicate(timeout=120)
+            server.ended()
+            time.sleep(1)  # the program tries in vain; it would not for ever
+            with standing_still(running):
+                server.start()
+                assert server.call("limit", "delete", LIMIT).returncode == 0
+            out, err = running.communicate(timeout=PATIENCE)
         finally:
             running.kill()
         assert (running.returncode, err) == (0, "")
@@ -186,17 +193,16 @@ def test_the_program_goes_on_behind_a_kill_of_its_server(tmp_path: Path) -> None
 
 
 def some_have_ended(server: Served) -> None:
-    """Follows all tasks until the tenth has ended and others have not."""
+    """Follows all tasks until the tenth has ended."""
     ended: set[str] = set()
     reader = Reader()
-    with httpx2.stream("GET", f"{server.url}/api/v1/events", trust_env=False, timeout=50) as response:
+    with httpx2.stream("GET", f"{server.url}/api/v1/events", trust_env=False, timeout=PATIENCE) as response:
         for chunk in response.iter_bytes():
             for event in reader.feed(chunk):
                 data = json.loads(event.data)
                 if data.get("state") in ENDED:
                     ended.add(data["taskId"])
             if len(ended) >= 10:
-                assert len(ended) < 150
                 return
     pytest.fail("the stream ended")
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 COMMAND = str(Path(sys.executable).with_name("a2a-server"))
 AGENT = """
 from a2a_server import Agent
@@ -31,7 +33,7 @@ def test_resources_that_cannot_be_had_end_the_start_with_a_line(tmp_path: Path) 
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert (ended.returncode, ended.stdout) == (1, "")

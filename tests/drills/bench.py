@@ -33,12 +33,12 @@ from tests.drills.dumped import stored_event
 from tests.drills.ledger import TERMINAL, Violation
 from tests.drills.oracle import Known, Oracle, Place, Stage
 from tests.drills.puppets import NARROW, ROOM, Do, Puppets, Word
+from tests.patience import PATIENCE
 
 SLOTS = 3
 MAX_ATTEMPTS = 3
 DELAY = 100
 """Seconds of whatever waits for its time."""
-PATIENCE_SECONDS = 20.0
 _LOOK = 0.001
 _LONG = 86_400.0 * 365
 
@@ -79,7 +79,7 @@ class Bench:
         """The result of the work; the engine goes on meanwhile."""
 
         async def bounded() -> Any:  # noqa: ANN401 - as above
-            async with asyncio.timeout(PATIENCE_SECONDS * 2):
+            async with asyncio.timeout(PATIENCE * 2):
                 return await work
 
         return self._runner.run(bounded())
@@ -225,7 +225,7 @@ class History:
             wrong = oracle.look(seen)
             if not wrong:
                 break
-            if time.monotonic() - begun > PATIENCE_SECONDS:
+            if time.monotonic() - begun > PATIENCE:
                 raise Broken("; ".join(wrong))
             await asyncio.sleep(_LOOK)
         if wrong := oracle.order(self._left, [one for one in oracle.running() if one not in self._ran]):

@@ -94,5 +94,5 @@ MAX_GROWTH_BYTES = 50 * 1024 * 1024
 MAX_FUZZ_GROWTH_BYTES = 200 * 1024 * 1024
 MOST_FAILED_CALLS = 0.001
 """Of all calls during a rolling restart."""
-ENDS_SECONDS = 30.0
+ENDS_SECONDS = 60.0
 """How soon after the last fault of a history every task has ended."""

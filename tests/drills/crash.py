@@ -42,11 +42,9 @@ from tests.drills.report import Report, say
 from tests.drills.server import Server
 from tests.drills.store import StoreReader
 from tests.drills.wires import LOST, Refused, Wire, wires
+from tests.patience import PATIENCE
 
-_READY_SECONDS = 90.0
 _TOP_UP_SECONDS = 2.5
-_END_SECONDS = 120.0
-_PATIENCE_SECONDS = 90.0  # tasks that saw two kills run one by one
 _READERS = 16
 GRAPH_NODES = 200
 SCHEDULES = 3
@@ -61,7 +59,7 @@ class DrillFailure(Exception):
 async def crash(directory: Path, counts: Counts, seed: int) -> Report:
     """Kill a server `counts.kills` times. Raises DrillFailure, ServerFailure."""
     server = Server(directory, "tests/drills/agent.py")
-    async with new_http(timeout_seconds=_PATIENCE_SECONDS) as http:
+    async with new_http(timeout_seconds=PATIENCE) as http:
         every = wires(server.url, http)
         ledger = Ledger()
         load = Load(every, ledger, seed)
@@ -112,8 +110,8 @@ class CrashDrill:
                 raise DrillFailure(f"{weak} kills met fewer than {MIN_LEASED} leased tasks")
         killed = time.monotonic()
         say("the last kill is over; waiting for the tasks to end")
-        await self.load.finish(_END_SECONDS)
-        await self._all_ended(killed + _END_SECONDS)
+        await self.load.finish(PATIENCE)
+        await self._all_ended(killed + PATIENCE)
         views = await self._views()
         await self._replays(counts.replays, views)
         code = await self.server.stop()
@@ -196,7 +194,7 @@ class CrashDrill:
         begun = time.monotonic()
         topped_up = begun
         drawn = False
-        while (now := time.monotonic()) < begun + _READY_SECONDS:
+        while (now := time.monotonic()) < begun + PATIENCE:
             enough = len(self.ledger.tasks) >= target and self.load.in_flight >= MIN_IN_FLIGHT
             leased = len(self.store.leased()) if enough else 0
             if leased >= MIN_LEASED + 2:
@@ -210,19 +208,19 @@ class CrashDrill:
                 topped_up = now
             await asyncio.sleep(0.02)
         missing = f"{len(self.ledger.tasks)}/{target} acknowledged, {self.load.in_flight} in flight"
-        raise DrillFailure(f"not busy enough to be killed after {_READY_SECONDS:.0f} s: {missing}; {self._problems()}")
+        raise DrillFailure(f"not busy enough to be killed after {PATIENCE:.0f} s: {missing}; {self._problems()}")
 
     async def _recovered(self, dead: frozenset[str]) -> None:
         """Waits until nothing belongs to the dead and nothing is stuck; notes what still is after 10 s."""
         begun = time.monotonic()
         while True:
+            waited = time.monotonic() - begun  # before it looks, so that a late look is not taken for an early one
             living = self.store.workers() - dead
             wrong = check_recovery(self.store.unfinished(), living, self.store.waiting())
-            waited = time.monotonic() - begun
             if not wrong or waited > RECOVERY_SECONDS:
                 break
             await asyncio.sleep(0.1)
-        self.recoveries.append(waited)
+        self.recoveries.append(time.monotonic() - begun)
         self.violations += wrong
 
     async def _all_ended(self, deadline: float) -> None:

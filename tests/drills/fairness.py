@@ -29,11 +29,11 @@ from a2a_server.wiring import System
 from tests.drills.counts import Counts
 from tests.drills.ledger import Violation
 from tests.drills.report import Report
+from tests.patience import PATIENCE
 
 SLOTS = 8
 ANN, BOB = Scope(owner="ann"), Scope(owner="bob")
 MOST_BEFORE = SLOTS + min(SLOTS, CLAIM_LIMIT)
-_SECONDS = 30.0
 _MIXED = 10
 
 
@@ -127,7 +127,7 @@ class Trial:
 
     async def begun(self, keys: Sequence[Key]) -> None:
         """All of them have begun. Raises TimeoutError."""
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             left = list(keys)
             while left:
                 left = [key for key in left if not (await self.turn(key)).begun_at]

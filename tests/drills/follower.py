@@ -19,7 +19,7 @@ from tests.clients.v01 import A2AClientError
 from tests.drills.ledger import Ledger, Order, Seen, Stream
 from tests.drills.wires import LOST, After, Refused, Wire
 
-_CONNECTIONS = 400
+_CONNECTIONS = 1_000
 
 
 class Line(Protocol):

@@ -26,13 +26,13 @@ from tests.drills.dumped import dumped
 from tests.drills.kin import check_kin
 from tests.drills.ledger import Violation
 from tests.drills.report import Report
+from tests.patience import PATIENCE
 
 MOST_RATIO = 3.0
 MOST_UPSTREAMS = 3
 ROUNDS = 3
 _NEAR = 200
 _SECONDS_A_NODE = 0.05
-_END_SECONDS = 60.0
 
 
 async def graph(directory: Path, counts: Counts, seed: int) -> Report:
@@ -55,7 +55,7 @@ async def graph(directory: Path, counts: Counts, seed: int) -> Report:
             for costs, shape in ((apart, [()] * counts.nodes), (tied, edges(rng, counts.nodes))):
                 cpu, keys = await _accepted(system, shape, f"{len(apart)}-{number}")
                 costs.append(cpu)
-                await _over(system, keys, counts.nodes * _SECONDS_A_NODE + _END_SECONDS)
+                await _over(system, keys, counts.nodes * _SECONDS_A_NODE + PATIENCE)
         rows = (await dumped(system.engine.backends.store)).rows
     finally:
         await system.stop()

@@ -21,7 +21,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,8 +34,10 @@ from tests.drills.kin import check_made
 from tests.drills.ledger import Ledger, Violation
 from tests.drills.office import Office, office
 from tests.drills.report import Report, say
-from tests.drills.verdict import PATIENCE_SECONDS, Verdict, all_ended
+from tests.drills.verdict import Verdict, all_ended
 from tests.drills.witness import Witness
+from tests.patience import PATIENCE
+from tests.server.waiting import until
 from tests.services import Server as Service
 
 QUEUES = ("redis", "rabbitmq", "store")
@@ -151,7 +153,7 @@ class Trial:
             calls, ledger = Calls(), Ledger()
             clients: list[list[EitherWire]] = []
             for number in range(CLIENTS):
-                http = await stack.enter_async_context(new_http(PATIENCE_SECONDS))
+                http = await stack.enter_async_context(new_http(PATIENCE))
                 rng = random.Random(f"{self.seed}/client {number}")  # noqa: S311 - repeatable, not secret
                 clients.append(either(cluster.urls, http, rng, calls))
             faults = Faults(cluster, random.Random(f"{self.seed}/faults"))  # noqa: S311 - repeatable, not secret
@@ -165,6 +167,8 @@ class Trial:
             working = asyncio.create_task(self._work(desk))
             try:
                 await faults.strike(self.seconds)
+                with suppress(TimeoutError):  # then they are judged to be too few
+                    await until(lambda: len(ledger.tasks) >= _LEAST_TASKS, PATIENCE)
                 over = time.monotonic()
                 await asyncio.gather(working, load.finish(ENDS_SECONDS))
                 self.found += await all_ended(witness, max(1.0, over + ENDS_SECONDS - time.monotonic()))

@@ -23,9 +23,9 @@ from tests.drills.follower import Follower
 from tests.drills.ledger import Ledger, Order, Stream, View
 from tests.drills.talker import STYLES, Talker
 from tests.drills.wires import LOST, Refused, Wire
+from tests.patience import PATIENCE
 
-_TRIES = 400
-_UP_SECONDS = 30.0
+_TRIES = 1_000
 _NOT_CANCELABLE = -32002
 
 STREAMERS, WAITERS, ASKERS, CANCELERS, SUBSCRIBERS, CHAINERS, PARENTS, CROWDS = 14, 8, 10, 4, 4, 4, 4, 2
@@ -92,7 +92,7 @@ class Load:
 
     async def up(self) -> None:
         """The server is there, as far as is known."""
-        await asyncio.wait_for(self._is_up.wait(), _UP_SECONDS)
+        await asyncio.wait_for(self._is_up.wait(), PATIENCE)
         await asyncio.sleep(0.02)
 
     @contextmanager

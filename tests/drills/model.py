@@ -3,7 +3,7 @@
 Theory of operation. One system runs for all histories, in this process, on SQLite or PostgreSQL; every history has an
 owner of its own. A step does one thing (`Steps`), or two that race. Then the engine is looked at until every task is
 where the oracle says it must be (`oracle`), which doorbells bring about at once; what is not right after
-`PATIENCE_SECONDS` never will be. Time passes by the store's clock, which is moved on. At the end of a history
+`PATIENCE` never will be. Time passes by the store's clock, which is moved on. At the end of a history
 everything that waits is let go, every task has to end, and each log is read: one end, no gap, as many runs and attempts
 as there were reasons for.
 

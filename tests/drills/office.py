@@ -27,11 +27,12 @@ from a2a_server.service.sending import Sending
 from a2a_server.settings import Settings
 from a2a_server.wiring import System
 from tests.drills.agent import agent
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 LINES = ("sleep 0.2", "echo node", "stream 4 0.05", "steps 1 0.05", "flaky 1", "fail")
-_TRIES = 200
 _AGAIN_SECONDS = 0.2
+_TRIES = round(PATIENCE / _AGAIN_SECONDS)
 
 
 @dataclass(slots=True)

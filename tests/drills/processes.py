@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.patience import PATIENCE
 from tests.services.server import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = str(Path(sys.executable).with_name("a2a-server"))
-_START_SECONDS = 150.0
-_STOP_SECONDS = 60.0
 
 
 class ServerFailure(Exception):
@@ -70,7 +69,7 @@ class Process:
                 start_new_session=True,
             )
         try:
-            await self._until_ready(begun + _START_SECONDS)
+            await self._until_ready(begun + PATIENCE)
         except BaseException:
             await self.kill()
             raise
@@ -93,10 +92,10 @@ class Process:
         if process.returncode is None:
             process.terminate()
         try:
-            code = await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            code = await asyncio.wait_for(process.wait(), PATIENCE)
         except TimeoutError:
             await self.kill()
-            raise ServerFailure(f"SIGTERM was not obeyed in {_STOP_SECONDS:.0f} s\n{self.last_words()}") from None
+            raise ServerFailure(f"SIGTERM was not obeyed in {PATIENCE:.0f} s\n{self.last_words()}") from None
         self._process = None
         return code
 
@@ -130,7 +129,7 @@ class Process:
             if await self.ready():
                 return
             await asyncio.sleep(0.02)
-        raise ServerFailure(f"not ready after {_START_SECONDS:.0f} s; its last words:\n{self.last_words()}")
+        raise ServerFailure(f"not ready after {PATIENCE:.0f} s; its last words:\n{self.last_words()}")
 
 
 def free_port() -> int:

@@ -30,12 +30,11 @@ from tests.drills.kin import check_kin, check_made
 from tests.drills.ledger import TERMINAL, Violation
 from tests.drills.office import office
 from tests.drills.report import Report, say
+from tests.patience import PATIENCE
 
 RACERS = 8
 SCHEDULES = 20
 TICK_SECONDS = 1.0
-_PATIENCE_SECONDS = 30.0
-_END_SECONDS = 60.0
 _BREATHS = 12
 """Turns of the event loop by which the cancel comes later at most."""
 _EARLIER_SECONDS = 0.02
@@ -129,7 +128,7 @@ async def _race(
         for _ in range(breaths):
             await asyncio.sleep(0)
 
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         breaths = rng.randint(-_BREATHS, _BREATHS)
         if breaths < 0:
             canceling = asyncio.ensure_future(cancel())
@@ -157,7 +156,7 @@ async def _ticks(directory: Path, ticks: int, seed: int) -> tuple[int, list[Viol
         async with office(settings, rng, f"{seed}", directory / "office.log") as desk:
             for number in range(SCHEDULES):
                 await desk.schedule(f"every-{number}", each, TICK_SECONDS)
-            deadline = time.monotonic() + each * TICK_SECONDS + _END_SECONDS
+            deadline = time.monotonic() + each * TICK_SECONDS + PATIENCE
             while time.monotonic() < deadline:
                 dump = await dumped(desk.system.engine.backends.store)
                 over = all(row.state in TERMINAL for row in dump.rows.tasks.values())

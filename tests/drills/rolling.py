@@ -26,8 +26,9 @@ from tests.drills.counts import ENDS_SECONDS, MOST_FAILED_CALLS, Counts
 from tests.drills.either import Calls, ClusterLoad, EitherWire, either
 from tests.drills.ledger import Ledger, Violation
 from tests.drills.report import Report, say
-from tests.drills.verdict import PATIENCE_SECONDS, Verdict, all_ended
+from tests.drills.verdict import Verdict, all_ended
 from tests.drills.witness import Witness
+from tests.patience import PATIENCE
 from tests.server.waiting import until
 
 _CLIENTS = 4
@@ -35,8 +36,7 @@ _READERS = 2
 _BETWEEN_SECONDS = 6.0
 """Of load between two restarts; each may cost a call that comes at the last moment."""
 _LEAST_CALLS = 1_000
-_MORE_SECONDS = 45.0
-"""For those that are missing behind the last restart."""
+"""For each process that is replaced, as that may cost one."""
 
 
 async def rolling(directory: Path, counts: Counts, seed: int) -> Report:
@@ -51,7 +51,7 @@ async def rolling(directory: Path, counts: Counts, seed: int) -> Report:
         calls, ledger, roll = Calls(), Ledger(), Roll(cluster)
         clients: list[list[EitherWire]] = []
         for number in range(_CLIENTS):
-            http = await stack.enter_async_context(new_http(PATIENCE_SECONDS))
+            http = await stack.enter_async_context(new_http(PATIENCE))
             rng = random.Random(f"{seed}/client {number}")  # noqa: S311 - repeatable, not secret
             clients.append(either(cluster.urls, http, rng, calls))
         load = ClusterLoad(clients, ledger, seed, drains=lambda: roll.drains, calls=calls, readers=_READERS)
@@ -61,13 +61,13 @@ async def rolling(directory: Path, counts: Counts, seed: int) -> Report:
                 await roll.all_replaced()
             await asyncio.sleep(_BETWEEN_SECONDS)
             with suppress(TimeoutError):  # then they are judged to be too few
-                await until(lambda: calls.made >= _LEAST_CALLS, _MORE_SECONDS)
+                await until(lambda: calls.made >= _LEAST_CALLS * roll.drains, PATIENCE * counts.rolls)
             await load.finish(ENDS_SECONDS)
             left = await all_ended(witness, ENDS_SECONDS)
         finally:
             await load.finish(0)
         verdict = Verdict(cluster, witness, ledger, load, seed, roll.told)
-        verdict.found += left + roll.problems + _calls(calls)
+        verdict.found += left + roll.problems + _calls(calls, _LEAST_CALLS * roll.drains)
         await verdict.reach()
         if verdict.sums["crashes"]:
             verdict.found.append(Violation("crash", "", f"{verdict.sums['crashes']} runs were taken for dead"))
@@ -88,11 +88,11 @@ async def rolling(directory: Path, counts: Counts, seed: int) -> Report:
         return Report("rolling", figures, verdict.found)
 
 
-def _calls(calls: Calls) -> list[Violation]:
+def _calls(calls: Calls, least: int) -> list[Violation]:
     found = []
     if calls.failed.total() > MOST_FAILED_CALLS * calls.made:
         found.append(Violation("calls", "", f"{calls.failed.total()} of {calls.made} failed: {dict(calls.failed)}"))
-    if calls.made < _LEAST_CALLS:
+    if calls.made < least:
         found.append(Violation("load", "", f"{calls.made} calls are too few"))
     return found
 

@@ -22,7 +22,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,12 +36,18 @@ from tests.drills.either import Calls, ClusterLoad, EitherWire, either
 from tests.drills.ledger import Ledger, Violation
 from tests.drills.report import Report
 from tests.drills.rolling import Roll
-from tests.drills.verdict import PATIENCE_SECONDS, Verdict, all_ended
+from tests.drills.verdict import Verdict, all_ended
 from tests.drills.witness import Witness
+from tests.patience import PATIENCE
+from tests.server.waiting import until
 
 _CLIENTS = 4
 _SAMPLES = 40
 _LEAST_SAMPLES = 6
+_LEAST_TASKS = 100
+"""Made between the first sample and the last one: of fewer, the two halves differ by chance."""
+_WARM_TASKS = 40
+"""Acknowledged before the first sample: the load is what it will be."""
 _REPLACED_EVERY_SECONDS = 30.0
 _OF_TASKS = ("artifact", "event", "journal", "message", "push", "sent", "state", "edge", "tag")
 """Tables whose rows belong to tasks and go with them."""
@@ -77,12 +83,14 @@ async def soak(directory: Path, counts: Counts, seed: int) -> Report:
         calls, ledger, roll = Calls(), Ledger(), Roll(cluster)
         clients: list[list[EitherWire]] = []
         for number in range(_CLIENTS):
-            http = await stack.enter_async_context(new_http(PATIENCE_SECONDS))
+            http = await stack.enter_async_context(new_http(PATIENCE))
             rng = random.Random(f"{seed}/client {number}")  # noqa: S311 - repeatable, not secret
             clients.append(either(cluster.urls, http, rng, calls))
         load = ClusterLoad(clients, ledger, seed, drains=lambda: roll.drains, calls=calls)
         load.start()
         try:
+            with suppress(TimeoutError):  # then it is measured as it is
+                await until(lambda: len(ledger.tasks) >= _WARM_TASKS, PATIENCE)
             samples = await _sampled(cluster, witness, roll, counts.soak_seconds)
             await load.finish(ENDS_SECONDS)
             left = await all_ended(witness, ENDS_SECONDS)
@@ -108,13 +116,18 @@ async def _sampled(cluster: Cluster, witness: Witness, roll: Roll, seconds: floa
     begun = time.monotonic()
     samples: list[Sample] = []
     replaced = 0
-    while (passed := time.monotonic() - begun) < seconds or len(samples) < _LEAST_SAMPLES:
+    while (passed := time.monotonic() - begun) < seconds or (passed < seconds + PATIENCE and not _enough(samples)):
         await asyncio.sleep(seconds / _SAMPLES)
         samples.append(await _sample(cluster, witness, time.monotonic() - begun, replaced))
         if passed > _REPLACED_EVERY_SECONDS * (replaced + 1):
             await roll.replace(cluster.nodes[replaced % len(cluster.nodes)])
             replaced += 1
     return samples
+
+
+def _enough(samples: Sequence[Sample]) -> bool:
+    made = samples[-1].sizes["table task"] - samples[0].sizes["table task"] if samples else 0
+    return len(samples) >= _LEAST_SAMPLES and made >= _LEAST_TASKS
 
 
 async def _sample(cluster: Cluster, witness: Witness, at: float, replaced: int) -> Sample:

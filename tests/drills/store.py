@@ -15,6 +15,7 @@ from a2a_server.model.schedule_keys import SCHEDULE
 from a2a_server.stores.sqlite_rows import EVENT_COLUMNS
 from tests.drills.dumped import is_own, said, schedule_of, stored_edge, stored_event
 from tests.drills.stored import Position, Rows, StoredSend, StoredTask
+from tests.patience import PATIENCE
 
 _TASK = (
     "SELECT id, state, phase, last_n, fence, hex(worker), due_at, crashes, "
@@ -100,7 +101,7 @@ class StoreReader:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=5.0)) as db:
+        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as db:
             yield db
 
 

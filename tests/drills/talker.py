@@ -21,12 +21,13 @@ from a2a_server.errors import TaskNotFound
 from tests.drills.follower import Follower, Line
 from tests.drills.ledger import Ledger, Order, Stream, View
 from tests.drills.wires import Refused, Wire
+from tests.patience import PATIENCE
 
 WAIT, STREAM, WATCH = STYLES = ("wait", "stream", "watch")
 
 _TRIES = 400
-_LOOKS = 1_800
 _LOOK_SECONDS = 0.05
+_LOOKS = round(PATIENCE / _LOOK_SECONDS)
 _THINKING_SECONDS = 0.4
 _ONCE_MORE = 0.4
 

@@ -33,8 +33,8 @@ from tests.drills.load import NARROW
 from tests.drills.report import say
 from tests.drills.wires import LOST, Refused, Wire, wires
 from tests.drills.witness import Witness
+from tests.patience import PATIENCE
 
-PATIENCE_SECONDS = 150.0
 _READERS = 8
 _REPLAYS = 60
 _SHOWN_TASKS = 10
@@ -73,12 +73,12 @@ class Verdict:
         """Look at everything. Raises ConfigurationError when the store is away."""
         cluster, ledger = self.cluster, self.ledger
         self.found += _alive(cluster)
-        async with new_http(PATIENCE_SECONDS) as http:
+        async with new_http(PATIENCE) as http:
             shown = [{wire.generation: wire for wire in wires(url, http)} for url in cluster.urls]
             views = await self._views(shown)
             await self._replays(shown, views)
         store = store_of(cluster.settings)
-        await reached(store.open, seconds=10, random=random.Random())  # noqa: S311 - spreads retries
+        await reached(store.open, seconds=PATIENCE, random=random.Random())  # noqa: S311 - spreads retries
         try:
             self.dump = dump = await dumped(store)
         finally:
