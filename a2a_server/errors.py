@@ -173,7 +173,9 @@ class ServiceUnreachable(ConfigurationError):
 class Reject(Exception):
     """Raised by an agent: the task ends REJECTED with this text, which clients see."""
 
-    def __init__(self, text: str = "The agent rejected the task.") -> None:
+    text: str = "The agent rejected the task."  # of subclasses with a constructor of their own, too
+
+    def __init__(self, text: str = text) -> None:
         self.text = text
         super().__init__(text)
 
@@ -181,7 +183,9 @@ class Reject(Exception):
 class Fail(Exception):
     """Raised by an agent: the task ends FAILED at once with this text, which clients see."""
 
-    def __init__(self, text: str = "The agent failed.") -> None:
+    text: str = "The agent failed."  # of subclasses with a constructor of their own, too
+
+    def __init__(self, text: str = text) -> None:
         self.text = text
         super().__init__(text)
 
@@ -189,7 +193,10 @@ class Fail(Exception):
 class Retry(Exception):
     """Raised by an agent: a transient failure; the task runs again, after `after_seconds` or by the back-off."""
 
-    def __init__(self, text: str = "A transient failure.", *, after_seconds: float | None = None) -> None:
+    text: str = "A transient failure."  # of subclasses with a constructor of their own, too
+    after_seconds: float | None = None
+
+    def __init__(self, text: str = text, *, after_seconds: float | None = None) -> None:
         self.text = text
         self.after_seconds = None if after_seconds is None else float(after_seconds)
         super().__init__(text)

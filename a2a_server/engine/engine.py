@@ -31,13 +31,13 @@ from a2a_server.engine.duties import Duties
 from a2a_server.engine.figures import Figures
 from a2a_server.engine.limits import Limits
 from a2a_server.engine.reaching import reached
-from a2a_server.engine.run import Workshop
 from a2a_server.engine.stream import Hub
 from a2a_server.engine.submitting import Submissions
 from a2a_server.engine.telling import Teller
 from a2a_server.engine.unfinished import refuse_unfinished
 from a2a_server.engine.watchdog import Doing, Watchdog
 from a2a_server.engine.worker import Worker
+from a2a_server.engine.workshop import Workshop
 from a2a_server.engine.writer import Writer
 from a2a_server.lifecycle.operation import Operation
 from a2a_server.lifecycle.sweeping import Bury

@@ -23,7 +23,6 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from random import Random
 from typing import Any, Final
 
 from a2a_server.codec import decode, decode_spec, unpack_message
@@ -31,10 +30,8 @@ from a2a_server.engine import outcomes
 from a2a_server.engine.attempt import RunningAttempt
 from a2a_server.engine.children import Children
 from a2a_server.engine.gathering import gathered, note_of
-from a2a_server.engine.limits import Limits
-from a2a_server.engine.submitting import Submissions
 from a2a_server.engine.taskview import view_of
-from a2a_server.engine.writer import Writer
+from a2a_server.engine.workshop import Workshop
 from a2a_server.errors import ClientError, EngineError, Fail, LeaseLost, Paused, Reject, Retry, StoreUnavailable
 from a2a_server.lifecycle.endings import SETTLED, Cause, End, EndKind
 from a2a_server.lifecycle.runs import Report
@@ -44,10 +41,6 @@ from a2a_server.model.queries import Snapshot
 from a2a_server.model.rows import Key, TaskRow
 from a2a_server.model.runs import CHECKS, LogLine, SkillSpec, Stopping
 from a2a_server.policy import SECOND, SUSPECT_CRASHES
-from a2a_server.ports import ArtifactStore, TaskStore
-from a2a_server.running import AgentRunner
-from a2a_server.telemetry.observer import SILENT, Observer
-from a2a_server.values import value_class
 
 JUDGED: Final = frozenset({EndKind.COMPLETED, EndKind.FAILED})
 """Ends behind a result that was checked."""
@@ -55,23 +48,6 @@ FINISH_TRIES: Final = 3
 """How often an end is replaced because artifacts of the run could not be stored."""
 
 _log = logging.getLogger("a2a_server.engine.run")
-
-
-@value_class(frozen=True, slots=True)
-class Workshop:
-    """What all runs of a worker share. awaited: whether somebody waits for the end of a task, or for what it holds."""
-
-    runner: AgentRunner
-    store: TaskStore
-    writer: Writer
-    artifacts: ArtifactStore
-    limits: Limits
-    new_key: Callable[[], Key]
-    clock: Callable[[], int]
-    random: Random
-    awaited: Callable[[TaskRow], bool]
-    submissions: Submissions
-    observer: Observer = SILENT
 
 
 class Run:
@@ -82,7 +58,7 @@ class Run:
     """
 
     __slots__ = (
-        "_attempt", "_begun", "_ending", "_finishing", "_left", "_loop", "_retire", "_shop", "_showing",
+        "_attempt", "_begun", "_canceled", "_ending", "_finishing", "_left", "_loop", "_retire", "_shop", "_showing",
         "_spec", "_stopping", "_task", "_timers", "over", "row", "skill",
     )  # fmt: skip
 
@@ -105,6 +81,7 @@ class Run:
         self._loop = loop = asyncio.get_running_loop()
         self._spec = decode_spec(row.spec)
         self._begun = False
+        self._canceled = False
         self._ending = False
         self._stopping: Stopping | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -140,8 +117,7 @@ class Run:
             return
         self._tell(reason)
         self._cancel()
-        grace = self._shop.limits.cancel_grace_seconds
-        self._timers.append(self._loop.call_later(grace, self._end_without))
+        self._end_soon()
 
     def drop(self) -> None:
         """The task is no longer this run's: nothing more is written."""
@@ -155,8 +131,13 @@ class Run:
             self._cancel()
 
     def _cancel(self) -> None:
-        if self._begun:  # else `_execute` would never be entered; it heeds why the run is to stop
+        if self._begun and not self._canceled:  # else `_execute` would never be entered; it heeds why it is to stop
+            self._canceled = True
             self._task.cancel()
+
+    def _end_soon(self) -> None:
+        grace = self._shop.limits.cancel_grace_seconds
+        self._timers.append(self._loop.call_later(grace, self._end_without))
 
     def _leave(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -208,12 +189,16 @@ class Run:
                 return await self._undone(self._attempt)
             self._limit_time(self._attempt)
             return await self._run(self._attempt)
-        except LeaseLost:
-            return None
+        except LeaseLost as error:
+            own = self._attempt is None or self._attempt.lost is not None or self._ending
+            return None if own else self._judged(error)  # else it comes of the context of another run
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; outcomes judges it
-            return self._judged(error)
+            try:
+                return self._judged(error)
+            except Exception as broken:  # noqa: BLE001 - what was raised cannot even be told
+                return self._judged(broken)
 
     def _heed(self) -> None:
         if self._stopping is not None:
@@ -311,16 +296,31 @@ class Run:
             self._retire(self.row.worker)
         elif not self._ending:
             _log.error("What a run said was refused by the store.", exc_info=error, extra=self._named)
-            self._task.cancel()
+            self._cancel()
+            self._end_soon()
 
     async def _finish(self, end: End | None) -> None:
+        try:
+            await self._settle(end)
+        except asyncio.CancelledError:
+            if not self.over and self._finishing is None:  # it was not dropped: the handler left behind what cancels it
+                self._finishing = self._loop.create_task(self._settle(end))
+                while not self._finishing.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait({self._finishing})
+            raise
+        finally:
+            self.over = True
+            if self._attempt is not None:
+                self._attempt.lose()
+
+    async def _settle(self, end: End | None) -> None:
         attempt = self._attempt
         lost = None if attempt is None else attempt.lost
         if lost is not None and not isinstance(lost, (LeaseLost, StoreUnavailable)):
             text = "What the agent said could not be stored; the task ends without it."
             end = End(EndKind.FAILED, text, cause=Cause.INTERNAL)
         elif lost is not None or end is None:
-            self.over = True
             return
         try:
             if attempt is None or lost is not None:
@@ -335,10 +335,6 @@ class Run:
         except Exception:  # noqa: BLE001 - whatever keeps an end from being stored, the task must not stay leased
             _log.exception("The end of a run could not be stored.", extra=self._named)
             await self._end_plainly()
-        finally:
-            self.over = True
-            if attempt is not None:
-                attempt.lose()
 
     async def _checked(self, attempt: RunningAttempt, end: End) -> End:
         """The end with what the checks said of this run's result, or of an earlier one's that it ends for."""
@@ -370,8 +366,9 @@ class Run:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            stopped = isinstance(error, asyncio.CancelledError) and self._stopping is not None
-            if stopped or attempt.lost is not None:
+            if self._stopping is not None:
+                raise asyncio.CancelledError from error  # part of the stopping, whatever it is
+            if attempt.lost is not None:
                 raise
             _log.exception("A roll-back failed.", extra=self._named)
             attempt.emit(LogLine("error", f"The roll-back failed ({type(error).__name__})."))

@@ -31,8 +31,9 @@ from typing import Any
 from a2a_server.codec import FORMAT
 from a2a_server.engine.claiming import CLAIM_LIMIT, Claims, Sources
 from a2a_server.engine.pulse import Pulse
-from a2a_server.engine.run import Run, Workshop
+from a2a_server.engine.run import Run
 from a2a_server.engine.watchdog import Doing
+from a2a_server.engine.workshop import Workshop
 from a2a_server.errors import ClientError, EngineError, StoreUnavailable
 from a2a_server.lifecycle.draining import DRAIN, SPACE, Drain
 from a2a_server.lifecycle.endings import End, EndKind

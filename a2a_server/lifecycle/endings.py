@@ -67,7 +67,7 @@ LAST_RUN_WAIT: Final = 600 * SECOND
 _ASKING = {Want.INPUT: State.INPUT_REQUIRED, Want.AUTH: State.AUTH_REQUIRED}
 
 
-SETTLED = frozenset({EndKind.REJECTED, EndKind.FAILED, EndKind.CANCELED})
+SETTLED = frozenset({EndKind.REJECTED, EndKind.FAILED, EndKind.CANCELED, EndKind.HANDED_BACK})
 """Ends that say what becomes of the task, whatever becomes of its artifacts."""
 
 
