@@ -259,21 +259,53 @@ async def subscribe_live(speaker: Speaker) -> None:
     gate = await started(speaker, "echo never", options={"delaySeconds": 3600})
     behind = {"dependsOn": [gate.id], "onDependencyFailure": "run"}
     task = await started(speaker, "stream 8 0.03", options=behind)
-    text = ""
     live = speaker.subscribe(task.id)
     start = await anext(live)
     await speaker.cancel(gate.id)
     events = [start, *[event async for event in live]]
     assert events[0].kind == ("status" if speaker.generation == "0.1" else "task")
+    check_follows(events)
+    assert told(events) == "".join(f"chunk {index}" for index in range(8))
+    assert (events[-1].kind, events[-1].state, events[-1].n) == ("status", "completed", 11)
+
+
+def told(events: list[Event]) -> str:
+    """The text that a follower has in the end."""
+    text = ""
     for event in events:
         if event.snapshot:
             text = "".join(event.snapshot.artifacts.get("text", ()))
         elif event.kind == "artifact":
             text = (text if event.append else "") + "".join(event.parts)
+    return text
+
+
+def check_follows(events: list[Event]) -> None:
+    """Nothing is left out."""
     numbers = [event.n for event in events if event.n is not None]
-    assert numbers == list(range(numbers[0], 12))
-    assert text == "".join(f"chunk {index}" for index in range(8))
-    assert (events[-1].kind, events[-1].state) == ("status", "completed")
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+
+
+@conversation
+async def join_a_working_task(speaker: Speaker) -> None:
+    task = await started(speaker, "stream 100000 0.02")
+    first = speaker.subscribe(task.id)
+    async for event in first:
+        if event.kind == "artifact":
+            break
+    second = speaker.subscribe(task.id)
+    events = [await anext(second)]
+    assert events[0].kind == ("status" if speaker.generation == "0.1" else "task")
+    assert events[0].state == "working"
+    while not events[-1].append:  # what is told whole is how the task stood
+        events.append(await anext(second))
+    assert (await speaker.cancel(task.id)).state == "canceled"
+    events += [event async for event in second]
+    check_follows(events)
+    end = [event async for event in first][-1]
+    assert end == events[-1]
+    assert (end.kind, end.state) == ("status", "canceled")
+    assert (await speaker.get(task.id)).artifacts == {"text": (told(events),)}
 
 
 @conversation

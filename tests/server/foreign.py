@@ -195,6 +195,7 @@ CLIENTS = {
             "message_to_a_terminal_task": NO_ERRORS,
             "message_to_a_working_task": NO_ERRORS,
             "subscribe_live": NO_STREAM,
+            "join_a_working_task": NO_STREAM,
             "resume_with_last_event_id": NO_STREAM,
             "subscribe_to_a_terminal_task": NO_STREAM,
             "two_followers_see_the_same": NO_STREAM,

@@ -21,6 +21,9 @@ async def sql(places: Mapping[str, object]) -> AsyncIterator[asyncpg.Connection]
 
 
 async def outlast(places: Mapping[str, object], worker: Key) -> None:
-    """From now on the worker, which beats no more, has been silent for longer than any lease."""
+    """From now on the worker, which beats no more, has been silent for longer than its lease.
+
+    A beat that is on its way may still come: it says when the worker was seen, but not how long that counts.
+    """
     async with sql(places) as database:
-        assert await database.execute("UPDATE worker SET seen_at = 0 WHERE id = $1", worker) == "UPDATE 1"
+        assert await database.execute("UPDATE worker SET seen_at = 0, ttl = 0 WHERE id = $1", worker) == "UPDATE 1"

@@ -36,6 +36,11 @@ class Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
+    @property
+    def silent(self) -> bool:
+        """Whether the server has neither said anything that is unread nor closed."""
+        return not self.reader._buffer and not self.reader._eof  # type: ignore[attr-defined]  # what it shows of neither
+
     async def say(self, *packets: bytes) -> None:
         """The packets are sent, each by itself; a server that has gone does not matter."""
         with contextlib.suppress(ConnectionError):

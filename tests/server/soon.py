@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -18,10 +17,17 @@ class TooLate(Exception):
 
 
 async def in_time(ask: Callable[[datetime], Awaitable[T]]) -> T:
-    """What `ask` brings, called with a moment soon to come, and where it raises TooLate with one that comes later."""
+    """What `ask` brings, called with a moment soon to come, and where that passed meanwhile with one that comes later.
+
+    Raises TooLate where the moment had not passed when it was refused.
+    """
     for seconds in SPANS[:-1]:
-        with suppress(TooLate):
-            return await ask(_moment_in(seconds))
+        moment = _moment_in(seconds)
+        try:
+            return await ask(moment)
+        except TooLate:
+            if datetime.now(UTC) < moment:
+                raise
     return await ask(_moment_in(SPANS[-1]))
 
 

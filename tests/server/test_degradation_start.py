@@ -269,4 +269,6 @@ async def test_a_start_waits_for_services_that_are_not_up_yet(
         assert starting.engine.worker.ready
         assert await starting.engine.backends.queue.depth() is not None
     finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
         await starting.stop()

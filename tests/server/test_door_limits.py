@@ -151,6 +151,7 @@ async def test_too_many_connections() -> None:
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.asyncio(loop_scope="function")  # whose clock is set
 async def test_a_thousand_idle_connections_are_closed_and_harm_nobody() -> None:
     process = psutil.Process()
     async with serving(ConnectionLimits(header_seconds=1000)) as seen, AsyncExitStack() as stack:

@@ -270,7 +270,7 @@ async def test_what_a_stopped_handler_still_says_does_not_count_while_its_work_i
                     raise
 
     script = Scripted(deaf, rolls_back=True)
-    async with serving(script, tmp_path, cancel_grace_seconds=3600) as served:
+    async with serving(script, tmp_path, cancel_grace_seconds=2 * PATIENCE) as served:
         task_id = await served.start("wait")
         await until(lambda: ("run", "wait") in script.calls)
         [run] = served.engine.worker._live

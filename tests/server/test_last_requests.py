@@ -23,7 +23,7 @@ from tests.server.raw import Answer, Connection, dial
 from tests.server.waiting import until
 
 LONG = 3600.0
-"""A server that waits so long without need hangs its test."""
+"""A server that waits so long without need fails its test, which has less patience."""
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

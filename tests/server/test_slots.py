@@ -13,6 +13,7 @@ from a2a_server import Agent, TaskContext
 from a2a_server.lifecycle.turn import Turn
 from a2a_server.model.objects import Phase, State, Task, Text
 from a2a_server.model.rows import Key
+from a2a_server.model.runs import Stopping
 from a2a_server.model.turns import Needs
 from tests.patience import PATIENCE
 from tests.server.engines import LONG, Suspect, running
@@ -62,8 +63,11 @@ async def test_a_thread_that_ignores_its_timeout_keeps_its_slot(tmp_path: Path) 
 
     async with running(agent, tmp_path, threads=1, cancel_grace_seconds=0.05, poll_seconds=0.05) as server:
         try:
-            stuck = await server.send("stuck", skill="plain", timeoutSeconds=0.5)
-            assert stuck.status.state is State.FAILED
+            sending = asyncio.create_task(server.send("stuck", skill="plain"))
+            await until(lambda: begun == ["stuck"])
+            [run] = server.engine.worker._live
+            run.stop(Stopping.DEADLINE)  # its time is over, however slowly it began
+            assert (await sending).status.state is State.FAILED
             following = await server.start("following", skill="plain")
             assert (await server.send(skill="clock")).status.state is State.FAILED  # it would have begun by then
             row = await server.row(following)
@@ -179,6 +183,7 @@ async def test_a_cancel_while_the_run_is_restored(tmp_path: Path) -> None:
         server.store.gate.clear()
         task_id = await server.start(delaySeconds=0.2)  # so it is claimed, and read, in a turn of its own
         await asyncio.wait_for(server.store.held.wait(), PATIENCE)
-        assert (await server.cancel(task_id)).status.state is State.CANCELED, "long before the grace is over"
+        # This is long before the grace is over.
+        assert (await server.cancel(task_id)).status.state is State.CANCELED
         await until(lambda: server.engine.worker.running == 0)
         assert not begun

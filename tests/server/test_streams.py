@@ -135,9 +135,13 @@ async def test_heartbeats_fill_silence() -> None:
         http.stream("POST", server.url, json=request("x")) as response,
     ):
         reading = asyncio.create_task(read(response))
-        await until(lambda: parser.comments >= 3)
-        go_on.set()
-        assert await reading == ["1", "2", "3", "4"]
+        try:
+            await until(lambda: parser.comments >= 3)
+            go_on.set()
+            assert await asyncio.wait_for(reading, PATIENCE) == ["1", "2", "3", "4"]
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
 
 async def test_a_heartbeat_is_a_bare_comment() -> None:
@@ -148,10 +152,11 @@ async def test_a_heartbeat_is_a_bare_comment() -> None:
         new_http() as http,
         http.stream("POST", server.url, json=request("x")) as response,
     ):
-        async for piece in response.aiter_text():
-            text += piece
-            if text.count("\n:") >= 3:
-                go_on.set()
+        async with asyncio.timeout(PATIENCE):
+            async for piece in response.aiter_text():
+                text += piece
+                if text.count("\n:") >= 3:
+                    go_on.set()
     assert {line for line in text.split("\n") if line.startswith(":")} == {": ping"}
 
 

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from a2a_server import Agent, Artifact, File
+from a2a_server.artifacts import filesystem
 from a2a_server.examples.workbench import agent
 from a2a_server.testing import Connection, connect
 from a2a_server.web.dispositions import filename_of
@@ -151,12 +152,24 @@ async def test_a_client_that_hangs_up_leaves_nothing(tmp_path: Path) -> None:
         await until(lambda: files_below(tmp_path) == [])
 
 
-async def test_a_client_that_stalls_is_given_up(tmp_path: Path) -> None:
+@pytest.mark.embedded
+async def test_a_client_that_stalls_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: list[str] = []
+    write = filesystem._Upload.write
+
+    def noted(upload: filesystem._Upload, piece: bytes | bytearray) -> None:
+        write(upload, piece)
+        there.extend(files_below(tmp_path))
+
+    monkeypatch.setattr(filesystem, "PIECE_BYTES", 10_000)  # so that `LITTLE` is written before it is all
+    monkeypatch.setattr(filesystem._Upload, "write", noted)
     async with connect(agent, artifacts=f"file://{tmp_path}/objects", write_stall_seconds=0.2) as server:
         reader, writer = await connection(server)
         writer.write(b"POST /artifacts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000000\r\n\r\n" + bytes(LITTLE))
         assert b" 408 " in await asyncio.wait_for(reader.readline(), PATIENCE)
         writer.close()
+        assert there
+        assert ".incoming" in there[0]
         assert files_below(tmp_path) == []
 
 
