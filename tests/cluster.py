@@ -82,12 +82,12 @@ class Member:
         """Send a signal to this process alone."""
         self.process.send_signal(number)
 
-    def wait(self, seconds: float = PATIENCE) -> int:
+    def wait(self) -> int:
         """Its exit code, once it has ended. Raises ClusterError."""
         if self._process is None:
             raise ClusterError(f"{self.name} was never started")
         try:
-            return self._process.wait(seconds)
+            return self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired as error:
             raise ClusterError(f"{self.name} did not end; its last words:\n{self.words()}") from error
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 
+from a2a_server.stores.sqlite_dump import PAGE_ROWS
 from tests.acceptance.copied import entries, fill, keep, object_name, rows_of, settings_in
 from tests.acceptance.test_cli import COMMAND, Served
 from tests.acceptance.waiting import until
@@ -24,19 +25,22 @@ HELD = str(Path(__file__).with_name("held.py"))
 KILLED = """
 import os, signal, sys
 from a2a_server.cli import main
-from a2a_server.stores.sqlite import SqliteStore
+from a2a_server.stores import sqlite
 
-fill = SqliteStore.fill
+fill, pages = sqlite.fill, 0
 
-async def fill_until_events(self, table, records):
-    if table == "event":
+def fill_until_half(db, table, records):
+    global pages
+    filled = fill(db, table, records)
+    pages += table == "task"
+    if pages == 6:
         os.kill(os.getpid(), signal.SIGKILL)
-    return await fill(self, table, records)
+    return filled
 
-SqliteStore.fill = fill_until_events
+sqlite.fill = fill_until_half
 main(sys.argv[1:])
 """
-"""The command line, killed as soon as a copy or a restore has written the tasks and would go on with their events."""
+"""The command line, killed when a copy has written its sixth page of tasks, and not committed it."""
 
 
 def command(directory: Path, *words: str, program: tuple[str, ...] = (COMMAND,)) -> subprocess.CompletedProcess[str]:
@@ -137,7 +141,8 @@ async def test_a_copy_that_was_killed_is_no_store_until_it_goes_on(tmp_path: Pat
     words = ("store", "copy", "sqlite:///tasks.db", "sqlite:///goal.db")
     assert command(tmp_path, *words, program=(sys.executable, "-c", KILLED)).returncode == -signal.SIGKILL
     with closing(sqlite3.connect(tmp_path / "goal.db")) as db:
-        assert db.execute("SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM event)").fetchone() == (5000, 0)
+        rows = db.execute("SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM event)").fetchone()
+    assert rows == (5 * PAGE_ROWS, 0)
     named = ("--store", "sqlite:///goal.db", "--port", "0")
     assert "this store holds a part of a copy of" in refused(tmp_path, "run", WORKBENCH, *named)
     assert "this store holds a part of a copy of" in refused(tmp_path, "backup", "b", "--store", "sqlite:///goal.db")

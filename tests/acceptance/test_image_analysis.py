@@ -170,7 +170,8 @@ def test_the_program_serves_itself_and_says_what_came_of_it(tmp_path: Path) -> N
 def test_the_program_goes_on_behind_a_kill_of_its_server(tmp_path: Path) -> None:
     with served(tmp_path) as server:
         rate = tmp_path / "rate.json"
-        rate.write_text(json.dumps({"rate": {"starts": 40, "seconds": 86_400}}))
+        limit = {"starts": 140, "seconds": 86_400}  # some tasks are left, however late the kill
+        rate.write_text(json.dumps({"rate": limit}))
         assert server.call("limit", "set", LIMIT, "--body", str(rate)).returncode == 0
         words = ("--url", server.url, "--count", "150", "--size", "64", "--to", "out")
         running = program(*words, cwd=tmp_path)
@@ -202,8 +203,8 @@ def some_have_ended(server: Served) -> None:
                 data = json.loads(event.data)
                 if data.get("state") in ENDED:
                     ended.add(data["taskId"])
-            if len(ended) >= 10:
-                return
+                if len(ended) >= 10:
+                    return
     pytest.fail("the stream ended")
 
 

@@ -217,14 +217,14 @@ async def test_a_read_that_nobody_answers_is_given_up_soon(
         store = PostgresqlStore(way.url)
         await store.open()
         await put(store, new_tasks=[rows.task(1)])
-        monkeypatch.setattr(postgresql_link, "READ_SECONDS", 0.2)
-        way.stall()
-        async with asyncio.timeout(PATIENCE):
-            for _ in range(2):  # on a connection that was there, and on one that cannot be made
-                with pytest.raises(StoreUnavailable, match="does not answer"):
-                    await store.heads([key(1)])
-        way.heal()
-        monkeypatch.undo()
+        with monkeypatch.context() as short:
+            short.setattr(postgresql_link, "READ_SECONDS", 0.2)
+            way.stall()
+            async with asyncio.timeout(PATIENCE):
+                for _ in range(2):  # on a connection that was there, and on one that cannot be made
+                    with pytest.raises(StoreUnavailable, match="does not answer"):
+                        await store.heads([key(1)])
+            way.heal()
         assert key(1) in await store.heads([key(1)])
         await store.close()
 

@@ -143,8 +143,8 @@ async def test_a_broker_that_goes_is_waited_for_and_named_once(
     begun = loop.time()
     async with asyncio.timeout(PATIENCE):
         assert await queue.take(["a"], 1, 0.4) is None
-    assert loop.time() - begun > 0.3
-    assert await queue.depth() is None
+        assert loop.time() - begun > 0.3
+        assert await queue.depth() is None
     async with asyncio.timeout(PATIENCE):
         while not (told := [each.getMessage() for each in caplog.records if each.name == "a2a_server.queues"]):
             await queue.take(["b"], 1, 0.01)

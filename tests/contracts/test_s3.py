@@ -61,7 +61,7 @@ async def direct(bucket: str) -> AsyncIterator[S3Artifacts]:
 
 
 @pytest.fixture(autouse=True)
-def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def _unhurried_s3(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is cleaned up, and what is asked again, is not a matter of how quick the machine is."""
     monkeypatch.setattr(s3_artifacts, "CLEANUP_SECONDS", PATIENCE)
     for name in ("CONNECT_SECONDS", "READ_SECONDS"):

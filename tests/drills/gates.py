@@ -65,16 +65,17 @@ async def gates(directory: Path, counts: Counts, seed: int) -> Report:
     begun = time.monotonic()
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     plan = Plan("store", working=(), workers=WORKERS, settings=SETTINGS)
-    async with running(directory, plan) as cluster, held_up() as held:
+    async with running(directory, plan) as cluster:
         witness = Witness(cluster.database.url)
         await witness.watch()
         settings = cluster.settings.model_copy(update={"workers": 0})
         async with office(settings, rng, f"{seed}", directory / "office.log") as desk:
-            await _submit(desk, rng, counts.gated)
-            said = time.monotonic()
-            found = await all_ended(witness, PATIENCE + counts.gated * _END_SECONDS_A_TASK)
-            say(f"{counts.gated} tasks ended after {time.monotonic() - said:.1f} s")
-            found += await _parents(desk, witness)
+            async with held_up() as held:
+                await _submit(desk, rng, counts.gated)
+                said = time.monotonic()
+                found = await all_ended(witness, PATIENCE + counts.gated * _END_SECONDS_A_TASK)
+                say(f"{counts.gated} tasks ended after {time.monotonic() - said:.1f} s")
+                found += await _parents(desk, witness)
             dump = await dumped(desk.system.engine.backends.store)
         found += check_kin(dump.rows, {})
         verdict = await _judged(witness, cluster, HELD_UP_SECONDS + held.seconds)

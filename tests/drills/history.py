@@ -1,11 +1,12 @@
 """The history checker: random load and random faults on several processes, and then the logs are read like a judge.
 
-Theory of operation. One history has a cluster of its own: PostgreSQL, a broker, 2 servers, 3 workers, and
-4 clients, each of which speaks every generation to both servers. For some seconds faults strike by a schedule that the
-seed decides; beside them an office submits graphs of tasks and keeps schedules. Then the faults are over, the clients
-end what they began, and every task must end within a bound. What is checked comes from three sides that know nothing of
-each other: what clients were told (`ledger`), what the store holds (`dumped`, and what tasks are to each other, `kin`),
-and a witness inside the database that saw every change in the order of commits (`witness`, `laws`).
+Theory of operation. One history has a cluster of its own: PostgreSQL, a broker, 2 servers, 3 workers, and 4 clients,
+each of which speaks every generation to both servers. Once there are enough tasks, faults strike for some seconds by a
+schedule that the seed decides; beside them an office submits graphs of tasks and keeps schedules. Then the faults are
+over, the clients end what they began, and every task must end within a bound. What is checked comes from three sides
+that know nothing of each other: what clients were told (`ledger`), what the store holds (`dumped`, and what tasks are
+to each other, `kin`), and a witness inside the database that saw every change in the order of commits (`witness`,
+`laws`).
 
 A history that breaks a promise leaves its directory: what each process said, and `violations.txt` with everything that
 is known of each task at fault. The same seed makes the same choices again; what the machine makes of them differs.
@@ -139,8 +140,8 @@ class Trial:
         """Batches of tasks now and then, beside schedules that end before the faults do or soon after."""
         for number in range(SCHEDULES):
             await desk.schedule(f"every-{number}", TICKS, TICK_SECONDS)
-        until = time.monotonic() + self.seconds
-        while time.monotonic() < until:
+        deadline = time.monotonic() + self.seconds
+        while time.monotonic() < deadline:
             self.made += await desk.graph(GRAPH_NODES)
             await asyncio.sleep(desk.rng.uniform(0.5, 2.0))
         await desk.ticked(TICKS, ENDS_SECONDS)
@@ -163,19 +164,19 @@ class Trial:
             desk = await stack.enter_async_context(
                 office(settings, rng, f"{self.seed}-graph", self.directory / "office.log")
             )
+            stack.push_async_callback(load.finish, 0)
             load.start()
+            with suppress(TimeoutError):  # then they are judged to be too few
+                await until(lambda: len(ledger.tasks) >= _LEAST_TASKS, PATIENCE)
             working = asyncio.create_task(self._work(desk))
             try:
                 await faults.strike(self.seconds)
-                with suppress(TimeoutError):  # then they are judged to be too few
-                    await until(lambda: len(ledger.tasks) >= _LEAST_TASKS, PATIENCE)
                 over = time.monotonic()
                 await asyncio.gather(working, load.finish(ENDS_SECONDS))
                 self.found += await all_ended(witness, max(1.0, over + ENDS_SECONDS - time.monotonic()))
                 self.ended_after = time.monotonic() - over
             finally:
                 working.cancel()
-                await load.finish(0)
             verdict = Verdict(cluster, witness, ledger, load, self.seed, [str(self.plan), *faults.told])
             verdict.found += [*self.found, *faults.problems]
             await verdict.reach()

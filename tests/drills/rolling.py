@@ -36,7 +36,7 @@ _READERS = 2
 _BETWEEN_SECONDS = 6.0
 """Of load between two restarts; each may cost a call that comes at the last moment."""
 _LEAST_CALLS = 1_000
-"""For each process that is replaced, as that may cost one."""
+"""For each process that is replaced, as that may cost one: with fewer, one would be more than may fail."""
 
 
 async def rolling(directory: Path, counts: Counts, seed: int) -> Report:
@@ -61,7 +61,7 @@ async def rolling(directory: Path, counts: Counts, seed: int) -> Report:
                 await roll.all_replaced()
             await asyncio.sleep(_BETWEEN_SECONDS)
             with suppress(TimeoutError):  # then they are judged to be too few
-                await until(lambda: calls.made >= _LEAST_CALLS * roll.drains, PATIENCE * counts.rolls)
+                await until(lambda: calls.made >= _LEAST_CALLS * roll.drains, PATIENCE * roll.drains)
             await load.finish(ENDS_SECONDS)
             left = await all_ended(witness, ENDS_SECONDS)
         finally:

@@ -163,7 +163,7 @@ async def _silence(server: Server, every: Sequence[Wire], counts: Counts) -> tup
             await asyncio.gather(reading, return_exceptions=True)
     found = [*ledger.problems, *check_stream(reader.stream)]
     if max(waits) >= _ECHO_SECONDS + held.seconds:
-        found.append(Violation("starved", "", f"an echo took {max(waits):.1f} s or longer"))
+        found.append(Violation("starved", "", f"an echo took {max(waits):.1f} s"))
     if not finished:
         found.append(Violation("unfinished", task, f"the reader got to {reader.stream.last_n}"))
     elif "".join(assembled(reader.stream.items).values()) != expected(order.line).content:

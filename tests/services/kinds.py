@@ -35,7 +35,6 @@ class Kind:
     name: ClassVar[str]
     needs: ClassVar[int] = 1
     seconds: ClassVar[float] = PATIENCE  # from start to the first answer
-    ends_within: ClassVar[float] = PATIENCE  # seconds after its signal to end; it is killed then
     calmly: ClassVar[signal.Signals] = signal.SIGTERM
     at_once: ClassVar[signal.Signals] = signal.SIGKILL
     unprivileged: ClassVar[bool] = False  # the program refuses to run as root
@@ -221,7 +220,6 @@ class RabbitMQ(Kind):
 
 class MongoDB(Kind):
     name = "mongodb"
-    ends_within = 6.0  # 2 as a rule, but after a pause it may miss its signal; a kill loses nothing acknowledged
 
     @property
     def url(self) -> str:

@@ -189,8 +189,11 @@ class Server:
                 _send(family, how)
             else:
                 _go_on(family)  # it may be paused
+                # On its way back into a wait, Python notes a signal and goes on waiting: it has to be there.
+                with contextlib.suppress(RuntimeError):
+                    _until("at rest", [leader], lambda status: status == psutil.STATUS_SLEEPING)
                 _send([leader], how)
-            psutil.wait_procs([leader], timeout=self._kind.ends_within)  # which is ours to reap, others are init's
+            psutil.wait_procs([leader], timeout=PATIENCE)  # which is ours to reap, others are init's
             _send(family, signal.SIGKILL)
             psutil.wait_procs([leader], timeout=PATIENCE)
             _until("gone", family, lambda status: False)

@@ -212,10 +212,10 @@ async def test_a_link_on_which_nothing_comes_back_is_given_up() -> None:
     async with opened(wire, QUICK) as relay:
         listener = relay.listen()
         await until(lambda: len(wire.sent) >= 2)  # it says hello while nothing rings
-        assert wire.links == 1
         assert all(payloads == [hello(relay._origin)] for payloads in wire.sent)
+        links = wire.links  # a machine that stands still may have cost some
         wire.deaf = True
-        await until(lambda: wire.links == 2)
+        await until(lambda: wire.links > links)
         wire.deaf = False
         assert await batch(listener) == ()
 
