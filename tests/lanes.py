@@ -88,14 +88,16 @@ NOTHING_CHOSEN = 5
 MOST_AGAIN = 24
 """So many failures of all lanes may be the machine's, if it is slow enough; more are somebody's."""
 DRILLS = "acceptance/test_drills.py"
-EVERYTHING = (  # what takes longest begins first
+EVERYTHING = (  # what takes longest begins first, and what ends last is short
     Lane("drills", (DRILLS,)),
     Lane("acceptance", ("acceptance",), without=(DRILLS,)),
-    Lane("contracts", ("contracts",)),
-    Lane("server 1 of 2", ("server",), 0, 2),
-    Lane("server 2 of 2", ("server",), 1, 2),
-    Lane("services", ("services",)),
+    Lane("contracts 1 of 2", ("contracts",), 0, 2),
+    Lane("contracts 2 of 2", ("contracts",), 1, 2),
+    Lane("server 1 of 3", ("server",), 0, 3),
+    Lane("server 2 of 3", ("server",), 1, 3),
+    Lane("server 3 of 3", ("server",), 2, 3),
     Lane("unit", ("unit",)),
+    Lane("services", ("services",)),
 )
 ELSEWHERE = (
     Lane(f"over {SETS[0]}, 1 of 2", ("server",), 0, 2, backends=SETS[0]),
@@ -120,7 +122,7 @@ def main() -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--elsewhere", action="store_true", help="only the server's tests, over other backends")
-    usual = 2 * (os.cpu_count() or 1)
+    usual = 2 * (os.cpu_count() or 1) + 1
     parser.add_argument("--at-once", type=int, default=usual, metavar="N", help=f"lanes side by side ({usual})")
     asked, words = parser.parse_known_args()
     begun = time.monotonic()
